@@ -1,0 +1,61 @@
+"""ragkit: hybrid retrieval and a ReAct agent over your notes, in Chinese and English, with citations that hold.
+
+The names below are loaded at first use, so ``import ragkit`` needs neither torch nor langchain nor faiss.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ragkit.agent.answer import Answer, Citation, Event
+    from ragkit.agent.runtime import Agent
+    from ragkit.api import Index
+    from ragkit.errors import RagkitError
+    from ragkit.settings import Settings, load_settings
+    from ragkit.values import Chunk, Document, Hit
+
+_HOMES = {
+    "Agent": "ragkit.agent.runtime",
+    "Answer": "ragkit.agent.answer",
+    "Chunk": "ragkit.values",
+    "Citation": "ragkit.agent.answer",
+    "Document": "ragkit.values",
+    "Event": "ragkit.agent.answer",
+    "Hit": "ragkit.values",
+    "Index": "ragkit.api",
+    "RagkitError": "ragkit.errors",
+    "Settings": "ragkit.settings",
+    "load_settings": "ragkit.settings",
+}
+
+__all__ = [
+    "Agent",
+    "Answer",
+    "Chunk",
+    "Citation",
+    "Document",
+    "Event",
+    "Hit",
+    "Index",
+    "RagkitError",
+    "Settings",
+    "load_settings",
+]
+
+try:
+    __version__ = version("ragkit")
+except PackageNotFoundError:
+    __version__ = "0.0.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ragkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The ReAct agent: spec, loop, protocol, tools."""

@@ -1,0 +1,148 @@
+"""What an agent gives back: the answer with its citations, and the events on the way there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from ragkit.citations.support import Verdict
+from ragkit.values import Hit
+
+StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Citation:
+    """One marker of an answer, resolved to a verbatim span of a source."""
+
+    marker: int
+    document: str
+    heading: tuple[str, ...]
+    start_line: int
+    end_line: int
+    start: int
+    """Character offset into the source text, see `ragkit.values`."""
+    end: int
+    quote: str
+    verdict: Verdict
+
+    @property
+    def where(self) -> str:
+        """``file:line`` or ``file:first-last``."""
+        lines = str(self.start_line) if self.start_line == self.end_line else f"{self.start_line}-{self.end_line}"
+        return f"{self.document}:{lines}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One call of a tool."""
+
+    thought: str
+    tool: str
+    arguments: dict[str, Any]
+    observation: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A sentence that the model wrote and that is not part of the answer, and why."""
+
+    sentence: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one question."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    abstained: bool
+    steps: tuple[Step, ...]
+    stop_reason: StopReason
+    question: str
+    standalone: str
+    """The question as it was understood, follow-ups made self-contained."""
+    model: str
+    embedding_model: str
+    usage: dict[str, int]
+    seconds: float
+    removed: tuple[Removed, ...] = ()
+    """Sentences that no retrieved passage supports."""
+    unresolved_markers: int = 0
+    """Markers that pointed to no retrieved passage."""
+    passages: tuple[Hit, ...] = ()
+    """Everything retrieved in this turn; marker n is passage n."""
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of the command line's ``--json`` contract."""
+        return {
+            "answer": self.text,
+            "abstained": self.abstained,
+            "citations": [{**asdict(citation), "heading": list(citation.heading)} for citation in self.citations],
+            "steps": [asdict(step) for step in self.steps],
+            "stop_reason": self.stop_reason,
+            "removed": [asdict(item) for item in self.removed],
+            "unresolved_markers": self.unresolved_markers,
+            "model": self.model,
+            "embedding_model": self.embedding_model,
+            "usage": self.usage,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Thought:
+    """The model, or the framework on its behalf, says what it is about to do."""
+
+    text: str
+    type: ClassVar[str] = "thought"
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """A tool is about to run."""
+
+    tool: str
+    arguments: dict[str, Any]
+    type: ClassVar[str] = "tool_call"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A tool returned."""
+
+    tool: str
+    text: str
+    seconds: float
+    hits: tuple[Hit, ...] = field(default=())
+    type: ClassVar[str] = "observation"
+
+
+@dataclass(frozen=True)
+class Token:
+    """The next piece of the answer as the model writes it."""
+
+    text: str
+    type: ClassVar[str] = "token"
+
+
+@dataclass(frozen=True)
+class CitationFound:
+    """A marker was resolved and checked."""
+
+    citation: Citation
+    type: ClassVar[str] = "citation"
+
+
+@dataclass(frozen=True)
+class Done:
+    """The turn is over; `answer` holds everything."""
+
+    answer: Answer
+    type: ClassVar[str] = "done"
+
+
+Event = Thought | ToolCalled | Observation | Token | CitationFound | Done

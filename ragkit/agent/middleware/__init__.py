@@ -1,0 +1,1 @@
+"""What happens around the model and tool calls of the agent loop."""

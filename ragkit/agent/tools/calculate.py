@@ -1,0 +1,67 @@
+"""Arithmetic without evaluating code: a whitelisting expression parser with size limits."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final
+
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import BaseModel, ConfigDict, Field
+from simpleeval import InvalidExpression, SimpleEval
+
+from ragkit.agent.turn import TurnState
+from ragkit.text.sanitize import one_line
+
+MAX_CHARS: Final = 200
+_MAX_NESTING: Final = 30
+_FUNCTIONS: Final = {
+    "abs": abs, "round": round, "min": min, "max": max, "sqrt": math.sqrt, "log": math.log, "log2": math.log2,
+    "log10": math.log10, "exp": math.exp, "ceil": math.ceil, "floor": math.floor,
+}  # fmt: skip
+_NAMES: Final = {"pi": math.pi, "e": math.e}
+_SIGNS: Final = str.maketrans({"×": "*", "÷": "/", "－": "-", "（": "(", "）": ")", "^": "**", "，": ","})
+
+
+class Calculate(BaseModel):
+    """Evaluate an arithmetic expression."""
+
+    model_config = ConfigDict(extra="forbid")
+    expression: str = Field(description="for example 2 * 32 * 4096 * 2 / 1024**2", min_length=1, max_length=MAX_CHARS)
+
+
+def evaluate(expression: str) -> float:
+    """Value of an arithmetic expression with + - * / // % ** and a few functions.
+
+    Raises:
+        ValueError: If it is no such expression, too large, or has no value; the message says which.
+    """
+    text = expression.translate(_SIGNS).strip()
+    if len(text) > MAX_CHARS or text.count("(") > _MAX_NESTING:
+        raise ValueError(f"the expression is too long (at most {MAX_CHARS} characters, {_MAX_NESTING} parentheses)")
+    evaluator = SimpleEval(functions=dict(_FUNCTIONS), names=dict(_NAMES))
+    try:
+        value = evaluator.eval(text)
+    except (InvalidExpression, SyntaxError, ArithmeticError, TypeError, ValueError, RecursionError, MemoryError) as exc:
+        raise ValueError(one_line(str(exc), 120) or type(exc).__name__) from exc
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("the expression has no number as its value")
+    return value
+
+
+def calculate(turn: TurnState) -> BaseTool:
+    """The calculator of one turn."""
+
+    def run(expression: str) -> str:
+        began = time.monotonic()
+        try:
+            value = evaluate(expression)
+            text = f"{expression} = {value:.10g}" if isinstance(value, float) else f"{expression} = {value}"
+        except (ValueError, OverflowError) as exc:
+            text = f"Error: {exc}"
+        turn.record("calculate", {"expression": expression}, text[:500], time.monotonic() - began)
+        return text[:500]
+
+    return StructuredTool.from_function(
+        run, name="calculate", description="Evaluate an arithmetic expression.", args_schema=Calculate
+    )

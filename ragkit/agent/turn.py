@@ -1,0 +1,93 @@
+"""The state of one question on its way to an answer: evidence, steps, budget, calls already made.
+
+A turn belongs to one question and dies with it. Passages get their number once and keep it, so
+that a marker means the same in the prompt, on the screen and in the citations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ragkit.agent.answer import Event, Observation, Step
+from ragkit.api import Index
+from ragkit.retrieval.retriever import Query
+from ragkit.text.tokens import query_terms
+from ragkit.values import Hit
+
+PASSAGE_CHARS: Final = 1600
+"""Longest text of one passage shown to a model."""
+
+
+@dataclass
+class TurnState:
+    """Everything that happens while one question is answered."""
+
+    index: Index
+    question: str
+    standalone: str
+    queries: tuple[Query, ...]
+    passages_per_search: int
+    max_steps: int
+    max_passages: int
+    emit: Callable[[Event], None] = lambda event: None
+    passages: list[Hit] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    calls: dict[str, str] = field(default_factory=dict)
+    """Fingerprint of each call made -> its observation."""
+    model_calls: int = 0
+    exhausted: set[str] = field(default_factory=set)
+    """Tools that left the schema because the model repeated a call to them."""
+    thought: str = ""
+    sentences: list[tuple[str, tuple[int, ...]]] | None = None
+    """The final reply of a schema-constrained model: sentences with passage numbers."""
+    gave_up: str = ""
+
+    def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
+        """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""
+        numbered = []
+        for hit in hits:
+            known = next((i for i, p in enumerate(self.passages, 1) if p.chunk.id == hit.chunk.id), None)
+            if known is None and len(self.passages) < self.max_passages:
+                self.passages.append(hit)
+                numbered.append((len(self.passages), hit, True))
+            elif known is not None:
+                numbered.append((known, hit, False))
+        return numbered
+
+    @property
+    def only_answering(self) -> bool:
+        """Whether the tools are closed: the step budget or the room for evidence is used up."""
+        return len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
+
+    def record(self, tool: str, arguments: dict[str, Any], observation: str, seconds: float,
+               hits: Sequence[Hit] = ()) -> None:  # fmt: skip
+        """Keep a finished tool call and tell whoever listens."""
+        self.steps.append(Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds))
+        self.thought = ""
+        self.emit(Observation(tool, observation, seconds, tuple(hits)))
+
+
+def call_key(tool: str, arguments: dict[str, Any]) -> str:
+    """Fingerprint of a call: two searches for the same terms are the same call."""
+    if set(arguments) == {"query"} and isinstance(arguments["query"], str):
+        return f"{tool}:{' '.join(sorted(query_terms(arguments['query'])))}"
+    return f"{tool}:{json.dumps(arguments, ensure_ascii=False, sort_keys=True, default=str)}"
+
+
+def show_passages(numbered: Sequence[tuple[int, Hit, bool]]) -> str:
+    """Passages as a model reads them: number, place, text."""
+    if not numbered:
+        return "No passage found."
+    parts = []
+    for number, hit, new in numbered:
+        heading = " > ".join(hit.heading)
+        place = f"[{number}] {hit.document}:{hit.start_line}-{hit.end_line}" + (f" | {heading}" if heading else "")
+        if not new:
+            parts.append(f"{place} (shown above)")
+            continue
+        text = hit.text if len(hit.text) <= PASSAGE_CHARS else hit.text[:PASSAGE_CHARS] + " …(cut)"
+        parts.append(f"{place}\n{text}")
+    return "\n\n".join(parts)

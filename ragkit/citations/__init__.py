@@ -1,0 +1,1 @@
+"""Markers in an answer to verbatim spans in the source."""

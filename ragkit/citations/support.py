@@ -1,0 +1,130 @@
+"""Does a passage say what a sentence says, and where exactly? Deterministic, no model.
+
+Support is the share of the sentence's idf mass that the passage contains, after the numbers of
+the sentence were found in it too. The quote is the run of source sentences that carries most of
+that mass: always a verbatim slice of the source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ragkit.text.sentences import sentence_spans
+from ragkit.text.tokens import fold, tokenize
+from ragkit.values import Chunk
+
+Verdict = Literal["supported", "partly", "unsupported", "misattributed"]
+Idf = Callable[[str], float]
+
+SUPPORTED: Final = 0.6
+"""Share of the sentence's idf mass from which a passage supports it."""
+PARTLY: Final = 0.35
+_NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*%?")
+_QUOTE_GAIN: Final = 0.12
+
+
+@dataclass(frozen=True)
+class Span:
+    """A verbatim slice of the source, in characters and lines of the document."""
+
+    start: int
+    end: int
+    start_line: int
+    end_line: int
+    quote: str
+
+
+@dataclass(frozen=True)
+class Support:
+    """How well a passage supports a sentence."""
+
+    share: float
+    """0..1 of the sentence's idf mass."""
+    missing_numbers: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.missing_numbers:
+            return "partly" if self.share >= SUPPORTED else "unsupported"
+        if self.share >= SUPPORTED:
+            return "supported"
+        return "partly" if self.share >= PARTLY else "unsupported"
+
+
+def content_terms(sentence: str) -> list[str]:
+    """Distinct terms of a sentence that carry meaning: single Han characters are left out.
+
+    Nearly every Chinese passage contains the characters of nearly every word; only pairs say
+    that a word is there.
+    """
+    terms = list(dict.fromkeys(tokenize(sentence)))
+    wide = [term for term in terms if len(term) > 1 or term.isascii()]
+    return wide or terms
+
+
+def support(sentence: str, passage: str, idf: Idf) -> Support:
+    """Judge one sentence against one passage.
+
+    Args:
+        sentence: A sentence of an answer, without markers.
+        passage: Source text, with its heading path if that is to count.
+        idf: Inverse document frequency of an analysed term.
+    """
+    there = set(tokenize(passage))
+    terms = content_terms(sentence)
+    total = sum(idf(term) for term in terms)
+    share = sum(idf(term) for term in terms if term in there) / total if total else 0.0
+    numbers = set(_NUMBER.findall(fold(passage)))
+    missing = tuple(number for number in dict.fromkeys(_NUMBER.findall(fold(sentence))) if number not in numbers)
+    return Support(share, missing)
+
+
+def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf) -> Span:
+    """The slice of `chunk` that carries `sentences`: their best source sentences and what lies between."""
+    spans = list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
+    tokens = [set(tokenize(chunk.text[a:b])) for a, b in spans]
+    chosen: list[int] = []
+    for sentence in sentences:
+        chosen.extend(_carriers(content_terms(sentence), tokens, idf))
+    first, last = (min(chosen), max(chosen)) if chosen else (0, 0)
+    # A quote that starts inside a code fence or formula would be unreadable; take the whole line.
+    start = spans[first][0]
+    end = spans[last][1]
+    return _span(chunk, start, end)
+
+
+def whole_span(chunk: Chunk) -> Span:
+    """The chunk itself as a span."""
+    return _span(chunk, 0, len(chunk.text))
+
+
+def _span(chunk: Chunk, start: int, end: int) -> Span:
+    line = chunk.start_line + chunk.text.count("\n", 0, start)
+    return Span(
+        start=chunk.start + start,
+        end=chunk.start + end,
+        start_line=line,
+        end_line=line + chunk.text.count("\n", start, end),
+        quote=chunk.text[start:end],
+    )
+
+
+def _carriers(terms: Sequence[str], tokens: Sequence[set[str]], idf: Idf) -> list[int]:
+    """The best source sentence, and a neighbour of it if that adds enough."""
+    total = sum(idf(term) for term in terms) or 1.0
+
+    def share(*rows: int) -> float:
+        there = set().union(*(tokens[row] for row in rows))
+        return sum(idf(term) for term in terms if term in there) / total
+
+    if not tokens:
+        return []
+    best = max(range(len(tokens)), key=lambda row: (share(row), -row))
+    chosen = [best]
+    for neighbour in (best + 1, best - 1):
+        if 0 <= neighbour < len(tokens) and share(*chosen, neighbour) >= share(*chosen) + _QUOTE_GAIN:
+            chosen.append(neighbour)
+    return chosen

@@ -1,0 +1,71 @@
+"""One hierarchy of errors. Every error says what happened, to which file or setting, and what to do.
+
+Nothing here imports anything else of ragkit, so every layer may raise these.
+"""
+
+from __future__ import annotations
+
+
+class RagkitError(Exception):
+    """Root of all expected failures; the command line turns it into one line and exit code 1.
+
+    Args:
+        message: What happened, naming the file or setting.
+        remedy: What the reader can do about it, or an empty string.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class UsageError(RagkitError):
+    """The caller asked for something that cannot be meant (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting or a configuration file is wrong."""
+
+
+class IngestError(RagkitError):
+    """Notes cannot be read at all (single broken files are skipped, not raised)."""
+
+
+class ModelError(RagkitError):
+    """A model is missing, damaged or failed."""
+
+
+class EndpointError(ModelError):
+    """A model endpoint refused, timed out or broke off."""
+
+
+class IndexFailure(RagkitError):
+    """The index on disk cannot be used."""
+
+
+class IndexCorruptError(IndexFailure):
+    """A file of the index does not match its checksum."""
+
+
+class IndexMismatchError(IndexFailure):
+    """The index was built with another model, analyser or chunker."""
+
+
+class IndexLockedError(IndexFailure):
+    """Another process is writing to the index."""
+
+
+class AgentError(RagkitError):
+    """An agent file is wrong, or a run could not go on."""
+
+
+class DatasetError(RagkitError):
+    """An evaluation data set is missing or malformed."""

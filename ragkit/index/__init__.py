@@ -1,0 +1,1 @@
+"""One folder, two legs, one commit."""

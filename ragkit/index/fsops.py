@@ -1,0 +1,72 @@
+"""Durable file operations of the index: every write of a commit goes through here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ragkit.errors import IndexFailure
+
+
+def fsync_file(path: Path) -> None:
+    """Force a file's bytes to the disk.
+
+    Raises:
+        IndexFailure: If the disk refuses; the commit must not go on then.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        raise IndexFailure(f"The disk refused to store {path}: {exc.strerror}.", "Check the disk.") from exc
+    finally:
+        os.close(fd)
+
+
+def fsync_folder(path: Path) -> None:
+    """Force a folder's entries to the disk; a no-op where folders cannot be synced (Windows)."""
+    if os.name == "nt":
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True), encoding="utf-8")
+    fsync_file(temporary)
+    os.replace(temporary, path)
+    fsync_folder(path.parent)
+
+
+def with_disk_errors(folder: Path, action: Callable[[], None]) -> None:
+    """Run `action`; a full or failing disk becomes one clear line and leaves the old state.
+
+    Raises:
+        IndexFailure: On any error of the disk, naming the folder and the free space.
+    """
+    try:
+        action()
+    except (OSError, sqlite3.Error, RuntimeError) as exc:  # FAISS reports a full disk as RuntimeError
+        free = shutil.disk_usage(folder).free // 1024 // 1024
+        reason = " ".join(str(getattr(exc, "strerror", None) or exc).split())[:200]
+        raise IndexFailure(
+            f"Cannot write the index in {folder}: {reason} ({free} MiB free).",
+            "The previous index is unchanged; make room or choose another folder with --index.",
+        ) from exc

@@ -1,0 +1,109 @@
+"""One committed generation of an index, opened for reading: chunk store, vectors, postings.
+
+The MANIFEST names the generation's files with their checksums. Every checksum is verified
+before a file is used, because FAISS loads most damaged files without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ragkit.errors import IndexCorruptError, IndexFailure
+from ragkit.index.dense import DenseIndex
+from ragkit.index.fsops import sha256
+from ragkit.index.sparse import SparseIndex
+from ragkit.index.store import ChunkStore
+
+FORMAT: Final = 1
+MANIFEST: Final = "MANIFEST.json"
+REBUILD: Final = "Rebuild it: ragkit index NOTES --rebuild."
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed index consists of and how it was made."""
+
+    generation: str
+    files: dict[str, dict[str, Any]]
+    model: dict[str, Any]
+    """name, revision, dimension, prompts of the embedding model."""
+    analyser: str
+    chunker: str
+    bm25: str
+    roots: list[str]
+    documents: int
+    chunks: int
+    format: int = FORMAT
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of an index folder; None if nothing was committed there yet.
+
+    Raises:
+        IndexCorruptError: If it cannot be parsed.
+        IndexFailure: If a newer ragkit wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.get("format", 0) > FORMAT:
+            raise IndexFailure(f"{path} was written by a newer ragkit (format {data['format']}).", "Upgrade ragkit.")
+        return Manifest(**data)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise IndexCorruptError(f"{path} is damaged.", REBUILD) from exc
+
+
+class Snapshot:
+    """A generation opened for reading. It stays readable while a writer commits the next one."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.generation = folder / manifest.generation
+        self._verify()
+        self.store = ChunkStore(self.generation / "chunks.sqlite")
+        self.dense = DenseIndex.load(self.generation / "vectors.faiss")
+        self.sparse = SparseIndex.load(self.generation)
+        self.language_axis: npt.NDArray[np.float32] = np.load(self.generation / "axis.npy", allow_pickle=False)
+        self.chinese = self.store.chinese()
+        if not len(self.dense) == len(self.sparse) == self.store.size == len(self.chinese):
+            raise IndexCorruptError(f"The parts of {self.generation} hold different numbers of chunks.", REBUILD)
+
+    @classmethod
+    def open(cls, folder: Path) -> Snapshot | None:
+        """Open what is committed in `folder`; None if nothing is.
+
+        Raises:
+            IndexCorruptError: If a file is missing or differs from its checksum.
+        """
+        for attempt in (1, 2, 3):
+            manifest = read_manifest(folder)
+            if manifest is None:
+                return None
+            try:
+                return cls(folder, manifest)
+            except FileNotFoundError as exc:
+                # A writer may have replaced the generation between our two reads.
+                if attempt == 3 or read_manifest(folder) == manifest:
+                    raise IndexCorruptError(f"{exc.filename} is missing from the index.", REBUILD) from exc
+        return None
+
+    def _verify(self) -> None:
+        for name, expected in self.manifest.files.items():
+            path = self.generation / name
+            if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
+                raise IndexCorruptError(f"{path} differs from its checksum.", REBUILD)
+
+    def __len__(self) -> int:
+        return self.store.size
+
+    def close(self) -> None:
+        self.store.close()

@@ -1,0 +1,196 @@
+"""Documents to chunks: verbatim slices that follow headings.
+
+The law of this file: for every chunk, ``document.text[chunk.start:chunk.end] == chunk.text``.
+A code block, table or formula is cut only if it is larger than a chunk may be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Final
+
+from ragkit.ingest.blocks import Block, parse_blocks, width
+from ragkit.ingest.yaml_safe import split_front_matter
+from ragkit.text.language import language_group
+from ragkit.text.sentences import sentence_spans
+from ragkit.values import Chunk, Document
+
+CHUNKER_VERSION: Final = "headings-1"
+
+
+@dataclass(frozen=True)
+class ChunkSettings:
+    """Sizes in Han-character widths, see `ragkit.ingest.blocks.width`."""
+
+    target: float = 350
+    """Blocks of a section are packed up to this width."""
+    maximum: float = 600
+    """A code block, table or formula up to this width stays whole."""
+    minimum: float = 80
+    """A section below this width joins its neighbour under the same parent."""
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{CHUNKER_VERSION}/{self.target:g}/{self.maximum:g}/{self.minimum:g}"
+
+
+@dataclass(frozen=True)
+class _Piece:
+    start: int
+    end: int
+    heading: tuple[str, ...]
+    heading_only: bool = False
+
+
+def chunk_document(document: Document, settings: ChunkSettings | None = None) -> list[Chunk]:
+    """Cut a document into chunks, in order of appearance.
+
+    Front matter is not part of any chunk. Ids are hashes of (path, text, nth occurrence), so
+    they survive edits elsewhere in the file.
+    """
+    settings = settings or ChunkSettings()
+    text = document.text
+    _, body = split_front_matter(text)
+    pieces = _merge_small(text, list(_pieces(document, body, settings)), settings)
+    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    seen: Counter[str] = Counter()
+    chunks = []
+    for piece in pieces:
+        span = _trim(text, piece.start, piece.end)
+        if span is None:
+            continue
+        start, end = span
+        slice_ = text[start:end]
+        seen[slice_] += 1
+        key = "\0".join((document.path, slice_, str(seen[slice_])))
+        chunk = Chunk(
+            id=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            document=document.path,
+            heading=piece.heading,
+            text=slice_,
+            start=start,
+            end=end,
+            start_line=bisect_right(starts, start),
+            end_line=bisect_right(starts, end - 1),
+        )
+        chunks.append(replace(chunk, language=language_group(chunk.search_text)))
+    return chunks
+
+
+def _pieces(document: Document, body: int, settings: ChunkSettings) -> Iterator[_Piece]:
+    text = document.text[body:]
+    lines = text.split("\n")
+    offsets = [body, *(body + at for at in accumulate(len(line) + 1 for line in lines))]
+    blocks = parse_blocks(text, lines, settings.target)
+    has_h1 = any(block.level == 1 for block in blocks)
+    root = (document.title,) if document.title and not has_h1 else ()
+    path: list[tuple[int, str]] = []
+    section: list[Block] = []
+    for block in [*blocks, None]:
+        if block is None or block.level:
+            heading = (*root, *(title for _, title in path if title))
+            yield from _pack(document.text, section, offsets, heading, settings)
+            section = []
+        if block is None:
+            return
+        if block.level:
+            path = [entry for entry in path if entry[0] < block.level]
+            path.append((block.level, block.title))
+        section.append(block)
+
+
+def _pack(
+    text: str, blocks: Sequence[Block], offsets: Sequence[int], heading: tuple[str, ...], settings: ChunkSettings
+) -> Iterator[_Piece]:
+    """Pack the blocks of one section into pieces of at most the target width."""
+    start = end = -1
+    only_heading = True
+    for block in blocks:
+        low, high = offsets[block.start_line], min(offsets[block.end_line], len(text))
+        limit = settings.maximum if block.atomic else settings.target
+        fits_whole = width(text[low:high]) <= limit
+        parts = [(low, high)] if fits_whole else _split(text, low, high, settings.target, code=block.atomic)
+        for part_low, part_high in parts:
+            if start >= 0 and not only_heading and width(text[start:part_high]) > settings.target:
+                yield _Piece(start, end, heading)
+                start = -1
+            start = part_low if start < 0 else start
+            end = part_high
+            only_heading = only_heading and bool(block.level)
+    if start >= 0:
+        yield _Piece(start, end, heading, heading_only=only_heading)
+
+
+def _split(text: str, low: int, high: int, target: float, *, code: bool) -> Iterator[tuple[int, int]]:
+    """Cut an oversized block at line ends (code, tables), else at sentence ends, else anywhere."""
+    units = _line_spans(text, low, high) if code else (
+        (low + a, low + b) for a, b in sentence_spans(text[low:high])
+    )  # fmt: skip
+    start = end = -1
+    for a, b in units:
+        if start >= 0 and width(text[start:b]) > target:
+            yield start, end
+            start = -1
+        if width(text[a:b]) > target:
+            step = int(target)
+            for cut in range(a, b, step):
+                yield cut, min(cut + step, b)
+            continue
+        start = a if start < 0 else start
+        end = b
+    if start >= 0:
+        yield start, end
+
+
+def _line_spans(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
+    while low < high:
+        stop = text.find("\n", low, high)
+        stop = high if stop == -1 else stop + 1
+        yield low, stop
+        low = stop
+
+
+def _merge_small(text: str, pieces: Sequence[_Piece], settings: ChunkSettings) -> list[_Piece]:
+    """Join small sections with the next one under the same parent, and bare headings always."""
+    merged: list[_Piece] = []
+    for piece in pieces:
+        last = merged[-1] if merged else None
+        if last is not None and _may_join(text, last, piece, settings):
+            shared = _common(last.heading, piece.heading)
+            parent = last.heading_only or last.heading == piece.heading[: len(last.heading)]
+            heading = piece.heading if parent and last.heading_only else shared or last.heading
+            merged[-1] = _Piece(last.start, piece.end, heading, last.heading_only and piece.heading_only)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _may_join(text: str, last: _Piece, piece: _Piece, settings: ChunkSettings) -> bool:
+    if last.heading_only:
+        return width(text[last.start : piece.end]) <= settings.maximum
+    small = min(width(text[last.start : last.end]), width(text[piece.start : piece.end])) < settings.minimum
+    depth = min(len(last.heading), len(piece.heading))
+    related = len(_common(last.heading, piece.heading)) >= max(1, depth - 1)
+    return small and related and width(text[last.start : piece.end]) <= settings.target
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    shared = []
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        shared.append(x)
+    return tuple(shared)
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int] | None:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return (start, end) if end > start else None

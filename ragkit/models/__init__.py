@@ -1,0 +1,1 @@
+"""Embedding and chat models: resolving a name, preparing bundled weights, running them."""

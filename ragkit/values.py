@@ -1,0 +1,125 @@
+"""The values that move between layers: frozen, compared by content, free of behaviour.
+
+A score never sits on a chunk: it belongs to the `Hit` that one search produced.
+Offsets count Unicode characters of the source text with newlines normalised to ``\\n``;
+lines count from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A source text as it was read."""
+
+    path: str
+    """Path relative to the indexed root, with ``/``."""
+    text: str
+    """Decoded text with newlines normalised to ``\\n``; no byte order mark."""
+    content_hash: str
+    """SHA-256 (hex) of the file's bytes."""
+    title: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A verbatim slice of a document: ``document.text[start:end] == chunk.text``."""
+
+    id: str
+    """Hash of (document path, text, nth occurrence): stable when text above it changes."""
+    document: str
+    heading: tuple[str, ...]
+    """Heading path from the outermost heading to the innermost."""
+    text: str
+    start: int
+    end: int
+    start_line: int
+    end_line: int
+    language: str = "other"
+    """``zh`` or ``other``, see `ragkit.text.language.language_group`."""
+
+    @property
+    def search_text(self) -> str:
+        """The text that is embedded and analysed: heading path, then the slice itself."""
+        path = " > ".join(self.heading)
+        return f"{path}\n{self.text}" if path else self.text
+
+
+@dataclass(frozen=True)
+class LegScore:
+    """What one leg said about a chunk."""
+
+    rank: int
+    """From 1."""
+    score: float
+    """Cosine (dense) or BM25 (sparse)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A chunk that a search returned, with the reason why it stands where it stands."""
+
+    chunk: Chunk
+    rank: int
+    score: float
+    legs: dict[str, LegScore | None]
+    """``dense`` and ``sparse``; None where the leg did not propose the chunk."""
+    coverage: float = 0.0
+    """Share (0..1) of the question's idf mass that the chunk contains."""
+    query: str = ""
+    """The query that ranked this chunk best, when several were run."""
+
+    @property
+    def document(self) -> str:
+        return self.chunk.document
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        return self.chunk.heading
+
+    @property
+    def text(self) -> str:
+        return self.chunk.text
+
+    @property
+    def start(self) -> int:
+        return self.chunk.start
+
+    @property
+    def end(self) -> int:
+        return self.chunk.end
+
+    @property
+    def start_line(self) -> int:
+        return self.chunk.start_line
+
+    @property
+    def end_line(self) -> int:
+        return self.chunk.end_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that was not read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexReport:
+    """What `Index.update` did. Counts are documents unless the name says otherwise."""
+
+    documents: int
+    chunks: int
+    added: int
+    updated: int
+    deleted: int
+    unchanged: int
+    skipped: tuple[Skipped, ...]
+    embedding_model: str
+    embedded_chunks: int
+    seconds: float
