@@ -13,7 +13,7 @@ from ragkit.errors import IndexCorruptError, IndexFailure, UsageError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
-from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, update_index
+from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
 from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
@@ -81,6 +81,21 @@ class Index:
             raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
         if not roots:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
+        return cls(folder, snapshot, model, settings, report)
+
+    @classmethod
+    def from_documents(
+        cls, documents: Sequence[Document], index_dir: str | Path, *, embedding: str | Embedder | EmbeddingModel | None = None,
+        settings: Settings | None = None, progress: Progress | None = None,
+    ) -> Index:  # fmt: skip
+        """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
+        settings = settings or load_settings()
+        folder = Path(index_dir)
+        model = _model_for(folder, embedding, settings, rebuild=False)
+        report = index_documents(folder, documents, model, index_settings(settings), progress=progress)
+        snapshot = Snapshot.open(folder)
+        if snapshot is None:
+            raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
         return cls(folder, snapshot, model, settings, report)
 
     @classmethod

@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     coverage_floor: float = Field(default=0.1, ge=0, lt=1)
     temperature: float | None = Field(default=None, gt=0)
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
-    language_correction: float = Field(default=0.7, ge=0, le=1.5)
-    """0: answers in the question's language first; 1: language-blind."""
+    language_correction: float = Field(default=1.0, ge=0, le=2)
+    """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
 

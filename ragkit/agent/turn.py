@@ -7,6 +7,8 @@ that a marker means the same in the prompt, on the screen and in the citations.
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,9 +43,9 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
-    sentences: list[tuple[str, tuple[int, ...]]] | None = None
-    """The final reply of a schema-constrained model: sentences with passage numbers."""
-    gave_up: str = ""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    usage: Counter[str] = field(default_factory=Counter)
+    """prompt_tokens and completion_tokens, summed over the model calls."""
 
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""

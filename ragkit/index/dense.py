@@ -1,4 +1,9 @@
-"""The dense leg: unit vectors in FAISS, searched exactly by inner product (cosine)."""
+"""The dense leg: unit vectors in FAISS, searched exactly by inner product.
+
+Each vector carries one more component, the chunk's position on the language axis (0 English, 1
+Chinese, see `ragkit.models.parallel`). A query that carries the negative weight of that position
+gets the language-corrected cosine from the same single search, exactly.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +27,16 @@ class DenseIndex:
         self._index = index
 
     @classmethod
-    def build(cls, vectors: Vectors) -> DenseIndex:
-        """Index (n, dimension) float32 unit vectors.
+    def build(cls, vectors: Vectors, positions: Vectors) -> DenseIndex:
+        """Index (n, dimension) float32 unit vectors with their (n,) language positions.
 
         Raises:
             ValueError: If a value is not finite: FAISS would store it and answer wrongly.
         """
         if not np.isfinite(vectors).all():
             raise ValueError("vectors must be finite")
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        index = faiss.IndexFlatIP(vectors.shape[1] + 1)
+        index.add(np.hstack((vectors, positions.reshape(-1, 1)), dtype=np.float32, casting="same_kind"))
         return cls(index)
 
     def save(self, path: Path) -> None:
@@ -54,25 +59,29 @@ class DenseIndex:
 
     @property
     def dimension(self) -> int:
-        return int(self._index.d)
+        """Of the model's vectors."""
+        return int(self._index.d) - 1
 
     def vectors(self, ordinals: npt.ArrayLike) -> Vectors:
         """The vectors of `ordinals`, (m, dimension) float32."""
         ids = np.asarray(ordinals, dtype=np.int64)
         if len(ids) == 0:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        return np.asarray(self._index.reconstruct_batch(ids), dtype=np.float32)
+        return np.asarray(self._index.reconstruct_batch(ids)[:, :-1], dtype=np.float32)
 
-    def search(self, query: Vectors, n: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[Ids, Vectors]:
-        """The `n` nearest chunks by cosine, best first, ties by ordinal.
+    def search(
+        self, query: Vectors, n: int, allowed: npt.NDArray[np.bool_] | None = None, language_weight: float = 0.0
+    ) -> tuple[Ids, Vectors]:
+        """The `n` nearest chunks by ``cosine - language_weight * position``, best first, ties by ordinal.
 
         Args:
             query: (dimension,) float32 unit vector.
             n: At most so many.
             allowed: (len,) mask of the chunks that may be returned; None allows all.
+            language_weight: What a chunk at position 1 loses, in cosine.
 
         Returns:
-            Ordinals (int64) and cosines (float32), at most `n` of each.
+            Ordinals (int64) and corrected cosines (float32), at most `n` of each.
         """
         total = len(self)
         n = min(n, total if allowed is None else int(allowed.sum()))
@@ -82,7 +91,9 @@ class DenseIndex:
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-        scores, ids = self._index.search(query.reshape(1, -1), n, params=parameters)
+        scores, ids = self._index.search(
+            np.append(query, np.float32(-language_weight)).reshape(1, -1).astype(np.float32), n, params=parameters
+        )
         found = ids[0] >= 0  # FAISS pads a short answer with -1
         ordinals, cosines = ids[0][found], scores[0][found]
         order = np.lexsort((ordinals, -cosines))

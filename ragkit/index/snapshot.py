@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from ragkit.errors import IndexCorruptError, IndexFailure
 from ragkit.index.dense import DenseIndex
 from ragkit.index.fsops import sha256
+from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.sparse import SparseIndex
 from ragkit.index.store import ChunkStore
 
@@ -72,7 +70,7 @@ class Snapshot:
         self.store = ChunkStore(self.generation / "chunks.sqlite")
         self.dense = DenseIndex.load(self.generation / "vectors.faiss")
         self.sparse = SparseIndex.load(self.generation)
-        self.language_axis: npt.NDArray[np.float32] = np.load(self.generation / "axis.npy", allow_pickle=False)
+        self.language_axis = LanguageAxis.load(self.generation / "axis.npy")
         self.chinese = self.store.chinese()
         if not len(self.dense) == len(self.sparse) == self.store.size == len(self.chinese):
             raise IndexCorruptError(f"The parts of {self.generation} hold different numbers of chunks.", REBUILD)

@@ -24,13 +24,13 @@ from filelock import FileLock, Timeout
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError
 from ragkit.index.dense import DenseIndex
 from ragkit.index.fsops import fsync_file, fsync_folder, sha256, with_disk_errors, write_json_atomically
+from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.snapshot import MANIFEST, Manifest, Snapshot
 from ragkit.index.sparse import BM25Settings, SparseIndex
 from ragkit.index.store import write_store
 from ragkit.ingest.chunker import ChunkSettings, chunk_document
 from ragkit.ingest.loader import SourceFile, read_all, scan
 from ragkit.models.embeddings import EmbeddingModel, unit
-from ragkit.models.parallel import PAIRS
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
 from ragkit.values import Chunk, Document, IndexReport, Skipped
 
@@ -96,8 +96,9 @@ def update_index(
         old = None if rebuild else Snapshot.open(folder)
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
-        report = _update(folder, sources, skipped, old, roots, model, settings, progress)
-    return IndexReport(**{**report, "seconds": time.monotonic() - began})
+        documents, kept = _gather(sources, skipped, old)
+        report = _update(folder, documents, kept, skipped, old, roots, model, settings, progress)
+    return IndexReport(**{**report, "seconds": time.monotonic() - began})  # type: ignore[arg-type]
 
 
 def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: IndexSettings) -> None:
@@ -121,10 +122,32 @@ def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: Index
             )
 
 
-def _update(
-    folder: Path, sources: Sequence[SourceFile], skipped: list[Skipped], old: Snapshot | None,
-    roots: Sequence[Path], model: EmbeddingModel, settings: IndexSettings, progress: Progress | None,
-) -> dict[str, object]:  # fmt: skip
+def index_documents(
+    folder: Path, documents: Sequence[Document], model: EmbeddingModel, settings: IndexSettings, *,
+    progress: Progress | None = None,
+) -> IndexReport:  # fmt: skip
+    """Make the index in `folder` equal to documents that are in memory already.
+
+    Raises:
+        IngestError: If there is no document.
+        IndexMismatchError: If model, analyser or chunker differ from the index's.
+    """
+    began = time.monotonic()
+    with writer_lock(folder):
+        old = Snapshot.open(folder)
+        if old is not None:
+            check_fingerprint(old.manifest, model, settings)
+        known = old.store.files() if old else {}
+        kept = {d.path for d in documents if d.path in known and known[d.path].content_hash == d.content_hash}
+        gathered = [(document, len(document.text), 0) for document in documents]
+        report = _update(folder, gathered, kept, [], old, (), model, settings, progress)
+    return IndexReport(**{**report, "seconds": time.monotonic() - began})  # type: ignore[arg-type]
+
+
+def _gather(
+    sources: Sequence[SourceFile], skipped: list[Skipped], old: Snapshot | None
+) -> tuple[list[tuple[Document, int, int]], set[str]]:
+    """Documents with size and mtime, and the paths among them that are as they were indexed."""
     known = old.store.files() if old else {}
     documents: list[tuple[Document, int, int]] = []
     kept: set[str] = set()
@@ -142,6 +165,15 @@ def _update(
         if result is None:
             raise IndexFailure(f"{source.path} is missing from the index.", "Rebuild: ragkit index NOTES --rebuild.")
         documents.append((result, source.size, source.mtime_ns))
+    return documents, kept
+
+
+def _update(
+    folder: Path, documents: Sequence[tuple[Document, int, int]], kept: set[str], skipped: list[Skipped],
+    old: Snapshot | None, roots: Sequence[Path], model: EmbeddingModel, settings: IndexSettings,
+    progress: Progress | None,
+) -> dict[str, object]:  # fmt: skip
+    known = old.store.files() if old else {}
     if not documents:
         reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
         raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.",
@@ -159,7 +191,7 @@ def _update(
     if old is not None and len(kept) == len(documents) == len(known):
         return {**counts, "chunks": len(old), "embedded_chunks": 0}
     chunks, vectors, embedded = _chunks_and_vectors(documents, kept, old, model, settings, progress)
-    axis = old.language_axis if old is not None else language_axis(model)
+    axis = old.language_axis if old is not None else LanguageAxis.measure(model)
     manifest = Manifest(
         generation=f"gen-{time.time_ns():020d}-{secrets.token_hex(3)}", files={}, model=asdict(model.identity),
         analyser=ANALYSER_VERSION, chunker=settings.chunks.fingerprint, bm25=settings.bm25.fingerprint,
@@ -207,23 +239,18 @@ def _chunks_and_vectors(
     return chunks, vectors, len(missing)
 
 
-def language_axis(model: EmbeddingModel) -> npt.NDArray[np.float32]:
-    """Mean difference of Chinese and English passages in the model's space, (dimension,) float32."""
-    vectors = model.encode_documents([text for pair in PAIRS for text in pair])
-    return np.asarray((vectors[0::2] - vectors[1::2]).mean(axis=0), dtype=np.float32)
-
-
 def _commit(
     folder: Path, manifest: Manifest, documents: Sequence[tuple[Document, int, int]], chunks: Sequence[Chunk],
-    vectors: npt.NDArray[np.float32], axis: npt.NDArray[np.float32], settings: IndexSettings,
+    vectors: npt.NDArray[np.float32], axis: LanguageAxis, settings: IndexSettings,
 ) -> None:  # fmt: skip
     generation = folder / manifest.generation
     generation.mkdir(mode=0o700)
     try:
         write_store(generation / "chunks.sqlite", documents, chunks)
-        DenseIndex.build(unit(vectors)).save(generation / "vectors.faiss")
+        vectors = unit(vectors)
+        DenseIndex.build(vectors, axis.positions(vectors)).save(generation / "vectors.faiss")
         SparseIndex.build([tokenize(chunk.search_text) for chunk in chunks], settings.bm25).save(generation)
-        np.save(generation / "axis.npy", axis, allow_pickle=False)
+        axis.save(generation / "axis.npy")
         for name in _FILES:
             path = generation / name
             fsync_file(path)

@@ -2,7 +2,7 @@
 
 ``score(p) = d'(p) / tau + weight * max(0, c(p) - floor)``
 
-``d'`` is the cosine after the language correction, ``tau`` the softmax temperature the embedding
+``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the softmax temperature the embedding
 model was trained with (so the first term is in nats), and ``c`` the share of the question's idf
 mass that the passage contains. Coverage is absolute: it is divided by what the question asks
 for, not by the best hit of the list, so a leg that found nothing says nothing. Rank fusion
@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-
-Scores = npt.NDArray[np.float32]
 
 MIN_TEMPERATURE: Final = 1e-4
 
@@ -33,8 +30,8 @@ class FusionSettings:
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
     """None: estimate it from the dense list of each question."""
-    correction: float = 0.7
-    """How much of the language offset is taken back, 0 (none) to 1 (all)."""
+    correction: float = 1.0
+    """How much of the language offset is taken back: 0 keeps to the question's language."""
     candidates: int = 50
     """Hits each leg proposes."""
 
@@ -58,19 +55,6 @@ def estimate_temperature(cosines: Sequence[float]) -> float:
         return MIN_TEMPERATURE
     spread = float(np.median(np.asarray(cosines) - min(cosines)))
     return max(spread / float(np.log(2)), MIN_TEMPERATURE)
-
-
-def language_shift(query: npt.NDArray[np.float32], axis: npt.NDArray[np.float32], question_is_zh: bool,
-                   correction: float) -> float:  # fmt: skip
-    """What a passage in the *other* language gains, in cosine.
-
-    Args:
-        query: (dimension,) vector of the question.
-        axis: (dimension,) mean(zh) - mean(en) over parallel passages.
-        question_is_zh: Language group of the question.
-        correction: Share of the offset to take back.
-    """
-    return correction * (1.0 if question_is_zh else -1.0) * float(query @ axis)
 
 
 def fuse(

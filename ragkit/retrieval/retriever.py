@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
-
 from ragkit.errors import UsageError
 from ragkit.index.snapshot import Snapshot
 from ragkit.models.embeddings import EmbeddingModel, Vectors
-from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, fuse, language_shift
-from ragkit.text.language import language_group
+from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, fuse
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit, LegScore
 
@@ -94,7 +91,7 @@ class Retriever:
             vector = (
                 self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
             )
-            dense = self._dense(vector, language_group(query.text) == "zh", n)
+            dense = self._dense(vector, n)
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
             ordinals, scores = self._snapshot.sparse.search(terms, n)
@@ -109,24 +106,9 @@ class Retriever:
             fused = fuse(dense, sparse, coverage, self._settings)
         return _Legs(dense, sparse, fused)
 
-    def _dense(self, vector: Vectors, question_is_zh: bool, n: int) -> list[tuple[int, float]]:
-        """The dense list, corrected for language.
-
-        The top n must be taken after the correction, so each language is searched by itself.
-        """
-        snapshot, correction = self._snapshot, self._settings.correction
-        mixed = bool(snapshot.chinese.any()) and not bool(snapshot.chinese.all())
-        if not mixed or correction == 0:
-            ordinals, cosines = snapshot.dense.search(vector, n)
-        else:
-            shift = language_shift(vector, snapshot.language_axis, question_is_zh, correction)
-            own = snapshot.chinese if question_is_zh else ~snapshot.chinese
-            a, a_scores = snapshot.dense.search(vector, n, own)
-            b, b_scores = snapshot.dense.search(vector, n, ~own)
-            ordinals = np.concatenate((a, b))
-            cosines = np.concatenate((a_scores, b_scores + np.float32(shift)))
-            order = np.lexsort((ordinals, -cosines))[:n]
-            ordinals, cosines = ordinals[order], cosines[order]
+    def _dense(self, vector: Vectors, n: int) -> list[tuple[int, float]]:
+        weight = self._snapshot.language_axis.weight(vector, self._settings.correction)
+        ordinals, cosines = self._snapshot.dense.search(vector, n, language_weight=weight)
         return list(zip(ordinals.tolist(), cosines.tolist(), strict=True))
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:

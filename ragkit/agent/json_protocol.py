@@ -1,0 +1,280 @@
+"""Function calls on any chat model: the tool list becomes a JSON schema, the reply becomes ``tool_calls``.
+
+Each reply is one object ``{"thought": ..., "action": {...}}``; the action is a call of one of the
+bound tools or the answer, sentence by sentence with the passages it was taken from. The server
+constrains the reply to the schema, so a model without native tool calling cannot miss the form.
+A reply that is malformed all the same goes back to the model with the reason, at most twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.json import parse_partial_json
+
+from ragkit.citations.markers import with_markers
+from ragkit.errors import ModelError
+from ragkit.models.chat import constrained
+
+MAX_REPAIRS: Final = 2
+SENTENCES: Final = "ragkit_sentences"
+"""Key in ``additional_kwargs`` of the final message: ``[[text, [passage numbers]], ...]``."""
+THOUGHT: Final = "ragkit_thought"
+GAVE_UP: Final = "ragkit_gave_up"
+_MAX_SENTENCES: Final = 6
+
+
+class JsonProtocolModel(BaseChatModel):
+    """A chat model that calls tools through constrained JSON.
+
+    Besides ``tools`` (set by ``bind_tools``) a call takes ``citable``, the numbers of passages a
+    sentence may name as its sources, and ``argument_values``, allowed values by
+    ``"tool.argument"``.
+    """
+
+    inner: BaseChatModel
+    max_tokens: int = 400
+
+    @property
+    def _llm_type(self) -> str:
+        return "ragkit-json-protocol"
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, AIMessage]:
+        """Bind tools; ``tool_choice`` is ignored, the schema always allows answering too."""
+        return self.bind(tools=[convert_to_openai_tool(tool)["function"] for tool in tools], **kwargs)
+
+    def _generate(self, messages: list[BaseMessage], stop: list[str] | None = None,
+                  run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any) -> ChatResult:  # fmt: skip
+        message: AIMessageChunk | None = None
+        for chunk in self._stream(messages, stop, run_manager, **kwargs):
+            part = chunk.message
+            assert isinstance(part, AIMessageChunk)
+            message = part if message is None else message + part
+        assert message is not None
+        final = AIMessage(content=message.content, tool_calls=message.tool_calls, additional_kwargs=message.additional_kwargs,
+                          usage_metadata=message.usage_metadata)  # fmt: skip
+        return ChatResult(generations=[ChatGeneration(message=final)])
+
+    def _stream(self, messages: list[BaseMessage], stop: list[str] | None = None,
+                run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:  # fmt: skip
+        tools = kwargs.get("tools") or []
+        citable = kwargs.get("citable")
+        schema = reply_schema(tools, citable, kwargs.get("argument_values") or {})
+        prompt = to_plain_messages(messages, tools, citable is not None)
+        model = constrained(self.inner, schema, self.max_tokens)
+        for attempt in range(MAX_REPAIRS + 1):
+            text, shown = "", ""
+            for part in model.stream(prompt):
+                if part.usage_metadata:
+                    yield _emit(AIMessageChunk(content="", usage_metadata=part.usage_metadata), run_manager)
+                if not part.text:
+                    continue
+                text += part.text
+                visible = _visible_answer(text) if attempt == 0 else ""
+                if visible.startswith(shown) and len(visible) > len(shown):
+                    yield _emit(AIMessageChunk(content=visible[len(shown) :]), run_manager)
+                    shown = visible
+            try:
+                reply = parse_reply(text, schema)
+            except ValueError as exc:
+                if attempt == MAX_REPAIRS:
+                    raise ModelError(f"The chat model did not follow the reply format: {exc}.",
+                                     "Try again, or another model with /model or --model.") from exc  # fmt: skip
+                prompt = [*prompt, AIMessage(text), HumanMessage(f"Observation: your reply cannot be used: {exc}. Reply again.")]
+                continue
+            yield _emit(final_chunk(reply, shown), run_manager)
+            return
+
+
+def _emit(message: AIMessageChunk, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
+    chunk = ChatGenerationChunk(message=message)
+    if run_manager is not None:
+        run_manager.on_llm_new_token(str(message.content), chunk=chunk)
+    return chunk
+
+
+def reply_schema(tools: Sequence[dict[str, Any]], citable: Sequence[int] | None,
+                 argument_values: dict[str, list[Any]]) -> dict[str, Any]:  # fmt: skip
+    """JSON schema of one reply.
+
+    Args:
+        tools: OpenAI function descriptions of the tools that may still be called.
+        citable: Passage numbers a sentence may cite; None if answers carry no sources.
+        argument_values: Allowed values by ``"tool.argument"``.
+    """
+    actions = [_tool_action(tool, argument_values) for tool in tools]
+    if citable is None or citable:
+        actions.append(_answer_action(citable))
+    if citable is not None:
+        actions.append(_object({"tool": {"const": "give_up"}, "reason": {"type": "string", "maxLength": 120}}))
+    return _object({"thought": {"type": "string", "maxLength": 120}, "action": {"anyOf": actions}})
+
+
+def _answer_action(citable: Sequence[int] | None) -> dict[str, Any]:
+    sentence: dict[str, Any] = {"text": {"type": "string", "minLength": 2, "maxLength": 400}}
+    if citable is not None:
+        sentence["sources"] = {
+            "type": "array", "items": {"enum": list(citable)}, "minItems": 1, "maxItems": 2,
+        }  # fmt: skip
+    items = _object(sentence)
+    sentences = {"type": "array", "items": items, "minItems": 1, "maxItems": _MAX_SENTENCES}
+    return _object({"tool": {"const": "answer"}, "sentences": sentences})
+
+
+def _tool_action(tool: dict[str, Any], argument_values: dict[str, list[Any]]) -> dict[str, Any]:
+    parameters = tool.get("parameters") or {}
+    properties = {}
+    for name, field in (parameters.get("properties") or {}).items():
+        values = argument_values.get(f"{tool['name']}.{name}")
+        keep = ("type", "enum", "const", "items", "anyOf", "maxLength", "minLength", "properties", "required", "additionalProperties")
+        properties[name] = {"enum": values} if values else {key: field[key] for key in keep if key in field}
+    arguments = {**_object(properties), "required": list(parameters.get("required", properties))}
+    return _object({"tool": {"const": tool["name"]}, "arguments": arguments})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def to_plain_messages(messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]], cited: bool) -> list[BaseMessage]:
+    """The conversation for a model that knows no tool roles: calls and observations as text."""
+    plain: list[BaseMessage] = []
+    instructions = _instructions(tools, cited)
+    for message in messages:
+        if isinstance(message, SystemMessage):
+            plain.append(SystemMessage(f"{message.text}\n\n{instructions}"))
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            call = message.tool_calls[0]
+            action = {"tool": call["name"], "arguments": call["args"]}
+            thought = message.additional_kwargs.get(THOUGHT, "")
+            plain.append(AIMessage(json.dumps({"thought": thought, "action": action}, ensure_ascii=False)))
+        elif isinstance(message, ToolMessage):
+            plain.append(HumanMessage(f"Observation ({message.name}):\n{message.text}"))
+        else:
+            plain.append(type(message)(message.text))
+    return plain if any(isinstance(m, SystemMessage) for m in plain) else [SystemMessage(instructions), *plain]
+
+
+def _instructions(tools: Sequence[dict[str, Any]], cited: bool) -> str:
+    lines = ['Reply with one JSON object {"thought": one short line, "action": {...}}. The action is one of:']
+    for tool in tools:
+        names = ", ".join((tool.get("parameters") or {}).get("properties") or {})
+        lines.append(f'- {{"tool": "{tool["name"]}", "arguments": {{{names}}}}}: {tool.get("description", "")}')
+    if cited:
+        lines.append(
+            '- {"tool": "answer", "sentences": [{"text": a sentence, "sources": [numbers of the passages it is taken from]}]}'
+        )
+        lines.append('- {"tool": "give_up", "reason": ...}: the passages do not contain the answer.')
+    else:
+        lines.append('- {"tool": "answer", "sentences": [{"text": a sentence}]}')
+    return "\n".join(lines)
+
+
+_FENCE: Final = re.compile(r"^\s*(?:```(?:json)?|<tool_call>)\s*", re.IGNORECASE)
+
+
+def parse_reply(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The reply as an object that satisfies `schema`.
+
+    A code fence or ``<tool_call>`` tag around it and text behind it are tolerated. Duplicate
+    keys, NaN and wrong types are not. An answer that was cut off keeps its complete sentences.
+
+    Raises:
+        ValueError: Says what is wrong and where, for the model to read.
+    """
+    body = _FENCE.sub("", text).lstrip()
+    try:
+        value, _ = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant).raw_decode(body)
+    except json.JSONDecodeError as exc:
+        value = _cut_answer(body)
+        if value is None:
+            raise ValueError(f"it is not valid JSON (character {exc.pos}: {exc.msg})") from exc
+    action = value.get("action") if isinstance(value, dict) else None
+    branches = schema["properties"]["action"]["anyOf"]
+    names = [branch["properties"]["tool"]["const"] for branch in branches]
+    if not isinstance(action, dict) or action.get("tool") not in names:
+        given = action.get("tool") if isinstance(action, dict) else None
+        raise ValueError(f"action.tool is {given!r}; allowed: {', '.join(names)}")
+    branch = branches[names.index(action["tool"])]
+    for error in Draft202012Validator(branch).iter_errors(action):
+        path = ".".join(["action", *map(str, error.absolute_path)])
+        raise ValueError(f"{path}: {error.message[:200]}")
+    return dict(value)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key {key!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _cut_answer(text: str) -> dict[str, Any] | None:
+    value = _partial(text)
+    action = value.get("action") if isinstance(value, dict) else None
+    if not isinstance(action, dict) or action.get("tool") != "answer":
+        return None
+    complete = [s for s in (action.get("sentences") or [])[:-1] if isinstance(s, dict)]
+    return {**value, "action": {"tool": "answer", "sentences": complete}} if complete else None
+
+
+def _partial(text: str) -> dict[str, Any]:
+    try:
+        value = parse_partial_json(text)
+    except (ValueError, TypeError, IndexError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _visible_answer(text: str) -> str:
+    """What of a reply still being written can be shown: the sentences of its answer so far."""
+    action = _partial(text).get("action")
+    if not isinstance(action, dict) or action.get("tool") != "answer":
+        return ""
+    sentences = [s for s in action.get("sentences") or [] if isinstance(s, dict)]
+    out = ""
+    for i, sentence in enumerate(sentences):
+        body = sentence.get("text")
+        if not isinstance(body, str) or not body:
+            continue
+        sources = sentence.get("sources") if i < len(sentences) - 1 else None
+        out += _joined(out, body) + with_markers(body, sources or ())[len(body) :]
+    return out
+
+
+def _joined(before: str, text: str) -> str:
+    return (" " if before and text[:1].isascii() else "") + text
+
+
+def final_chunk(reply: dict[str, Any], shown: str) -> AIMessageChunk:
+    """The last chunk of a reply: the tool call, or what of the answer was not shown yet."""
+    action, thought = reply["action"], str(reply.get("thought", ""))
+    if action["tool"] == "give_up":
+        return AIMessageChunk(content="", additional_kwargs={THOUGHT: thought, GAVE_UP: str(action.get("reason", "")) or "-"})
+    if action["tool"] != "answer":
+        arguments = json.dumps(action.get("arguments", {}), ensure_ascii=False)
+        call = tool_call_chunk(name=action["tool"], args=arguments, id=f"call_{uuid.uuid4().hex[:12]}", index=0)
+        return AIMessageChunk(content="", additional_kwargs={THOUGHT: thought}, tool_call_chunks=[call])
+    sentences = [(str(s["text"]).strip(), [int(n) for n in s.get("sources", [])]) for s in action["sentences"]]
+    full = ""
+    for body, sources in sentences:
+        full += _joined(full, body) + with_markers(body, sources)[len(body) :]
+    rest = full[len(shown) :] if full.startswith(shown) else ""
+    return AIMessageChunk(content=rest, additional_kwargs={THOUGHT: thought, SENTENCES: [[t, n] for t, n in sentences]})

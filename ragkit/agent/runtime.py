@@ -1,0 +1,317 @@
+"""The agent: a question in, events and an answer out, over LangChain's ReAct loop.
+
+One generator, `Agent.stream`, is the agent; `ask`, the REPL and the tests drain it. The loop runs
+in a thread of its own so that whoever reads the events can walk away at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.extractive import NOTICE, quote_passages
+from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel
+from ragkit.agent.middleware.turn_control import TurnCancelled, TurnControl
+from ragkit.agent.sessions import Session
+from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.tools import TOOLS
+from ragkit.agent.turn import TurnState
+from ragkit.api import Index
+from ragkit.errors import RagkitError, UsageError
+from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
+from ragkit.retrieval.retriever import Query
+from ragkit.retrieval.rewrite import Turn, plan_queries
+from ragkit.settings import Settings
+from ragkit.text.language import answer_language
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+MAX_QUESTION_CHARS: Final = 8_000
+_HISTORY_TURNS: Final = 3
+_HISTORY_CHARS: Final = 300
+_CONFIDENT: Final = 0.35
+"""Coverage of the question by its best passage from which a translation is not tried."""
+_LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
+
+
+class Agent:
+    """Answers questions over one index and remembers the conversation.
+
+    Args:
+        spec: What the agent file says.
+        index: The notes.
+        chat: Chat model; ``extractive`` works without any.
+        session: Where the conversation is kept; None keeps it in memory only.
+    """
+
+    def __init__(self, spec: AgentSpec, index: Index, chat: ChatModel, session: Session | None = None) -> None:
+        self.spec = spec
+        self.index = index
+        self.chat = chat
+        self.session = session or Session()
+
+    @classmethod
+    def load(
+        cls, agent: str | Path = "interview", *, index: Index, model: str | BaseChatModel | None = None,
+        settings: Settings | None = None, session: Session | None = None,
+    ) -> Agent:  # fmt: skip
+        """Make an agent.
+
+        Args:
+            agent: Name of a shipped agent, or path to an agent file.
+            index: The notes it answers from.
+            model: Chat model string or LangChain chat model; None takes the agent file's, then
+                the setting.
+            settings: None takes the index's.
+            session: An earlier conversation to go on with.
+
+        Raises:
+            AgentError: If the agent file is missing or wrong.
+            ModelError: If the model string names nothing that can be used here.
+        """
+        settings = settings or index.settings
+        spec = load_agent(agent)
+        chosen = model or spec.header.model or settings.chat_model
+        chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
+        return cls(spec, index, chat, session)
+
+    def ask(self, question: str) -> Answer:
+        """Answer a question; a follow-up is understood from the conversation so far.
+
+        Raises:
+            UsageError: If the question is empty or longer than 8,000 characters.
+            EndpointError: If the chat model fails.
+        """
+        for event in self.stream(question):
+            if isinstance(event, Done):
+                return event.answer
+        raise RagkitError("The run ended without an answer.", "Ask again.")
+
+    async def aask(self, question: str) -> Answer:
+        """Async twin of `ask` (runs in a thread)."""
+        return await asyncio.to_thread(self.ask, question)
+
+    def stream(self, question: str) -> Iterator[Event]:
+        """Answer a question as a stream of typed events, the last one `Done`.
+
+        Closing the iterator cancels the run; the conversation then stays as it was before.
+        """
+        text = question.strip()
+        if not text:
+            raise UsageError("The question is empty.", "Type a question.")
+        if len(text) > MAX_QUESTION_CHARS:
+            raise UsageError(f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are taken.",
+                             "Put long text into a note and index it.")  # fmt: skip
+        return self._stream(text)
+
+    async def astream(self, question: str) -> AsyncIterator[Event]:
+        """Async twin of `stream`."""
+        events = self.stream(question)
+        end = object()
+        try:
+            while (event := await asyncio.to_thread(next, events, end)) is not end:
+                yield event  # type: ignore[misc]
+        finally:
+            events.close()  # type: ignore[attr-defined]
+
+    def new_session(self) -> None:
+        """Forget the conversation."""
+        self.session = Session()
+
+    def as_tool(self, name: str = "ask_notes") -> BaseTool:
+        """A LangChain tool that asks this agent; its artifact is the `Answer`."""
+        from langchain_core.tools import StructuredTool
+
+        def run(question: str) -> tuple[str, Answer]:
+            answer = self.ask(question)
+            sources = "\n".join(f"[{c.marker}] {c.where}" for c in answer.citations)
+            return f"{answer.text}\n\n{sources}".strip(), answer
+
+        return StructuredTool.from_function(
+            run, name=name, description=self.spec.header.description, response_format="content_and_artifact"
+        )
+
+    def warm(self) -> None:
+        """Load the chat model and let it read the system prompt, so that the first answer starts sooner."""
+        if self.chat.extractive:
+            return
+        model = self.chat.model()
+        if self.chat.local:
+            turn = self._turn("", "", (Query("-"),), lambda event: None)
+            turn.calls["warm"] = ""
+            graph = self._graph(turn, max_tokens=1)
+            try:
+                graph.invoke({"messages": [HumanMessage("…")]})
+            except Exception:
+                # One token is no reply; the prompt cache is what this was for.
+                assert model is not None
+
+    def _stream(self, question: str) -> Iterator[Event]:
+        events: queue.Queue[Event | BaseException | None] = queue.Queue()
+        cancelled = threading.Event()
+
+        def work() -> None:
+            try:
+                self._run(question, events.put, cancelled)
+            except BaseException as exc:  # handed to the reader, who is in another thread
+                events.put(exc)
+            finally:
+                events.put(None)
+
+        threading.Thread(target=work, daemon=True, name="ragkit-turn").start()
+        try:
+            while (event := events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            cancelled.set()
+
+    def _run(self, question: str, emit: Any, cancelled: threading.Event) -> None:
+        began = time.monotonic()
+        notes: list[str] = []
+        queries, standalone = self._understand(question, notes, emit)
+        turn = self._turn(question, standalone, queries, emit)
+        turn.cancelled = cancelled
+        final: AIMessage | None = None
+        stop: StopReason = "answered"
+        graph = self._graph(turn)
+        config = {"recursion_limit": 4 * self.spec.header.max_steps + 20}
+        with endpoint_errors(self.chat.name):
+            for mode, part in graph.stream({"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]):
+                if cancelled.is_set():
+                    return
+                if mode == "messages":
+                    chunk = part[0]
+                    if isinstance(chunk, AIMessageChunk) and chunk.text:
+                        emit(Token(chunk.text))
+                    continue
+                for update in part.values():
+                    for message in (update or {}).get("messages", []):
+                        if isinstance(message, AIMessage):
+                            _count(turn, message)
+                            final = message if not message.tool_calls else None
+        if cancelled.is_set():
+            return
+        composed = self._composed(turn, final)
+        if composed.abstained:
+            stop = "abstained"
+        for citation in composed.citations:
+            emit(CitationFound(citation))
+        answer = Answer(
+            text=self._preface(question, composed), citations=composed.citations, abstained=composed.abstained,
+            steps=tuple(turn.steps), stop_reason=stop, question=question, standalone=standalone, model=self.chat.name,
+            embedding_model=self.index.model.name, usage=dict(turn.usage), seconds=time.monotonic() - began,
+            removed=composed.removed, unresolved_markers=composed.unresolved, passages=tuple(turn.passages),
+            notes=tuple(notes),
+        )  # fmt: skip
+        self.session.append(answer)
+        emit(Done(answer))
+
+    def _understand(self, question: str, notes: list[str], emit: Any) -> tuple[tuple[Query, ...], str]:
+        """The queries of the first search: follow-ups rewritten, translation where it is needed."""
+        header = self.spec.header
+        structured = self.chat.structured()
+        if structured is None or header.rewrite == "never":
+            return (Query(question),), question
+        history = tuple(Turn(a.question, a.text) for a in self.session.answers[-_HISTORY_TURNS:])
+        language = self.index.language
+        foreign = answer_language(question) != language
+        weak = header.rewrite == "always" or (foreign and self._is_weak(question))
+        if not history and not weak and not header.hyde:
+            return (Query(question),), question
+        emit(Thought(_why(question, bool(history), weak)))
+        plan = plan_queries(question, structured, history=history, corpus_language=language if weak else None,
+                            variants=header.rewrite == "always", hyde=header.hyde)  # fmt: skip
+        notes.extend(plan.notes)
+        for note in plan.notes:
+            emit(Thought(note))
+        return plan.queries, plan.standalone
+
+    def _is_weak(self, question: str) -> bool:
+        hits = self.index.search(question, k=3)
+        return max((hit.coverage for hit in hits), default=0.0) < _CONFIDENT
+
+    def _turn(self, question: str, standalone: str, queries: tuple[Query, ...], emit: Any) -> TurnState:
+        header = self.spec.header
+        return TurnState(
+            index=self.index, question=question, standalone=standalone, queries=queries, emit=emit,
+            passages_per_search=header.passages, max_steps=header.max_steps, max_passages=header.max_passages,
+        )  # fmt: skip
+
+    def _graph(self, turn: TurnState, max_tokens: int | None = None) -> Any:
+        header = self.spec.header
+        tools = [TOOLS[name](turn) for name in header.tools]
+        limit = max_tokens or header.max_answer_tokens
+        if self.chat.extractive:
+            model: BaseChatModel = _NoModel()
+        elif self.chat.tool_calling == "json":
+            model = JsonProtocolModel(inner=self.chat.model(), max_tokens=limit)
+        else:
+            model = self.chat.model()
+        control = TurnControl(turn, quote_passages if self.chat.extractive else None)
+        return create_agent(model, tools, system_prompt=self.spec.prompt, middleware=[control])
+
+    def _messages(self, turn: TurnState) -> list[BaseMessage]:
+        messages: list[BaseMessage] = []
+        for answer in self.session.answers[-_HISTORY_TURNS:]:
+            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
+            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
+        asked = turn.question
+        if turn.standalone != turn.question:
+            asked = f"{turn.question}\n({turn.standalone})"
+        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        return messages
+
+    def _composed(self, turn: TurnState, final: AIMessage | None) -> Composed:
+        gave_up = final is None or final.additional_kwargs.get(GAVE_UP)
+        if final is None or gave_up:
+            return Composed(abstention(turn), (), (), 0, abstained=True)
+        return compose(turn, final.text, final.additional_kwargs.get(SENTENCES))
+
+    def _preface(self, question: str, composed: Composed) -> str:
+        if not self.chat.extractive:
+            return composed.text
+        return f"{NOTICE[answer_language(question)]}\n{composed.text}"
+
+
+class _NoModel(BaseChatModel):
+    """Stands where the loop wants a model when every reply comes from `TurnControl`."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "none"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        raise RagkitError("No language model is configured.", "Set OPENAI_API_KEY or install ragkit[local].")
+
+
+def _count(turn: TurnState, message: AIMessage) -> None:
+    if message.usage_metadata:
+        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
+        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
+
+
+def _why(question: str, follow_up: bool, weak: bool) -> str:
+    zh = answer_language(question) == "zh"
+    if follow_up:
+        return "联系上文理解追问…" if zh else "reading the question in the light of the conversation…"
+    return "换种说法再检索…" if zh and weak else "putting the question into the notes' language…"
+
+
+__all__ = ["Agent", "TurnCancelled"]

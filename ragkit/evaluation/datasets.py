@@ -1,0 +1,160 @@
+"""Question sets in three forms: BEIR folder, SQuAD JSON, and ragkit's own JSONL.
+
+Gold in ragkit's form is a file and a verbatim quote, never a chunk id, so that changing the
+chunker does not invalidate a question set.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ragkit.content import content_dir
+from ragkit.errors import DatasetError
+from ragkit.ingest.loader import make_document
+from ragkit.text.language import answer_language
+from ragkit.values import Document
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A place that answers a question. Entries of one group are alternatives."""
+
+    document: str
+    quote: str = ""
+    """Empty: any chunk of the document counts."""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of a set."""
+
+    id: str
+    text: str
+    language: str
+    type: str
+    gold: tuple[Gold, ...]
+    reference_answer: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A question set and what it is asked of."""
+
+    name: str
+    questions: tuple[Question, ...]
+    documents: tuple[Document, ...] = ()
+    """The corpus, where the set brings it along; else see `notes`."""
+    notes: Path | None = None
+    by_document: bool = False
+    """Rankings are of documents (BEIR), not of chunks."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def load_dataset(path: Path, notes: Path | None = None) -> Dataset:
+    """Read a data set; its form is told by what `path` is.
+
+    Args:
+        path: BEIR folder, SQuAD ``.json`` or ragkit ``.jsonl`` (or the folder that holds
+            ``questions.jsonl``).
+        notes: Notes of a ragkit set; None takes the shipped corpus of the same name.
+
+    Raises:
+        DatasetError: If it is missing or malformed; names file and line.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        raise DatasetError(f"Data set not found: {path}", "Give a BEIR folder, a SQuAD JSON file or a questions.jsonl.")
+    if path.is_dir():
+        if (path / "corpus.jsonl").is_file():
+            return _beir(path)
+        if (path / "questions.jsonl").is_file():
+            return _own(path / "questions.jsonl", notes)
+        raise DatasetError(f"{path} holds neither corpus.jsonl nor questions.jsonl.", "See the README on data sets.")
+    return _own(path, notes) if path.suffix == ".jsonl" else _squad(path)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    value = json.loads(line)
+                    if not isinstance(value, dict):
+                        raise DatasetError(f"{path}:{number}: not a JSON object.", "")
+                    yield number, value
+    except (OSError, ValueError) as exc:
+        raise DatasetError(f"{path} cannot be read: {exc}.", "It must be UTF-8 with one JSON object a line.") from exc
+
+
+def _beir(path: Path) -> Dataset:
+    documents = []
+    for _, row in _lines(path / "corpus.jsonl"):
+        title, text = str(row.get("title") or ""), str(row.get("text") or "")
+        documents.append(make_document(str(row["_id"]), f"# {title}\n\n{text}" if title else text))
+    judged: dict[str, list[Gold]] = {}
+    qrels = path / "qrels" / "test.tsv"
+    try:
+        with qrels.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                if int(row["score"]) > 0:
+                    judged.setdefault(row["query-id"], []).append(Gold(row["corpus-id"]))
+    except (OSError, KeyError, ValueError, TypeError) as exc:
+        raise DatasetError(f"{qrels} cannot be read: {exc!r}.", "It needs the columns query-id, corpus-id, score.") from exc
+    questions = [
+        Question(str(row["_id"]), str(row["text"]), answer_language(str(row["text"])), "question", tuple(judged[str(row["_id"])]))
+        for _, row in _lines(path / "queries.jsonl") if str(row["_id"]) in judged
+    ]  # fmt: skip
+    return Dataset(path.name, tuple(questions), tuple(documents), by_document=True)
+
+
+def _squad(path: Path) -> Dataset:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
+        documents, questions = [], []
+        for a, article in enumerate(data):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                name = f"a{a:03d}p{p:03d}"
+                title = article.get("title") or ""
+                text = paragraph["context"].replace("\r\n", "\n")
+                documents.append(make_document(name, f"# {title}\n\n{text}" if title else text))
+                for qa in paragraph["qas"]:
+                    golds = tuple({Gold(name, answer["text"]) for answer in qa.get("answers") or []}) or (Gold(name),)
+                    questions.append(
+                        Question(str(qa["id"]), qa["question"], answer_language(qa["question"]), "question", golds)
+                    )
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise DatasetError(f"{path} is no SQuAD file: {exc!r}.", "It needs data[].paragraphs[].qas[].") from exc
+    return Dataset(path.stem, tuple(questions), tuple(documents))
+
+
+def _own(path: Path, notes: Path | None) -> Dataset:
+    questions: list[Question] = []
+    seen: set[str] = set()
+    for number, row in _lines(path):
+        try:
+            golds = tuple(Gold(g["file"], g["quote"], str(g.get("group", ""))) for g in row["gold"])
+            question = Question(str(row["id"]), str(row["question"]), str(row["language"]), str(row["type"]), golds,
+                                str(row.get("reference_answer", "")))  # fmt: skip
+        except (KeyError, TypeError) as exc:
+            raise DatasetError(f"{path}:{number}: missing or wrong key {exc}.",
+                               "Keys: id, question, language, type, gold: [{file, quote}], reference_answer.") from exc  # fmt: skip
+        if question.id in seen:
+            raise DatasetError(f"{path}:{number}: id {question.id!r} stands twice.", "Ids must be unique.")
+        seen.add(question.id)
+        questions.append(question)
+    if not questions:
+        raise DatasetError(f"{path} holds no question.", "")
+    return Dataset(path.parent.name, tuple(questions), notes=notes or _notes_of(path))
+
+
+def _notes_of(path: Path) -> Path:
+    folder = content_dir("corpora") / path.parent.name
+    if not folder.is_dir():
+        raise DatasetError(f"There are no notes for {path}.", "Name them with --notes DIR.")
+    return folder

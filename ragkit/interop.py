@@ -1,0 +1,56 @@
+"""LangChain at the edge: an index as a retriever and as a tool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import ConfigDict
+
+from ragkit.api import Index
+from ragkit.retrieval.retriever import Mode
+from ragkit.values import Hit
+
+
+def to_langchain(hit: Hit) -> LangChainDocument:
+    """A hit as a LangChain document; place, score and legs go into the metadata."""
+    legs = {name: None if leg is None else {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
+    metadata: dict[str, Any] = {
+        "source": hit.document, "heading": list(hit.heading), "start": hit.start, "end": hit.end,
+        "start_line": hit.start_line, "end_line": hit.end_line, "score": hit.score, "rank": hit.rank, "legs": legs,
+    }  # fmt: skip
+    return LangChainDocument(id=hit.chunk.id, page_content=hit.text, metadata=metadata)
+
+
+class IndexRetriever(BaseRetriever):
+    """A ragkit index as a LangChain retriever.
+
+    ``k`` can be given here or in each call: ``retriever.invoke(question, k=3)``.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    index: Index
+    k: int = 5
+    mode: Mode = "hybrid"
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **kwargs: Any
+    ) -> list[LangChainDocument]:
+        return [to_langchain(hit) for hit in self.index.search(query, k=k or self.k, mode=self.mode)]
+
+
+def search_tool(index: Index, name: str = "search_notes", k: int = 5) -> BaseTool:
+    """A LangChain tool that searches an index: text for the model, hits as the artifact."""
+
+    def run(query: str) -> tuple[str, list[Hit]]:
+        hits = index.search(query, k=k)
+        text = "\n\n".join(f"[{h.rank}] {h.document}:{h.start_line}-{h.end_line}\n{h.text}" for h in hits)
+        return text or "No passage found.", hits
+
+    return StructuredTool.from_function(
+        run, name=name, description="Search the notes; returns numbered passages.", response_format="content_and_artifact"
+    )
