@@ -17,10 +17,11 @@ from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, inde
 from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
+from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.retriever import Mode, Query, Retriever
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
-from ragkit.text.language import Language
+from ragkit.text.language import Language, answer_language
 from ragkit.values import Document, Hit, IndexReport
 
 if TYPE_CHECKING:
@@ -33,8 +34,15 @@ CURRENT: Final = "current.json"
 class Index:
     """Notes, indexed on disk and searchable. Made by `Index.open`; safe to use from several threads."""
 
-    def __init__(self, folder: Path, snapshot: Snapshot, model: EmbeddingModel, settings: Settings,
-                 report: IndexReport | None = None, chat: StructuredModel | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        folder: Path,
+        snapshot: Snapshot,
+        model: EmbeddingModel,
+        settings: Settings,
+        report: IndexReport | None = None,
+        chat: StructuredModel | None = None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.report = report
@@ -47,10 +55,15 @@ class Index:
 
     @classmethod
     def open(
-        cls, notes: str | Path | Sequence[str | Path] | None = None, index_dir: str | Path | None = None, *,
-        embedding: str | Embedder | EmbeddingModel | None = None, settings: Settings | None = None,
-        rebuild: bool = False, progress: Progress | None = None,
-    ) -> Index:  # fmt: skip
+        cls,
+        notes: str | Path | Sequence[str | Path] | None = None,
+        index_dir: str | Path | None = None,
+        *,
+        embedding: str | Embedder | EmbeddingModel | None = None,
+        settings: Settings | None = None,
+        rebuild: bool = False,
+        progress: Progress | None = None,
+    ) -> Index:
         """Open an index; build it or bring it up to date first if `notes` are given.
 
         Args:
@@ -85,9 +98,14 @@ class Index:
 
     @classmethod
     def from_documents(
-        cls, documents: Sequence[Document], index_dir: str | Path, *, embedding: str | Embedder | EmbeddingModel | None = None,
-        settings: Settings | None = None, progress: Progress | None = None,
-    ) -> Index:  # fmt: skip
+        cls,
+        documents: Sequence[Document],
+        index_dir: str | Path,
+        *,
+        embedding: str | Embedder | EmbeddingModel | None = None,
+        settings: Settings | None = None,
+        progress: Progress | None = None,
+    ) -> Index:
         """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
         settings = settings or load_settings()
         folder = Path(index_dir)
@@ -104,9 +122,15 @@ class Index:
         return await asyncio.to_thread(cls.open, *args, **kwargs)
 
     def search(
-        self, query: str, k: int = 5, mode: Mode = "hybrid", *, rewrite: bool = False, hyde: bool = False,
+        self,
+        query: str,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        rewrite: bool = False,
+        hyde: bool = False,
         history: Sequence[Turn] = (),
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
         Args:
@@ -132,8 +156,14 @@ class Index:
         if not (rewrite or hyde):
             return Plan((Query(query),), query)
         language = self.language if rewrite else None
-        return plan_queries(query, self._structured(), history=history if rewrite else (), corpus_language=language,
-                            variants=rewrite, hyde=hyde)  # fmt: skip
+        return plan_queries(
+            query,
+            self._structured(),
+            history=history if rewrite else (),
+            corpus_language=language,
+            variants=rewrite,
+            hyde=hyde,
+        )
 
     def search_queries(self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """Run prepared queries; the first one is the user's own."""
@@ -163,6 +193,17 @@ class Index:
         """Inverse document frequency of an analysed term over the chunks."""
         return self._snapshot.sparse.idf(term)
 
+    def unknown_names(self, question: str) -> list[str]:
+        """Names in a question that the notes never mention, see `ragkit.retrieval.names`."""
+        sparse = self._snapshot.sparse
+        foreign = answer_language(question) != self.language
+        return unknown_names(question, sparse.__contains__, sparse.like, numbered_only=foreign)
+
+    def similarity(self, text: str, others: Sequence[str]) -> list[float]:
+        """Cosine of `text` to each of `others` in the model's space, all embedded as questions."""
+        vector = self.model.encode_query(text)
+        return [float(vector @ self.model.encode_query(other)) for other in others]
+
     @property
     def language(self) -> Language:
         """The language that most chunks are in."""
@@ -172,8 +213,14 @@ class Index:
     def manifest(self) -> dict[str, Any]:
         """Facts about the index: model, versions, counts, roots."""
         data = self._snapshot.manifest
-        return {"folder": str(self.folder), "model": data.model["name"], "documents": data.documents,
-                "chunks": data.chunks, "roots": data.roots, "generation": data.generation}  # fmt: skip
+        return {
+            "folder": str(self.folder),
+            "model": data.model["name"],
+            "documents": data.documents,
+            "chunks": data.chunks,
+            "roots": data.roots,
+            "generation": data.generation,
+        }
 
     def __len__(self) -> int:
         return len(self._snapshot)
@@ -234,9 +281,12 @@ def index_settings(settings: Settings) -> IndexSettings:
 def fusion_settings(settings: Settings) -> FusionSettings:
     """The part of the settings that decides how the legs are merged."""
     return FusionSettings(
-        weight=settings.coverage_weight, floor=settings.coverage_floor, temperature=settings.temperature,
-        correction=settings.language_correction, candidates=settings.candidates,
-    )  # fmt: skip
+        weight=settings.coverage_weight,
+        floor=settings.coverage_floor,
+        temperature=settings.temperature,
+        correction=settings.language_correction,
+        candidates=settings.candidates,
+    )
 
 
 def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
@@ -246,8 +296,9 @@ def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
     return [Path(path).expanduser() for path in given]
 
 
-def _model_for(folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings,
-               rebuild: bool) -> EmbeddingModel:  # fmt: skip
+def _model_for(
+    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
+) -> EmbeddingModel:
     spec = embedding if embedding is not None else settings.embedding_model
     if spec == "auto":
         try:

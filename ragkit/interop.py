@@ -1,8 +1,8 @@
-"""LangChain at the edge: an index as a retriever and as a tool."""
+"""LangChain at the edge: anything that searches like an index, as a retriever and as a tool."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
@@ -10,7 +10,6 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import ConfigDict
 
-from ragkit.api import Index
 from ragkit.retrieval.retriever import Mode
 from ragkit.values import Hit
 
@@ -19,10 +18,26 @@ def to_langchain(hit: Hit) -> LangChainDocument:
     """A hit as a LangChain document; place, score and legs go into the metadata."""
     legs = {name: None if leg is None else {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
     metadata: dict[str, Any] = {
-        "source": hit.document, "heading": list(hit.heading), "start": hit.start, "end": hit.end,
-        "start_line": hit.start_line, "end_line": hit.end_line, "score": hit.score, "rank": hit.rank, "legs": legs,
-    }  # fmt: skip
+        "source": hit.document,
+        "heading": list(hit.heading),
+        "start": hit.start,
+        "end": hit.end,
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "score": hit.score,
+        "rank": hit.rank,
+        "legs": legs,
+    }
     return LangChainDocument(id=hit.chunk.id, page_content=hit.text, metadata=metadata)
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """What is needed of an index here."""
+
+    def search(self, query: str, k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+        """The `k` best chunks for a question."""
+        ...
 
 
 class IndexRetriever(BaseRetriever):
@@ -33,7 +48,7 @@ class IndexRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    index: Index
+    index: Searchable
     k: int = 5
     mode: Mode = "hybrid"
 
@@ -43,7 +58,7 @@ class IndexRetriever(BaseRetriever):
         return [to_langchain(hit) for hit in self.index.search(query, k=k or self.k, mode=self.mode)]
 
 
-def search_tool(index: Index, name: str = "search_notes", k: int = 5) -> BaseTool:
+def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> BaseTool:
     """A LangChain tool that searches an index: text for the model, hits as the artifact."""
 
     def run(query: str) -> tuple[str, list[Hit]]:
@@ -52,5 +67,8 @@ def search_tool(index: Index, name: str = "search_notes", k: int = 5) -> BaseToo
         return text or "No passage found.", hits
 
     return StructuredTool.from_function(
-        run, name=name, description="Search the notes; returns numbered passages.", response_format="content_and_artifact"
+        run,
+        name=name,
+        description="Search the notes; returns numbered passages.",
+        response_format="content_and_artifact",
     )

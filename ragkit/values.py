@@ -1,4 +1,4 @@
-"""The values that move between layers: frozen, compared by content, free of behaviour.
+r"""The values that move between layers: frozen, compared by content, free of behaviour.
 
 A score never sits on a chunk: it belongs to the `Hit` that one search produced.
 Offsets count Unicode characters of the source text with newlines normalised to ``\\n``;

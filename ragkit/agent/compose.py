@@ -13,15 +13,18 @@ from typing import Final
 from ragkit.agent.answer import Citation, Removed
 from ragkit.agent.turn import TurnState
 from ragkit.citations.markers import CitedSentence, parse_answer, render
-from ragkit.citations.support import Support, Verdict, best_span, support
+from ragkit.citations.support import Support, Verdict, best_span, crosses_languages, support, support_across
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
+from ragkit.text.sentences import split_sentences
+from ragkit.text.tokens import fold
 from ragkit.values import Hit
 
 ABSTENTION: Final = {
     "zh": "笔记里没有找到这个问题的答案。",
     "en": "The notes do not contain an answer to this question.",
 }
+ABSENT: Final = {"zh": "笔记里没有提到 {}。", "en": "The notes never mention {}."}
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
 _SHOWN: Final = 3
 _MOVE_GAIN: Final = 0.15
@@ -57,7 +60,11 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
     by_marker: dict[int, list[str]] = {}
     removed: list[Removed] = []
     unresolved = 0
+    said: set[str] = set()
     for sentence in parsed:
+        if (key := fold(sentence.text)) in said and not sentence.verbatim:
+            continue
+        said.add(key)
         if sentence.verbatim or _is_lead_in(sentence.text):
             kept.append(sentence)
             continue
@@ -69,7 +76,7 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
             continue
         kept.append(CitedSentence(sentence.text, markers))
         for marker in markers:
-            by_marker.setdefault(marker, []).append(sentence.text)
+            by_marker.setdefault(marker, []).extend(split_sentences(sentence.text))
             verdicts[marker] = _weaker(verdicts.get(marker), verdict)
     if not by_marker:
         return Composed(abstention(turn), (), tuple(removed), unresolved, abstained=True)
@@ -81,6 +88,8 @@ def abstention(turn: TurnState) -> str:
     """What is said when the notes hold no answer: that, and the nearest passages."""
     language = answer_language(turn.question)
     lines = [ABSTENTION[language]]
+    if turn.unknown_names:
+        lines = [ABSENT[language].format(", ".join(turn.unknown_names))]
     if turn.passages:
         lines.append(_NEAREST[language])
         lines.extend(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
@@ -95,7 +104,7 @@ def place(hit: Hit) -> str:
 
 def _place(turn: TurnState, sentence: str, named: tuple[int, ...]) -> tuple[tuple[int, ...], Verdict]:
     """The passages that a sentence is to cite, and how well they support it."""
-    judged = {n: _judge(turn, sentence, hit) for n, hit in enumerate(turn.passages, start=1)}
+    judged = {n: _judge(turn, sentence, hit, n in named) for n, hit in enumerate(turn.passages, start=1)}
     best = max(judged, key=lambda n: (judged[n].share - len(judged[n].missing_numbers), n in named, -n), default=0)
     if not best:
         return (), "unsupported"
@@ -109,7 +118,10 @@ def _place(turn: TurnState, sentence: str, named: tuple[int, ...]) -> tuple[tupl
     return (best,), "misattributed" if named else judged[best].verdict
 
 
-def _judge(turn: TurnState, sentence: str, hit: Hit) -> Support:
+def _judge(turn: TurnState, sentence: str, hit: Hit, named: bool) -> Support:
+    if crosses_languages(sentence, hit.chunk):
+        # Terms of two languages cannot be compared: the passage must at least be the one that was named.
+        return support_across(sentence, hit.chunk) if named else Support(0.0)
     return support(sentence, hit.chunk.search_text, turn.index.idf)
 
 
@@ -126,11 +138,18 @@ def _weaker(a: Verdict | None, b: Verdict) -> Verdict:
 
 def _citation(turn: TurnState, marker: int, sentences: Sequence[str], verdict: Verdict) -> Citation:
     hit = turn.passages[marker - 1]
-    span = best_span(sentences, hit.chunk, turn.index.idf)
+    span = best_span(sentences, hit.chunk, turn.index.idf, turn.index.similarity)
     return Citation(
-        marker=marker, document=hit.document, heading=hit.heading, start_line=span.start_line, end_line=span.end_line,
-        start=span.start, end=span.end, quote=span.quote, verdict=verdict,
-    )  # fmt: skip
+        marker=marker,
+        document=hit.document,
+        heading=hit.heading,
+        start_line=span.start_line,
+        end_line=span.end_line,
+        start=span.start,
+        end=span.end,
+        quote=span.quote,
+        verdict=verdict,
+    )
 
 
 def _is_lead_in(sentence: str) -> bool:

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Final
 
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.json_protocol import GAVE_UP, SENTENCES
 from ragkit.agent.turn import TurnState
-from ragkit.citations.support import best_span
-from ragkit.text.tokens import query_terms
+from ragkit.ingest.blocks import width
+from ragkit.text.sentences import sentence_spans
+from ragkit.text.tokens import query_terms, tokenize
 
 NOTICE: Final = {
     "zh": "未配置语言模型，以下是笔记原文摘录。",
     "en": "No language model is configured; these are quotes from the notes.",
 }
 _QUOTES: Final = 3
+_WIDTH: Final = 150
+"""Han-character widths a quote grows to."""
 _MAX_QUOTE: Final = 600
 
 
 def quote_passages(turn: TurnState) -> AIMessage:
     """The final message of a turn without a model: up to three quotes with their passage numbers."""
+    terms = set(query_terms(turn.standalone))
     sentences = []
-    wanted = " ".join(query_terms(turn.standalone))
-    for number, hit in enumerate(turn.passages[:_QUOTES], start=1):
-        span = best_span([wanted], hit.chunk, turn.index.idf)
-        quote = " ".join(line.strip().lstrip("#>-* ") for line in span.quote.splitlines() if line.strip())
-        sentences.append([quote[:_MAX_QUOTE], [number]])
+    for number, hit in enumerate(turn.passages, start=1):
+        if quote := _excerpt(hit.text, terms, turn.index.idf):
+            sentences.append([quote, [number]])
+        if len(sentences) == _QUOTES:
+            break
     if not sentences:
         return AIMessage("", additional_kwargs={GAVE_UP: "no passage"})
     text = "\n".join(f"- {quote}[{numbers[0]}]" for quote, numbers in sentences)
     return AIMessage(text, additional_kwargs={SENTENCES: sentences})
+
+
+def _excerpt(text: str, terms: set[str], idf: Callable[[str], float]) -> str:
+    """The sentence that has most of the question, and what follows it, without headings and fences."""
+    prose = [text[a:b] for a, b in sentence_spans(text) if not re.match(r"#{1,6}\s|```|[|\s:-]+$|\$\$", text[a:b])]
+    if not prose:
+        return ""
+    weights = [sum(idf(term) for term in terms & set(tokenize(sentence))) for sentence in prose]
+    at = max(range(len(prose)), key=lambda i: (weights[i], -i))
+    quote = ""
+    for sentence in prose[at:]:
+        if quote and width(quote) + width(sentence) > _WIDTH:
+            break
+        quote = f"{quote} {sentence}".strip()
+    return quote[:_MAX_QUOTE]

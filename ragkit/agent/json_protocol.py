@@ -55,20 +55,34 @@ class JsonProtocolModel(BaseChatModel):
         """Bind tools; ``tool_choice`` is ignored, the schema always allows answering too."""
         return self.bind(tools=[convert_to_openai_tool(tool)["function"] for tool in tools], **kwargs)
 
-    def _generate(self, messages: list[BaseMessage], stop: list[str] | None = None,
-                  run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any) -> ChatResult:  # fmt: skip
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
         message: AIMessageChunk | None = None
         for chunk in self._stream(messages, stop, run_manager, **kwargs):
             part = chunk.message
             assert isinstance(part, AIMessageChunk)
             message = part if message is None else message + part
         assert message is not None
-        final = AIMessage(content=message.content, tool_calls=message.tool_calls, additional_kwargs=message.additional_kwargs,
-                          usage_metadata=message.usage_metadata)  # fmt: skip
+        final = AIMessage(
+            content=message.content,
+            tool_calls=message.tool_calls,
+            additional_kwargs=message.additional_kwargs,
+            usage_metadata=message.usage_metadata,
+        )
         return ChatResult(generations=[ChatGeneration(message=final)])
 
-    def _stream(self, messages: list[BaseMessage], stop: list[str] | None = None,
-                run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:  # fmt: skip
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
         tools = kwargs.get("tools") or []
         citable = kwargs.get("citable")
         schema = reply_schema(tools, citable, kwargs.get("argument_values") or {})
@@ -76,37 +90,38 @@ class JsonProtocolModel(BaseChatModel):
         model = constrained(self.inner, schema, self.max_tokens)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
-            for part in model.stream(prompt):
+            # Callbacks of the run must not see the raw JSON; what may be shown is passed on below.
+            for part in model.stream(prompt, config={"callbacks": [], "tags": ["nostream"]}):
                 if part.usage_metadata:
-                    yield _emit(AIMessageChunk(content="", usage_metadata=part.usage_metadata), run_manager)
+                    yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=part.usage_metadata))
                 if not part.text:
                     continue
                 text += part.text
                 visible = _visible_answer(text) if attempt == 0 else ""
                 if visible.startswith(shown) and len(visible) > len(shown):
-                    yield _emit(AIMessageChunk(content=visible[len(shown) :]), run_manager)
+                    yield ChatGenerationChunk(message=AIMessageChunk(content=visible[len(shown) :]))
                     shown = visible
             try:
                 reply = parse_reply(text, schema)
             except ValueError as exc:
                 if attempt == MAX_REPAIRS:
-                    raise ModelError(f"The chat model did not follow the reply format: {exc}.",
-                                     "Try again, or another model with /model or --model.") from exc  # fmt: skip
-                prompt = [*prompt, AIMessage(text), HumanMessage(f"Observation: your reply cannot be used: {exc}. Reply again.")]
+                    raise ModelError(
+                        f"The chat model did not follow the reply format: {exc}.",
+                        "Try again, or another model with /model or --model.",
+                    ) from exc
+                prompt = [
+                    *prompt,
+                    AIMessage(text),
+                    HumanMessage(f"Observation: your reply cannot be used: {exc}. Reply again."),
+                ]
                 continue
-            yield _emit(final_chunk(reply, shown), run_manager)
+            yield ChatGenerationChunk(message=final_chunk(reply, shown))
             return
 
 
-def _emit(message: AIMessageChunk, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
-    chunk = ChatGenerationChunk(message=message)
-    if run_manager is not None:
-        run_manager.on_llm_new_token(str(message.content), chunk=chunk)
-    return chunk
-
-
-def reply_schema(tools: Sequence[dict[str, Any]], citable: Sequence[int] | None,
-                 argument_values: dict[str, list[Any]]) -> dict[str, Any]:  # fmt: skip
+def reply_schema(
+    tools: Sequence[dict[str, Any]], citable: Sequence[int] | None, argument_values: dict[str, list[Any]]
+) -> dict[str, Any]:
     """JSON schema of one reply.
 
     Args:
@@ -126,8 +141,11 @@ def _answer_action(citable: Sequence[int] | None) -> dict[str, Any]:
     sentence: dict[str, Any] = {"text": {"type": "string", "minLength": 2, "maxLength": 400}}
     if citable is not None:
         sentence["sources"] = {
-            "type": "array", "items": {"enum": list(citable)}, "minItems": 1, "maxItems": 2,
-        }  # fmt: skip
+            "type": "array",
+            "items": {"enum": list(citable)},
+            "minItems": 1,
+            "maxItems": 2,
+        }
     items = _object(sentence)
     sentences = {"type": "array", "items": items, "minItems": 1, "maxItems": _MAX_SENTENCES}
     return _object({"tool": {"const": "answer"}, "sentences": sentences})
@@ -138,7 +156,18 @@ def _tool_action(tool: dict[str, Any], argument_values: dict[str, list[Any]]) ->
     properties = {}
     for name, field in (parameters.get("properties") or {}).items():
         values = argument_values.get(f"{tool['name']}.{name}")
-        keep = ("type", "enum", "const", "items", "anyOf", "maxLength", "minLength", "properties", "required", "additionalProperties")
+        keep = (
+            "type",
+            "enum",
+            "const",
+            "items",
+            "anyOf",
+            "maxLength",
+            "minLength",
+            "properties",
+            "required",
+            "additionalProperties",
+        )
         properties[name] = {"enum": values} if values else {key: field[key] for key in keep if key in field}
     arguments = {**_object(properties), "required": list(parameters.get("required", properties))}
     return _object({"tool": {"const": tool["name"]}, "arguments": arguments})
@@ -148,7 +177,9 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def to_plain_messages(messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]], cited: bool) -> list[BaseMessage]:
+def to_plain_messages(
+    messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]], cited: bool
+) -> list[BaseMessage]:
     """The conversation for a model that knows no tool roles: calls and observations as text."""
     plain: list[BaseMessage] = []
     instructions = _instructions(tools, cited)
@@ -168,17 +199,16 @@ def to_plain_messages(messages: Sequence[BaseMessage], tools: Sequence[dict[str,
 
 
 def _instructions(tools: Sequence[dict[str, Any]], cited: bool) -> str:
-    lines = ['Reply with one JSON object {"thought": one short line, "action": {...}}. The action is one of:']
+    sources = ', "sources": [numbers of the passages it is taken from]' if cited else ""
+    lines = [
+        'Reply with one JSON object {"thought": one short line, "action": {...}}. The action is one of:',
+        f'- {{"tool": "answer", "sentences": [{{"text": a sentence{sources}}}]}}: whenever the passages answer the question.',
+    ]
     for tool in tools:
         names = ", ".join((tool.get("parameters") or {}).get("properties") or {})
         lines.append(f'- {{"tool": "{tool["name"]}", "arguments": {{{names}}}}}: {tool.get("description", "")}')
     if cited:
-        lines.append(
-            '- {"tool": "answer", "sentences": [{"text": a sentence, "sources": [numbers of the passages it is taken from]}]}'
-        )
         lines.append('- {"tool": "give_up", "reason": ...}: the passages do not contain the answer.')
-    else:
-        lines.append('- {"tool": "answer", "sentences": [{"text": a sentence}]}')
     return "\n".join(lines)
 
 
@@ -254,9 +284,19 @@ def _visible_answer(text: str) -> str:
         body = sentence.get("text")
         if not isinstance(body, str) or not body:
             continue
+        body = unescape_latex(body).strip() if i < len(sentences) - 1 else unescape_latex(body).lstrip()
         sources = sentence.get("sources") if i < len(sentences) - 1 else None
         out += _joined(out, body) + with_markers(body, sources or ())[len(body) :]
     return out
+
+
+_LATEX: Final = {"\t": "\\t", "\f": "\\f", "\b": "\\b", "\r": "\\r"}
+
+
+def unescape_latex(text: str) -> str:
+    r"""Undo what JSON makes of LaTeX: ``\times`` written without a second backslash arrives as a tab and ``imes``."""
+    text = re.sub(r"[\t\f\x08\r](?=[a-z])", lambda match: _LATEX[match.group()], text)
+    return re.sub(r"\n(?=(?:abla|eq|ot|u|eg|leq)\b)", r"\\n", text)
 
 
 def _joined(before: str, text: str) -> str:
@@ -267,12 +307,16 @@ def final_chunk(reply: dict[str, Any], shown: str) -> AIMessageChunk:
     """The last chunk of a reply: the tool call, or what of the answer was not shown yet."""
     action, thought = reply["action"], str(reply.get("thought", ""))
     if action["tool"] == "give_up":
-        return AIMessageChunk(content="", additional_kwargs={THOUGHT: thought, GAVE_UP: str(action.get("reason", "")) or "-"})
+        return AIMessageChunk(
+            content="", additional_kwargs={THOUGHT: thought, GAVE_UP: str(action.get("reason", "")) or "-"}
+        )
     if action["tool"] != "answer":
         arguments = json.dumps(action.get("arguments", {}), ensure_ascii=False)
         call = tool_call_chunk(name=action["tool"], args=arguments, id=f"call_{uuid.uuid4().hex[:12]}", index=0)
         return AIMessageChunk(content="", additional_kwargs={THOUGHT: thought}, tool_call_chunks=[call])
-    sentences = [(str(s["text"]).strip(), [int(n) for n in s.get("sources", [])]) for s in action["sentences"]]
+    sentences = [
+        (unescape_latex(str(s["text"])).strip(), [int(n) for n in s.get("sources", [])]) for s in action["sentences"]
+    ]
     full = ""
     for body, sources in sentences:
         full += _joined(full, body) + with_markers(body, sources)[len(body) :]

@@ -23,7 +23,7 @@ from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel
 from ragkit.agent.middleware.turn_control import TurnCancelled, TurnControl
-from ragkit.agent.sessions import Session
+from ragkit.agent.sessions import PastAnswer, Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
 from ragkit.agent.turn import TurnState
@@ -31,7 +31,7 @@ from ragkit.api import Index
 from ragkit.errors import RagkitError, UsageError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query
-from ragkit.retrieval.rewrite import Turn, plan_queries
+from ragkit.retrieval.rewrite import Turn, is_follow_up, plan_queries
 from ragkit.settings import Settings
 from ragkit.text.language import answer_language
 
@@ -64,9 +64,14 @@ class Agent:
 
     @classmethod
     def load(
-        cls, agent: str | Path = "interview", *, index: Index, model: str | BaseChatModel | None = None,
-        settings: Settings | None = None, session: Session | None = None,
-    ) -> Agent:  # fmt: skip
+        cls,
+        agent: str | Path = "interview",
+        *,
+        index: Index,
+        model: str | BaseChatModel | None = None,
+        settings: Settings | None = None,
+        session: Session | None = None,
+    ) -> Agent:
         """Make an agent.
 
         Args:
@@ -112,8 +117,10 @@ class Agent:
         if not text:
             raise UsageError("The question is empty.", "Type a question.")
         if len(text) > MAX_QUESTION_CHARS:
-            raise UsageError(f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are taken.",
-                             "Put long text into a note and index it.")  # fmt: skip
+            raise UsageError(
+                f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are taken.",
+                "Put long text into a note and index it.",
+            )
         return self._stream(text)
 
     async def astream(self, question: str) -> AsyncIterator[Event]:
@@ -190,7 +197,9 @@ class Agent:
         graph = self._graph(turn)
         config = {"recursion_limit": 4 * self.spec.header.max_steps + 20}
         with endpoint_errors(self.chat.name):
-            for mode, part in graph.stream({"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]):
+            for mode, part in graph.stream(
+                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
+            ):
                 if cancelled.is_set():
                     return
                 if mode == "messages":
@@ -211,12 +220,22 @@ class Agent:
         for citation in composed.citations:
             emit(CitationFound(citation))
         answer = Answer(
-            text=self._preface(question, composed), citations=composed.citations, abstained=composed.abstained,
-            steps=tuple(turn.steps), stop_reason=stop, question=question, standalone=standalone, model=self.chat.name,
-            embedding_model=self.index.model.name, usage=dict(turn.usage), seconds=time.monotonic() - began,
-            removed=composed.removed, unresolved_markers=composed.unresolved, passages=tuple(turn.passages),
+            text=self._preface(question, composed),
+            citations=composed.citations,
+            abstained=composed.abstained,
+            steps=tuple(turn.steps),
+            stop_reason=stop,
+            question=question,
+            standalone=standalone,
+            model=self.chat.name,
+            embedding_model=self.index.model.name,
+            usage=dict(turn.usage),
+            seconds=time.monotonic() - began,
+            removed=composed.removed,
+            unresolved_markers=composed.unresolved,
+            passages=tuple(turn.passages),
             notes=tuple(notes),
-        )  # fmt: skip
+        )
         self.session.append(answer)
         emit(Done(answer))
 
@@ -226,19 +245,30 @@ class Agent:
         structured = self.chat.structured()
         if structured is None or header.rewrite == "never":
             return (Query(question),), question
-        history = tuple(Turn(a.question, a.text) for a in self.session.answers[-_HISTORY_TURNS:])
+        history = tuple(Turn(a.question, a.text) for a in self._earlier(question))
         language = self.index.language
         foreign = answer_language(question) != language
         weak = header.rewrite == "always" or (foreign and self._is_weak(question))
         if not history and not weak and not header.hyde:
             return (Query(question),), question
         emit(Thought(_why(question, bool(history), weak)))
-        plan = plan_queries(question, structured, history=history, corpus_language=language if weak else None,
-                            variants=header.rewrite == "always", hyde=header.hyde)  # fmt: skip
+        plan = plan_queries(
+            question,
+            structured,
+            history=history,
+            corpus_language=language if weak else None,
+            variants=header.rewrite == "always",
+            hyde=header.hyde,
+        )
         notes.extend(plan.notes)
         for note in plan.notes:
             emit(Thought(note))
         return plan.queries, plan.standalone
+
+    def _earlier(self, question: str) -> list[PastAnswer]:
+        """The turns a question may lean on; none if it stands by itself, which saves the model reading them."""
+        leans = self.spec.header.rewrite == "always" or is_follow_up(question)
+        return self.session.answers[-_HISTORY_TURNS:] if leans else []
 
     def _is_weak(self, question: str) -> bool:
         hits = self.index.search(question, k=3)
@@ -246,10 +276,19 @@ class Agent:
 
     def _turn(self, question: str, standalone: str, queries: tuple[Query, ...], emit: Any) -> TurnState:
         header = self.spec.header
+        small = self.chat.tool_calling == "json"
         return TurnState(
-            index=self.index, question=question, standalone=standalone, queries=queries, emit=emit,
-            passages_per_search=header.passages, max_steps=header.max_steps, max_passages=header.max_passages,
-        )  # fmt: skip
+            index=self.index,
+            question=question,
+            standalone=standalone,
+            queries=queries,
+            emit=emit,
+            passages_per_search=header.passages,
+            max_passages=header.max_passages,
+            max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
+            unknown_names=tuple(self.index.unknown_names(standalone)),
+            enough_coverage=header.enough_coverage if small else 2.0,
+        )
 
     def _graph(self, turn: TurnState, max_tokens: int | None = None) -> Any:
         header = self.spec.header
@@ -266,7 +305,7 @@ class Agent:
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
-        for answer in self.session.answers[-_HISTORY_TURNS:]:
+        for answer in self._earlier(turn.question):
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
             messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
         asked = turn.question

@@ -32,8 +32,13 @@ class AgentHeader(BaseModel):
     """Passages a search returns."""
     max_steps: int = Field(default=4, ge=1, le=25)
     """Tool calls per question; afterwards only answering remains."""
+    max_steps_json: int = Field(default=2, ge=1, le=25)
+    """The same for a model that is driven by the JSON protocol; small models plan badly."""
     max_passages: int = Field(default=8, ge=1, le=40)
     """Passages per question; afterwards only answering remains."""
+    enough_coverage: float = Field(default=0.5, ge=0, le=2)
+    """With a model that is driven by the JSON protocol: when one passage contains this share of what
+    the question asks for, only answering remains. Small models go on searching otherwise."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
     rewrite: Literal["auto", "always", "never"] = "auto"
@@ -105,14 +110,17 @@ def parse_agent(path: Path) -> AgentSpec:
         raise AgentError(f"{path} cannot be read: {exc}.", "It must be a UTF-8 text file.") from exc
     front, body = split_front_matter(text)
     if front is None:
-        raise AgentError(f"{path}:1: front matter is missing or not closed.", "Start the file with --- and close it with ---.")
+        raise AgentError(
+            f"{path}:1: front matter is missing or not closed.", "Start the file with --- and close it with ---."
+        )
     try:
         data = load_yaml(front)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + 2 if mark else 1
-        raise AgentError(f"{path}:{line}: front matter is not valid YAML ({getattr(exc, 'problem', exc)}).",
-                         "Mend that line.") from exc  # fmt: skip
+        raise AgentError(
+            f"{path}:{line}: front matter is not valid YAML ({getattr(exc, 'problem', exc)}).", "Mend that line."
+        ) from exc
     if not isinstance(data, dict):
         raise AgentError(f"{path}:1: front matter must be a list of `key: value` lines.", "")
     try:

@@ -34,6 +34,10 @@ class TurnState:
     passages_per_search: int
     max_steps: int
     max_passages: int
+    unknown_names: tuple[str, ...] = ()
+    """Names in the question that the notes never mention."""
+    enough_coverage: float = 2.0
+    """From this coverage on only answering remains; above 1 the model may always go on searching."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -61,13 +65,29 @@ class TurnState:
 
     @property
     def only_answering(self) -> bool:
-        """Whether the tools are closed: the step budget or the room for evidence is used up."""
-        return len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
+        """Whether the tools are closed: enough evidence, or no step or room for evidence left."""
+        spent = len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
+        return spent or self.best_coverage >= self.enough_coverage
 
-    def record(self, tool: str, arguments: dict[str, Any], observation: str, seconds: float,
-               hits: Sequence[Hit] = ()) -> None:  # fmt: skip
+    @property
+    def off_topic(self) -> bool:
+        """Whether even the best passage has nothing to do with the question."""
+        floor = self.index.model.relevance_floor
+        cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]
+        return not self.passages or (floor is not None and bool(cosines) and max(cosines) < floor)
+
+    @property
+    def best_coverage(self) -> float:
+        """Largest share of the question's idf mass that one passage contains."""
+        return max((hit.coverage for hit in self.passages), default=0.0)
+
+    def record(
+        self, tool: str, arguments: dict[str, Any], observation: str, seconds: float, hits: Sequence[Hit] = ()
+    ) -> None:
         """Keep a finished tool call and tell whoever listens."""
-        self.steps.append(Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds))
+        self.steps.append(
+            Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds)
+        )
         self.thought = ""
         self.emit(Observation(tool, observation, seconds, tuple(hits)))
 

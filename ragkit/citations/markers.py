@@ -14,10 +14,11 @@ from ragkit.text.sentences import sentence_spans
 
 _NUMBERS: Final = r"\s*\^?\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*"
 MARKER: Final = re.compile(
-    rf"(?<![\w\])])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()|(?<=[^\x00-\x7f])\[{_NUMBERS}\](?!\()|[【［]{_NUMBERS}[】］]"
-    rf"|(?<=[\]\w)])\[{_NUMBERS}\](?=[\s.,;:!?。，；：！？\[]|$)"
+    rf"(?<![\w\])\[])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()|(?<=[^\x00-\x7f])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()"
+    rf"|[【［]{_NUMBERS}[】］]|(?<=[\]\w)])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?=[\s.,;:!?。，；：！？\[]|$)"
 )
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_MASKED: Final = re.compile("`([\U000f0000-\U000ffffd])`")
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,37 @@ def parse_answer(text: str) -> list[CitedSentence]:
 
 
 def _prose(text: str) -> list[CitedSentence]:
+    # Inline code is set aside: a semicolon in it ends no sentence, and brackets in it are no markers.
+    codes: list[str] = []
+
+    def mask(code: re.Match[str]) -> str:
+        codes.append(code.group())
+        return f"`{chr(0xF0000 + len(codes) - 1)}`"
+
+    masked = _CODE.sub(mask, text)
+    return [
+        CitedSentence(_MASKED.sub(lambda code: codes[ord(code.group(1)) - 0xF0000], sentence.text), sentence.markers)
+        for sentence in _sentences(masked)
+    ]
+
+
+def _sentences(text: str) -> list[CitedSentence]:
     # Markers after the full stop ("是的。[1]") move in front of it, so that they stay with their sentence.
     moved = re.sub(rf"([。！？；.!?;]+)((?:\s?(?:{MARKER.pattern}))+)", r"\2\1", text)
     sentences: list[CitedSentence] = []
     for start, end in sentence_spans(moved):
         raw = moved[start:end]
-        spans = [match.span() for match in _CODE.finditer(raw)]
         markers: list[int] = []
         clean: list[str] = []
         last = 0
         for match in MARKER.finditer(raw):
-            if any(a <= match.start() < b for a, b in spans):
-                continue
             numbers = next(group for group in match.groups() if group)
             markers.extend(int(number) for number in re.findall(r"\d+", numbers))
             clean.append(raw[last : match.start()].rstrip())
             last = match.end()
         clean.append(raw[last:])
         sentence = "".join(clean).strip()
-        if re.search(r"\w", sentence):
+        if re.search(r"\w", sentence) or _MASKED.search(sentence):
             sentences.append(CitedSentence(sentence, tuple(dict.fromkeys(markers))))
         elif markers and sentences:
             previous = sentences[-1]

@@ -92,11 +92,24 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DatasetError(f"{path} cannot be read: {exc}.", "It must be UTF-8 with one JSON object a line.") from exc
 
 
+def _identified(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a BEIR file by their ``_id``, each of which must be there once and have a ``text``."""
+    seen: set[str] = set()
+    for number, row in _lines(path):
+        identity = str(row.get("_id", ""))
+        if not identity or "text" not in row:
+            raise DatasetError(f"{path}:{number}: _id or text is missing.", "Each line needs _id and text.")
+        if identity in seen:
+            raise DatasetError(f"{path}:{number}: _id {identity!r} stands twice.", "Ids must be unique.")
+        seen.add(identity)
+        yield identity, row
+
+
 def _beir(path: Path) -> Dataset:
     documents = []
-    for _, row in _lines(path / "corpus.jsonl"):
+    for identity, row in _identified(path / "corpus.jsonl"):
         title, text = str(row.get("title") or ""), str(row.get("text") or "")
-        documents.append(make_document(str(row["_id"]), f"# {title}\n\n{text}" if title else text))
+        documents.append(make_document(identity, f"# {title}\n\n{text}" if title else text))
     judged: dict[str, list[Gold]] = {}
     qrels = path / "qrels" / "test.tsv"
     try:
@@ -105,11 +118,14 @@ def _beir(path: Path) -> Dataset:
                 if int(row["score"]) > 0:
                     judged.setdefault(row["query-id"], []).append(Gold(row["corpus-id"]))
     except (OSError, KeyError, ValueError, TypeError) as exc:
-        raise DatasetError(f"{qrels} cannot be read: {exc!r}.", "It needs the columns query-id, corpus-id, score.") from exc
+        raise DatasetError(
+            f"{qrels} cannot be read: {exc!r}.", "It needs the columns query-id, corpus-id, score."
+        ) from exc
     questions = [
-        Question(str(row["_id"]), str(row["text"]), answer_language(str(row["text"])), "question", tuple(judged[str(row["_id"])]))
-        for _, row in _lines(path / "queries.jsonl") if str(row["_id"]) in judged
-    ]  # fmt: skip
+        Question(identity, str(row["text"]), answer_language(str(row["text"])), "question", tuple(judged[identity]))
+        for identity, row in _identified(path / "queries.jsonl")
+        if identity in judged
+    ]
     return Dataset(path.name, tuple(questions), tuple(documents), by_document=True)
 
 
@@ -139,11 +155,19 @@ def _own(path: Path, notes: Path | None) -> Dataset:
     for number, row in _lines(path):
         try:
             golds = tuple(Gold(g["file"], g["quote"], str(g.get("group", ""))) for g in row["gold"])
-            question = Question(str(row["id"]), str(row["question"]), str(row["language"]), str(row["type"]), golds,
-                                str(row.get("reference_answer", "")))  # fmt: skip
+            question = Question(
+                str(row["id"]),
+                str(row["question"]),
+                str(row["language"]),
+                str(row["type"]),
+                golds,
+                str(row.get("reference_answer", "")),
+            )
         except (KeyError, TypeError) as exc:
-            raise DatasetError(f"{path}:{number}: missing or wrong key {exc}.",
-                               "Keys: id, question, language, type, gold: [{file, quote}], reference_answer.") from exc  # fmt: skip
+            raise DatasetError(
+                f"{path}:{number}: missing or wrong key {exc}.",
+                "Keys: id, question, language, type, gold: [{file, quote}], reference_answer.",
+            ) from exc
         if question.id in seen:
             raise DatasetError(f"{path}:{number}: id {question.id!r} stands twice.", "Ids must be unique.")
         seen.add(question.id)

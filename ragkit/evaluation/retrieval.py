@@ -89,8 +89,15 @@ def open_dataset(dataset: Dataset, settings: Settings, progress: Progress | None
     return Index.from_documents(dataset.documents, folder, settings=settings, progress=progress)
 
 
-def evaluate(dataset: Dataset, index: Index, modes: Sequence[str], *, rewrite: bool = False, hyde: bool = False,
-             tick: Callable[[int, int], None] | None = None) -> list[Run]:  # fmt: skip
+def evaluate(
+    dataset: Dataset,
+    index: Index,
+    modes: Sequence[str],
+    *,
+    rewrite: bool = False,
+    hyde: bool = False,
+    tick: Callable[[int, int], None] | None = None,
+) -> list[Run]:
     """Run every mode over the answerable questions of a data set.
 
     Args:
@@ -130,7 +137,9 @@ def compare(a: Run, b: Run, metric: str = _COMPARED) -> Comparison:
     """How run `b` differs from run `a`."""
     values_a = [row.metrics[metric] for row in a.rows]
     values_b = [row.metrics[metric] for row in b.rows]
-    return Comparison(a.name, b.name, metric, b.metrics[metric] - a.metrics[metric], randomisation_test(values_a, values_b))
+    return Comparison(
+        a.name, b.name, metric, b.metrics[metric] - a.metrics[metric], randomisation_test(values_a, values_b)
+    )
 
 
 def _search(index: Index, question: Question, mode: str, dataset: Dataset, rewrite: bool, hyde: bool) -> list[Hit]:
@@ -164,7 +173,7 @@ def _gold_places(question: Question, index: Index) -> list[tuple[str, tuple[str,
     for gold in question.gold:
         document = index.document(gold.document)
         text = document.text if document else ""
-        quote = gold.quote.replace("\r\n", "\n")
+        quote = gold.quote.replace("\r\n", "\n").replace("\r", "\n")
         if not quote and document:
             places.append((gold.group, (gold.document, 0, len(text))))
             continue
@@ -182,8 +191,9 @@ def _check_gold(questions: Sequence[Question], index: Index, dataset: Dataset) -
         groups = {gold.group for gold in question.gold}
         if {group for group, _ in _gold_places(question, index)} != groups:
             files = ", ".join(sorted({gold.document for gold in question.gold}))
-            raise DatasetError(f"Question {question.id}: its gold quote is not in {files}.",
-                               "Correct the quote; it must be verbatim.")  # fmt: skip
+            raise DatasetError(
+                f"Question {question.id}: its gold quote is not in {files}.", "Correct the quote; it must be verbatim."
+            )
 
 
 def report_json(dataset: Dataset, index: Index, runs: Sequence[Run]) -> dict[str, Any]:
@@ -197,5 +207,3 @@ def report_json(dataset: Dataset, index: Index, runs: Sequence[Run]) -> dict[str
         "runs": [run.to_json() for run in runs],
         "comparisons": [asdict(item) for item in compared],
     }
-
-

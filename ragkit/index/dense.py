@@ -90,7 +90,7 @@ class DenseIndex:
         parameters = None
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))  # type: ignore[call-arg, arg-type]
         scores, ids = self._index.search(
             np.append(query, np.float32(-language_weight)).reshape(1, -1).astype(np.float32), n, params=parameters
         )

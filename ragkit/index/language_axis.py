@@ -42,14 +42,18 @@ class LanguageAxis:
         span = self.chinese - self.english
         if span <= 1e-6:  # a model that does not tell the languages apart
             return np.zeros(len(vectors), dtype=np.float32)
-        return np.clip((vectors @ self.direction - self.english) / span, 0, 1, dtype=np.float32)
+        return np.asarray(np.clip((vectors @ self.direction - self.english) / span, 0, 1), dtype=np.float32)
 
     def weight(self, query: Vectors, correction: float) -> float:
         """What a chunk at position 1 loses against one at 0 for this (dimension,) query vector."""
         return correction * float(query @ self.direction)
 
     def save(self, path: Path) -> None:
-        np.save(path, np.append(self.direction, np.float32([self.english, self.chinese])), allow_pickle=False)
+        np.save(
+            path,
+            np.append(self.direction, np.array([self.english, self.chinese], dtype=np.float32)),
+            allow_pickle=False,
+        )
 
     @classmethod
     def load(cls, path: Path) -> LanguageAxis:

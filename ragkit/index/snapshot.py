@@ -6,6 +6,7 @@ before a file is used, because FAISS loads most damaged files without a word.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,21 +42,34 @@ class Manifest:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+def seal(data: dict[str, Any]) -> dict[str, Any]:
+    """Manifest data with the checksum of itself as ``seal``."""
+    body = json.dumps({key: value for key, value in data.items() if key != "seal"}, ensure_ascii=False, sort_keys=True)
+    return {**data, "seal": hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()}
+
+
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of an index folder; None if nothing was committed there yet.
 
     Raises:
-        IndexCorruptError: If it cannot be parsed.
-        IndexFailure: If a newer ragkit wrote it.
+        IndexCorruptError: If it cannot be parsed or differs from its checksum.
+        IndexFailure: If a newer ragkit wrote it, or it cannot be read.
     """
     path = folder / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.get("format", 0) > FORMAT:
             raise IndexFailure(f"{path} was written by a newer ragkit (format {data['format']}).", "Upgrade ragkit.")
-        return Manifest(**data)
+        if seal(data) != data:
+            raise IndexCorruptError(f"{path} differs from its checksum.", REBUILD)
+        return Manifest(**{key: value for key, value in data.items() if key != "seal"})
     except FileNotFoundError:
         return None
+    except OSError as exc:
+        raise IndexFailure(
+            f"{path} cannot be read: {exc.strerror}.",
+            "Check its permissions, or choose another index folder with --index.",
+        ) from exc
     except (ValueError, TypeError, AttributeError) as exc:
         raise IndexCorruptError(f"{path} is damaged.", REBUILD) from exc
 

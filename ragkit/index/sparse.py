@@ -41,8 +41,15 @@ class BM25Settings:
 class SparseIndex:
     """Postings by term: which chunks contain it, with which weight."""
 
-    def __init__(self, terms: Sequence[str], pointers: Ids, chunks: npt.NDArray[np.int32],
-                 weights: Scores, idf: Scores, size: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        terms: Sequence[str],
+        pointers: Ids,
+        chunks: npt.NDArray[np.int32],
+        weights: Scores,
+        idf: Scores,
+        size: int,
+    ) -> None:
         self._terms = {term: i for i, term in enumerate(terms)}
         self._pointers, self._chunks, self._weights, self._idf = pointers, chunks, weights, idf
         self._size = size
@@ -73,13 +80,25 @@ class SparseIndex:
         pointers = np.concatenate(([0], np.cumsum(df))).astype(np.int64)
         # Coverage needs an idf that is never negative, whatever the variant scores with.
         mass = _idf(df, len(counts), BM25Settings())
-        return cls(terms, pointers, chunk_ids.astype(np.int32), weights.astype(np.float32),
-                   mass.astype(np.float32), len(counts))  # fmt: skip
+        return cls(
+            terms,
+            pointers,
+            chunk_ids.astype(np.int32),
+            weights.astype(np.float32),
+            mass.astype(np.float32),
+            len(counts),
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``postings.npz`` and ``terms.txt`` into `folder`."""
-        np.savez(folder / "postings.npz", pointers=self._pointers, chunks=self._chunks, weights=self._weights,
-                 idf=self._idf, size=np.array([self._size]))  # fmt: skip
+        np.savez(
+            folder / "postings.npz",
+            pointers=self._pointers,
+            chunks=self._chunks,
+            weights=self._weights,
+            idf=self._idf,
+            size=np.array([self._size]),
+        )
         (folder / "terms.txt").write_text("\n".join(self._terms), encoding="utf-8", newline="")
 
     @classmethod
@@ -92,8 +111,9 @@ class SparseIndex:
         text = (folder / "terms.txt").read_text(encoding="utf-8")
         terms = text.split("\n") if text else []
         with np.load(folder / "postings.npz", allow_pickle=False) as arrays:
-            loaded = cls(terms, arrays["pointers"], arrays["chunks"], arrays["weights"], arrays["idf"],
-                         int(arrays["size"][0]))  # fmt: skip
+            loaded = cls(
+                terms, arrays["pointers"], arrays["chunks"], arrays["weights"], arrays["idf"], int(arrays["size"][0])
+            )
         if len(terms) != len(loaded._idf):
             raise IndexCorruptError(f"Postings in {folder} do not fit together.", "Rebuild: ragkit index --rebuild.")
         return loaded
@@ -140,6 +160,14 @@ class SparseIndex:
             total += float(self._idf[i])
             mass[self._chunks[self._pointers[i] : self._pointers[i + 1]]] += self._idf[i]
         return np.clip(mass / total, 0, 1, dtype=np.float32) if total else mass
+
+    def __contains__(self, term: str) -> bool:
+        """Whether any chunk has this analysed term."""
+        return term in self._terms
+
+    def like(self, term: str) -> list[str]:
+        """Latin terms of about the length of `term`, candidates for what it may misspell."""
+        return [t for t in self._terms if t.isascii() and abs(len(t) - len(term)) <= 2 and t[:1].isalpha()]
 
     def idf(self, term: str) -> float:
         """Inverse document frequency of a term; an unseen term has the highest."""

@@ -39,9 +39,7 @@ class FileState:
     mtime_ns: int
 
 
-def write_store(
-    path: Path, documents: Iterable[tuple[Document, int, int]], chunks: Iterable[Chunk]
-) -> None:
+def write_store(path: Path, documents: Iterable[tuple[Document, int, int]], chunks: Iterable[Chunk]) -> None:
     """Write a new store.
 
     Args:
@@ -54,14 +52,37 @@ def write_store(
         connection.executescript(_SCHEMA)
         connection.executemany(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((d.path, d.content_hash, size, mtime, d.title, json.dumps(d.metadata, ensure_ascii=False), _sound(d.text))
-             for d, size, mtime in documents),
-        )  # fmt: skip
+            (
+                (
+                    d.path,
+                    d.content_hash,
+                    size,
+                    mtime,
+                    d.title,
+                    json.dumps(d.metadata, ensure_ascii=False),
+                    _sound(d.text),
+                )
+                for d, size, mtime in documents
+            ),
+        )
         connection.executemany(
             "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            ((i, c.id, c.document, json.dumps(c.heading, ensure_ascii=False), _sound(c.text), c.start, c.end,
-              c.start_line, c.end_line, c.language) for i, c in enumerate(chunks)),
-        )  # fmt: skip
+            (
+                (
+                    i,
+                    c.id,
+                    c.document,
+                    json.dumps(c.heading, ensure_ascii=False),
+                    _sound(c.text),
+                    c.start,
+                    c.end,
+                    c.start_line,
+                    c.end_line,
+                    c.language,
+                )
+                for i, c in enumerate(chunks)
+            ),
+        )
 
 
 def _sound(text: str) -> str:
@@ -140,5 +161,14 @@ class ChunkStore:
 
 def _chunk(row: Sequence[Any]) -> Chunk:
     identity, document, heading, text, start, end, start_line, end_line, language = row
-    return Chunk(id=identity, document=document, heading=tuple(json.loads(heading)), text=text, start=start, end=end,
-                 start_line=start_line, end_line=end_line, language=language)  # fmt: skip
+    return Chunk(
+        id=identity,
+        document=document,
+        heading=tuple(json.loads(heading)),
+        text=text,
+        start=start,
+        end=end,
+        start_line=start_line,
+        end_line=end_line,
+        language=language,
+    )

@@ -12,8 +12,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, In
 from ragkit.index.dense import DenseIndex
 from ragkit.index.fsops import fsync_file, fsync_folder, sha256, with_disk_errors, write_json_atomically
 from ragkit.index.language_axis import LanguageAxis
-from ragkit.index.snapshot import MANIFEST, Manifest, Snapshot
+from ragkit.index.snapshot import MANIFEST, Manifest, Snapshot, read_manifest, seal
 from ragkit.index.sparse import BM25Settings, SparseIndex
 from ragkit.index.store import write_store
 from ragkit.ingest.chunker import ChunkSettings, chunk_document
@@ -43,8 +43,8 @@ _FILES: Final = ("chunks.sqlite", "vectors.faiss", "postings.npz", "terms.txt", 
 class IndexSettings:
     """What decides the contents of an index besides the notes and the model."""
 
-    chunks: ChunkSettings = ChunkSettings()
-    bm25: BM25Settings = BM25Settings()
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    bm25: BM25Settings = field(default_factory=BM25Settings)
 
 
 @contextmanager
@@ -57,24 +57,48 @@ def writer_lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
-        raise IndexFailure(f"Cannot create the index folder {folder}: {exc.strerror}.",
-                           "Choose another with --index.") from exc  # fmt: skip
+        raise IndexFailure(
+            f"Cannot create the index folder {folder}: {exc.strerror}.", "Choose another with --index."
+        ) from exc
     holder = folder / "LOCK.pid"
+    lock = FileLock(folder / "LOCK", timeout=0)
     try:
-        with FileLock(folder / "LOCK", timeout=0):
-            holder.write_text(str(os.getpid()), encoding="utf-8")
-            yield
+        lock.acquire()
     except Timeout as exc:
-        pid = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
-        raise IndexLockedError(f"Another process (pid {pid}) is writing to {folder}.", "Wait until it is done.") from exc
-    except PermissionError as exc:
-        raise IndexFailure(f"No permission to write to {folder}.", "Choose another folder with --index.") from exc
+        pid = (holder.read_text(encoding="utf-8") if holder.is_file() else "") or "unknown"
+        raise IndexLockedError(
+            f"Another process (pid {pid}) is writing to {folder}.", "Wait until it is done."
+        ) from exc
+    except OSError as exc:
+        raise IndexFailure(f"Cannot write to {folder}: {exc.strerror}.", "Choose another folder with --index.") from exc
+    try:
+        with suppress(OSError):  # only names the holder to others; a full disk is reported by the commit
+            holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _previous(folder: Path, rebuild: bool = False) -> Iterator[Snapshot | None]:
+    """The committed generation, closed afterwards; None if there is none or it is not to be used."""
+    old = None if rebuild else Snapshot.open(folder)
+    try:
+        yield old
+    finally:
+        if old is not None:
+            old.close()
 
 
 def update_index(
-    folder: Path, roots: Sequence[Path], model: EmbeddingModel, settings: IndexSettings, *,
-    rebuild: bool = False, progress: Progress | None = None,
-) -> IndexReport:  # fmt: skip
+    folder: Path,
+    roots: Sequence[Path],
+    model: EmbeddingModel,
+    settings: IndexSettings,
+    *,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+) -> IndexReport:
     """Make the index in `folder` equal to the notes under `roots`.
 
     Args:
@@ -92,8 +116,7 @@ def update_index(
     """
     began = time.monotonic()
     sources, skipped = scan(roots)
-    with writer_lock(folder):
-        old = None if rebuild else Snapshot.open(folder)
+    with writer_lock(folder), _previous(folder, rebuild) as old:
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
         documents, kept = _gather(sources, skipped, old)
@@ -123,9 +146,13 @@ def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: Index
 
 
 def index_documents(
-    folder: Path, documents: Sequence[Document], model: EmbeddingModel, settings: IndexSettings, *,
+    folder: Path,
+    documents: Sequence[Document],
+    model: EmbeddingModel,
+    settings: IndexSettings,
+    *,
     progress: Progress | None = None,
-) -> IndexReport:  # fmt: skip
+) -> IndexReport:
     """Make the index in `folder` equal to documents that are in memory already.
 
     Raises:
@@ -133,8 +160,7 @@ def index_documents(
         IndexMismatchError: If model, analyser or chunker differ from the index's.
     """
     began = time.monotonic()
-    with writer_lock(folder):
-        old = Snapshot.open(folder)
+    with writer_lock(folder), _previous(folder) as old:
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
         known = old.store.files() if old else {}
@@ -169,15 +195,20 @@ def _gather(
 
 
 def _update(
-    folder: Path, documents: Sequence[tuple[Document, int, int]], kept: set[str], skipped: list[Skipped],
-    old: Snapshot | None, roots: Sequence[Path], model: EmbeddingModel, settings: IndexSettings,
+    folder: Path,
+    documents: Sequence[tuple[Document, int, int]],
+    kept: set[str],
+    skipped: list[Skipped],
+    old: Snapshot | None,
+    roots: Sequence[Path],
+    model: EmbeddingModel,
+    settings: IndexSettings,
     progress: Progress | None,
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     known = old.store.files() if old else {}
     if not documents:
         reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.",
-                          "Notes are .md or .txt files.")  # fmt: skip
+        raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.", "Notes are .md or .txt files.")
     paths = {document.path for document, _, _ in documents}
     counts: dict[str, object] = {
         "documents": len(documents),
@@ -193,20 +224,28 @@ def _update(
     chunks, vectors, embedded = _chunks_and_vectors(documents, kept, old, model, settings, progress)
     axis = old.language_axis if old is not None else LanguageAxis.measure(model)
     manifest = Manifest(
-        generation=f"gen-{time.time_ns():020d}-{secrets.token_hex(3)}", files={}, model=asdict(model.identity),
-        analyser=ANALYSER_VERSION, chunker=settings.chunks.fingerprint, bm25=settings.bm25.fingerprint,
-        roots=[str(root.resolve()) for root in roots], documents=len(documents), chunks=len(chunks),
-    )  # fmt: skip
+        generation=f"gen-{time.time_ns():020d}-{secrets.token_hex(3)}",
+        files={},
+        model=asdict(model.identity),
+        analyser=ANALYSER_VERSION,
+        chunker=settings.chunks.fingerprint,
+        bm25=settings.bm25.fingerprint,
+        roots=[str(root.resolve()) for root in roots],
+        documents=len(documents),
+        chunks=len(chunks),
+    )
     with_disk_errors(folder, lambda: _commit(folder, manifest, documents, chunks, vectors, axis, settings))
-    if old is not None:
-        old.close()
     return {**counts, "chunks": len(chunks), "embedded_chunks": embedded}
 
 
 def _chunks_and_vectors(
-    documents: Sequence[tuple[Document, int, int]], kept: set[str], old: Snapshot | None,
-    model: EmbeddingModel, settings: IndexSettings, progress: Progress | None,
-) -> tuple[list[Chunk], npt.NDArray[np.float32], int]:  # fmt: skip
+    documents: Sequence[tuple[Document, int, int]],
+    kept: set[str],
+    old: Snapshot | None,
+    model: EmbeddingModel,
+    settings: IndexSettings,
+    progress: Progress | None,
+) -> tuple[list[Chunk], npt.NDArray[np.float32], int]:
     chunks: list[Chunk] = []
     for document, _, _ in documents:
         if document.path in kept and old is not None:
@@ -240,9 +279,14 @@ def _chunks_and_vectors(
 
 
 def _commit(
-    folder: Path, manifest: Manifest, documents: Sequence[tuple[Document, int, int]], chunks: Sequence[Chunk],
-    vectors: npt.NDArray[np.float32], axis: LanguageAxis, settings: IndexSettings,
-) -> None:  # fmt: skip
+    folder: Path,
+    manifest: Manifest,
+    documents: Sequence[tuple[Document, int, int]],
+    chunks: Sequence[Chunk],
+    vectors: npt.NDArray[np.float32],
+    axis: LanguageAxis,
+    settings: IndexSettings,
+) -> None:
     generation = folder / manifest.generation
     generation.mkdir(mode=0o700)
     try:
@@ -257,9 +301,12 @@ def _commit(
             manifest.files[name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         fsync_folder(generation)
         fsync_folder(folder)
-        write_json_atomically(folder / MANIFEST, asdict(manifest))
+        write_json_atomically(folder / MANIFEST, seal(asdict(manifest)))
     except BaseException:
-        shutil.rmtree(generation, ignore_errors=True)
+        # Once the MANIFEST is switched, this generation is the index, whatever fails after that.
+        current = read_manifest(folder)
+        if current is None or current.generation != manifest.generation:
+            shutil.rmtree(generation, ignore_errors=True)
         raise
     for stale in folder.glob("gen-*"):
         if stale.name != manifest.generation:

@@ -14,7 +14,7 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.dollarmath.index import math_block_dollar
 
 from ragkit.text.language import is_cjk
 
@@ -48,15 +48,19 @@ def width(text: str) -> float:
 
 
 def parse_blocks(text: str, lines: list[str], limit: float) -> list[Block]:
-    """Split `text` into blocks in order; together they cover every line that is not blank.
+    r"""Split `text` into blocks in order; together they cover every line that is not blank.
 
     Args:
         text: Source text with ``\\n`` newlines.
         lines: ``text.split("\\n")``.
         limit: Containers wider than this are opened.
     """
-    parser = MarkdownIt("commonmark", {"maxNesting": 40}).enable("table").use(dollarmath_plugin, allow_labels=False)
-    parser.disable(["inline"])
+    parser = MarkdownIt("commonmark", {"maxNesting": 40}).enable("table").disable(["inline"])
+    # The plugin's own rule does not interrupt a paragraph, but notes rarely leave a blank line before "$$".
+    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    parser.block.ruler.before(
+        "fence", "math_block", math_block_dollar(allow_labels=False, allow_blank_lines=True), interrupts
+    )
     try:
         tokens = parser.parse(text)
     except RecursionError:

@@ -20,7 +20,7 @@ from ragkit.text.language import language_group
 from ragkit.text.sentences import sentence_spans
 from ragkit.values import Chunk, Document
 
-CHUNKER_VERSION: Final = "headings-1"
+CHUNKER_VERSION: Final = "headings-2"
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,7 @@ def _pack(
 
 def _split(text: str, low: int, high: int, target: float, *, code: bool) -> Iterator[tuple[int, int]]:
     """Cut an oversized block at line ends (code, tables), else at sentence ends, else anywhere."""
-    units = _line_spans(text, low, high) if code else (
-        (low + a, low + b) for a, b in sentence_spans(text[low:high])
-    )  # fmt: skip
+    units = _line_spans(text, low, high) if code else ((low + a, low + b) for a, b in sentence_spans(text[low:high]))
     start = end = -1
     for a, b in units:
         if start >= 0 and width(text[start:b]) > target:

@@ -1,4 +1,4 @@
-"""Bytes of a note to Unicode text with ``\\n`` newlines. No file is opened here.
+r"""Bytes of a note to Unicode text with ``\\n`` newlines. No file is opened here.
 
 All offsets of ragkit count characters of the text that `decode` returns.
 """
@@ -23,7 +23,7 @@ class UndecodableError(ValueError):
 
 
 def decode(data: bytes) -> str:
-    """Decode a note.
+    r"""Decode a note.
 
     Tried in this order: a byte order mark, UTF-8, UTF-16 without a mark (told by its zero
     bytes), GB18030, and last what charset-normalizer makes of it.
@@ -70,11 +70,28 @@ def _strict(data: bytes, name: str) -> str:
 
 def _utf16_without_mark(data: bytes) -> str:
     sample = data[:4096]
-    even = sum(byte == 0 for byte in sample[0::2])
-    odd = sum(byte == 0 for byte in sample[1::2])
-    if len(data) % 2 == 0 and max(even, odd) * 8 >= len(sample) // 2 and min(even, odd) * 8 < max(even, odd):
-        return _strict(data, "utf-16-le" if odd > even else "utf-16-be")
+    # ASCII has its zero byte behind (LE) or in front (BE), but so has 一 (U+4E00), the other way round;
+    # in the wrong order Chinese text falls apart into all planes, and English into rare Han characters.
+    names = ("utf-16-le", "utf-16-be") if sample[1::2].count(0) > sample[0::2].count(0) else ("utf-16-be", "utf-16-le")
+    shares = {name: _common_share(sample.decode(name, "replace")) for name in names}
+    best = max(shares, key=lambda name: shares[name])
+    if len(data) % 2 == 0 and shares[best] >= 0.9:
+        return _strict(data, best)
     raise UndecodableError("looks like binary data, not text")
+
+
+def _common_share(text: str) -> float:
+    """Share of the characters that are ASCII text, common Han characters or their punctuation."""
+    common = sum(
+        " " <= char <= "~"
+        or char in "\t\n\r"
+        or "\u4e00" <= char <= "\u9fff"
+        or "\u3000" <= char <= "\u303f"
+        or "\uff00" <= char <= "\uffef"
+        or "\u2010" <= char <= "\u2027"
+        for char in text
+    )
+    return common / len(text) if text else 0.0
 
 
 def _legacy(data: bytes) -> str:
@@ -84,10 +101,8 @@ def _legacy(data: bytes) -> str:
         text = None
     # GB18030 maps nearly every byte pair somewhere; real Chinese text stays in the common plane.
     if text is not None:
-        high = [char for char in text if ord(char) > 0x7F]
-        common = sum("\u4e00" <= char <= "\u9fff" or "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uffef"
-                     for char in high)  # fmt: skip
-        if high and common >= 0.8 * len(high):
+        high = "".join(char for char in text if ord(char) > 0x7F)
+        if _common_share(high) >= 0.8:
             return text
     from charset_normalizer import from_bytes
 

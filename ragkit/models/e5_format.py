@@ -155,9 +155,7 @@ def read_e5(path: Path) -> E5Model:
     pieces, scores = _read_pieces(cursor, n_pieces)
     norms = _read_norms(cursor)
     tensors = _read_directory(cursor)
-    return E5Model(
-        path=path, header=header, pieces=pieces, scores=scores, norms=norms, tensors=tensors, data=data
-    )
+    return E5Model(path=path, header=header, pieces=pieces, scores=scores, norms=norms, tensors=tensors, data=data)
 
 
 class _Cursor:

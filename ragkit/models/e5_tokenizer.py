@@ -52,9 +52,7 @@ def build_tokenizer(model: E5Model) -> Tokenizer:
             processors,
         )
     except ImportError as exc:
-        raise ModelError(
-            "The library tokenizers is missing.", 'Install it: pip install "ragkit[local]"'
-        ) from exc
+        raise ModelError("The library tokenizers is missing.", 'Install it: pip install "ragkit[local]"') from exc
 
     header = model.header
     bos, eos, pad, unk = (model.pieces[i] for i in (header.bos, header.eos, header.pad, header.unk))

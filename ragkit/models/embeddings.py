@@ -80,6 +80,8 @@ class EmbeddingModel(Protocol):
     name: str
     temperature: float | None
     """Softmax temperature of its training, None if unknown."""
+    relevance_floor: float | None
+    """Cosine below which the best passage has nothing to do with the question; None if unknown."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -105,8 +107,11 @@ def unit(vectors: npt.ArrayLike) -> Vectors:
 class SentenceTransformerModel:
     """Any sentence-transformers model, by hub name or path; loaded at first use."""
 
-    def __init__(self, source: str, *, name: str | None = None, revision: str | None = None,
-                 temperature: float | None = None) -> None:  # fmt: skip
+    relevance_floor: float | None = None
+
+    def __init__(
+        self, source: str, *, name: str | None = None, revision: str | None = None, temperature: float | None = None
+    ) -> None:
         self.name = name or source
         self._source = source
         self._revision = revision
@@ -156,9 +161,12 @@ class SentenceTransformerModel:
             batch = order[at : at + BATCH]
             with self._lock:
                 vectors = model.encode(
-                    [texts[i].strip() for i in batch], prompt=prompt or None, batch_size=BATCH,
-                    show_progress_bar=False, normalize_embeddings=True,
-                )  # fmt: skip
+                    [texts[i].strip() for i in batch],
+                    prompt=prompt or None,
+                    batch_size=BATCH,
+                    show_progress_bar=False,
+                    normalize_embeddings=True,
+                )
             # bfloat16 leaves norms of 0.997; scores would be off by 0.2 fusion units.
             out[batch] = unit(np.asarray(vectors, dtype=np.float32))
             if progress is not None:
@@ -180,6 +188,9 @@ class BundledE5Model(SentenceTransformerModel):
     Both run the same 4-bit weights, so their vectors share one space (cosine 0.9999); the engine
     starts in milliseconds, so a search never waits for torch.
     """
+
+    # Best cosines of the development questions start at .787; off-topic questions stay below .784.
+    relevance_floor: float | None = 0.785
 
     def __init__(self, home: Path) -> None:
         files = locate_e5()
@@ -225,6 +236,7 @@ class WrappedEmbedder:
         label = name or (model if isinstance(model, str) else "")
         self.name = label or f"{type(embedder).__module__}.{type(embedder).__qualname__}"
         self.temperature: float | None = None
+        self.relevance_floor: float | None = None
         self._revision = revision or str(getattr(embedder, "revision", ""))
         self._batch = batch
 
@@ -240,8 +252,9 @@ class WrappedEmbedder:
             if progress is not None:
                 progress(len(batch))
         if len(rows) != len(texts):
-            raise ModelError(f"{self.name!r} returned {len(rows)} vectors for {len(texts)} texts.",
-                             "Check the embedding endpoint.")  # fmt: skip
+            raise ModelError(
+                f"{self.name!r} returned {len(rows)} vectors for {len(texts)} texts.", "Check the embedding endpoint."
+            )
         return unit(rows) if rows else np.zeros((0, self.identity.dimension), dtype=np.float32)
 
     def encode_query(self, text: str) -> Vectors:
@@ -274,15 +287,16 @@ def resolve_embedding(
         ModelError: If no such model is there.
     """
     if not isinstance(spec, str):
-        return spec if hasattr(spec, "encode_documents") else WrappedEmbedder(spec)
+        return WrappedEmbedder(spec) if isinstance(spec, Embedder) else spec
     if spec == "auto":
         if _in_local_cache(PREFERRED) or _hub_answers():
             return SentenceTransformerModel(PREFERRED)
         if locate_e5() is None:
             raise ModelError(
                 f"No embedding model: {PREFERRED} is not in the local cache, the hub does not answer, "
-                "and the bundled one is not installed.", INSTALL_LOCAL
-            )  # fmt: skip
+                "and the bundled one is not installed.",
+                INSTALL_LOCAL,
+            )
         return BundledE5Model(home)
     if spec in {"bundled", BUNDLED}:
         return BundledE5Model(home)
@@ -304,10 +318,14 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     from pydantic import SecretStr
 
     client = OpenAIEmbeddings(
-        model=name, api_key=SecretStr(api_key or "none"), base_url=address,
+        model=name,
+        api_key=SecretStr(api_key or "none"),
+        base_url=address,
         # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
-        check_embedding_ctx_length=False, max_retries=2, timeout=60,
-    )  # fmt: skip
+        check_embedding_ctx_length=False,
+        max_retries=2,
+        timeout=60,
+    )
     return WrappedEmbedder(client, name=f"openai:{spec}")
 
 
@@ -364,6 +382,10 @@ def _quiet_libraries() -> None:
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging as transformers_logging
+
+    # Its bar over weights would stand between our own progress bar and the user.
+    transformers_logging.disable_progress_bar()
     for name in ("transformers", "sentence_transformers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

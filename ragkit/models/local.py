@@ -47,6 +47,12 @@ def start_local(path: Path, context_tokens: int) -> LocalEndpoint:
         return _running[key]
 
 
+def _threads() -> int:
+    """All cores of a small machine; half of a larger one, where cores are mostly shared by two threads."""
+    count = os.cpu_count() or 2
+    return count if count <= 4 else count // 2
+
+
 def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     if not path.is_file():
         raise ModelError(f"Model file not found: {path}", "Check the path after gguf:.")
@@ -61,7 +67,9 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     parameters.model.path = str(path)
     parameters.n_ctx = context_tokens
     parameters.n_parallel = 1
-    parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 2) if (os.cpu_count() or 2) <= 4 else os.cpu_count() // 2)
+    parameters.cpuparams.n_threads = max(
+        1, (os.cpu_count() or 2) if (os.cpu_count() or 2) <= 4 else os.cpu_count() // 2
+    )
     parameters.verbosity = -1
     parameters.hostnames = ["127.0.0.1"]
     parameters.ui = False
@@ -70,5 +78,7 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     try:
         server = xllamacpp.Server(parameters)
     except (RuntimeError, ValueError) as exc:
-        raise ModelError(f"llama.cpp cannot load {path}: {str(exc)[:200]}.", "Check the file and the free memory.") from exc
+        raise ModelError(
+            f"llama.cpp cannot load {path}: {str(exc)[:200]}.", "Check the file and the free memory."
+        ) from exc
     return LocalEndpoint(f"{server.listening_address}/v1", api_key, server)

@@ -2,8 +2,8 @@
 
 ``score(p) = d'(p) / tau + weight * max(0, c(p) - floor)``
 
-``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the softmax temperature the embedding
-model was trained with (so the first term is in nats), and ``c`` the share of the question's idf
+``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the
+softmax temperature the embedding model was trained with (so the first term is in nats), and ``c`` the share of the question's idf
 mass that the passage contains. Coverage is absolute: it is divided by what the question asks
 for, not by the best hit of the list, so a leg that found nothing says nothing. Rank fusion
 (RRF) and max-normalised sums give the best of a bad list full credit; across languages that
@@ -58,9 +58,11 @@ def estimate_temperature(cosines: Sequence[float]) -> float:
 
 
 def fuse(
-    dense: Sequence[tuple[int, float]], sparse: Sequence[tuple[int, float]], coverage: Mapping[int, float],
+    dense: Sequence[tuple[int, float]],
+    sparse: Sequence[tuple[int, float]],
+    coverage: Mapping[int, float],
     settings: FusionSettings,
-) -> list[Candidate]:  # fmt: skip
+) -> list[Candidate]:
     """Merge the two legs' candidates by coverage fusion.
 
     Args:

@@ -73,8 +73,10 @@ class Retriever:
         if not queries or not queries[0].text.strip():
             raise UsageError("The question is empty.", "Type a question.")
         if len(queries[0].text) > MAX_QUERY_CHARS:
-            raise UsageError(f"The question has {len(queries[0].text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
-                             "Put long text into a note and index it.")  # fmt: skip
+            raise UsageError(
+                f"The question has {len(queries[0].text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
+                "Put long text into a note and index it.",
+            )
         n = max(self._settings.candidates, k)
         runs = [self._legs(query, n, mode) for query in queries]
         if len(runs) == 1:
@@ -122,10 +124,13 @@ class Retriever:
             chunk=self._snapshot.store.chunk(candidate.ordinal),
             rank=rank,
             score=candidate.score,
-            legs={"dense": _leg(runs[which].dense, candidate.ordinal), "sparse": _leg(runs[which].sparse, candidate.ordinal)},
+            legs={
+                "dense": _leg(runs[which].dense, candidate.ordinal),
+                "sparse": _leg(runs[which].sparse, candidate.ordinal),
+            },
             coverage=candidate.coverage,
             query=queries[which].text,
-        )  # fmt: skip
+        )
 
 
 def _leg(ranked: Sequence[tuple[int, float]], ordinal: int) -> LegScore | None:

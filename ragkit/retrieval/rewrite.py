@@ -7,6 +7,7 @@ a transform that fails adds nothing and never fails the search.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -51,10 +52,32 @@ class Plan:
     """One line for each transform that took part."""
 
 
+_REFERS: Final = re.compile(
+    r"[它他她]们?|[这那此该](?:个|些|种|类|样|两|里|么|边|时|点|方法|模型|算法)?(?=[^一-龥]|[一-龥])|前者|后者|上面|上述|刚才|"
+    r"两者|二者|另一个|还有呢|继续|其(?:中|缺点|优点|原理|区别|作用)|"
+    r"\b(?:it|its|they|them|their|this|that|these|those|former|latter|above|both|one|ones|another|else|instead)\b|"
+    r"^\s*(?:and|but|so|then|what about|how about|why(?: not)?\s*\??$)",
+    re.IGNORECASE,
+)
+_SHORT: Final = 6
+"""A question with fewer Han characters and no Latin word leaves out what it is about."""
+
+
+def is_follow_up(question: str) -> bool:
+    """Whether a question seems to lean on the conversation: a pronoun, or too short to stand alone."""
+    han = sum("一" <= char <= "龥" for char in question)
+    return bool(_REFERS.search(question)) or (0 < han < _SHORT and not re.search(r"[A-Za-z0-9]", question))
+
+
 def plan_queries(
-    question: str, model: StructuredModel | None, *, history: Sequence[Turn] = (), corpus_language: Language | None = None,
-    variants: bool = False, hyde: bool = False,
-) -> Plan:  # fmt: skip
+    question: str,
+    model: StructuredModel | None,
+    *,
+    history: Sequence[Turn] = (),
+    corpus_language: Language | None = None,
+    variants: bool = False,
+    hyde: bool = False,
+) -> Plan:
     """Decide which queries to run for a question.
 
     Args:
@@ -166,7 +189,9 @@ def _field(model: StructuredModel, system: str, user: str, name: str, max_tokens
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _ask(model: StructuredModel, system: str, user: str, schema: dict[str, Any], max_tokens: int) -> dict[str, Any] | None:
+def _ask(
+    model: StructuredModel, system: str, user: str, schema: dict[str, Any], max_tokens: int
+) -> dict[str, Any] | None:
     try:
         return model.complete_json(system, user, schema, max_tokens)
     except RagkitError as exc:

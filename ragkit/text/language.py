@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from ragkit.text.tokens import STOP_WORDS
+
 Language = Literal["zh", "en"]
 LanguageGroup = Literal["zh", "other"]
 
@@ -38,8 +40,10 @@ def answer_language(question: str) -> Language:
     """The language an answer to `question` is to be written in.
 
     A question such as "LoRA 的 rank 是什么" is Chinese although most characters are Latin:
-    one Han character decides, because an English question has none, save a quoted word.
+    one Han character decides, because an English question has none, save a quoted word. Words
+    such as "what" or "the" tell that case from "FlashAttention vs PagedAttention 区别".
     """
     han = sum(map(is_cjk, question))
-    words = len([word for word in question.split() if word.isascii() and word.isalpha()])
-    return "zh" if han > 0 and (han >= words or cjk_share(question) > ZH_SHARE) else "en"
+    words = [word.lower() for word in question.split() if word.isascii() and word.isalpha()]
+    english = han < len(words) and cjk_share(question) <= ZH_SHARE and not STOP_WORDS.isdisjoint(words)
+    return "zh" if han > 0 and not english else "en"

@@ -18,11 +18,13 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.answer import Thought, ToolCalled
-from ragkit.agent.json_protocol import THOUGHT, JsonProtocolModel
+from ragkit.agent.json_protocol import GAVE_UP, THOUGHT, JsonProtocolModel
 from ragkit.agent.turn import TurnState, call_key
 from ragkit.errors import RagkitError
+from ragkit.text.language import answer_language
 
 MAX_CALLS_PER_REPLY: Final = 8
+FIRST_THOUGHT: Final = {"zh": "先在笔记里找这个问题。", "en": "First look for the question in the notes."}
 _QUERY_CHARS: Final = 300
 _MAX_OBSERVATION: Final = 12_000
 
@@ -44,14 +46,20 @@ class TurnControl(AgentMiddleware[Any, Any]):
         self._turn = turn
         self._reply = reply
 
-    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-                        ) -> ModelResponse[Any] | AIMessage:  # fmt: skip
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage:
         turn = self._turn
         if turn.cancelled.is_set():
             raise TurnCancelled
         if not turn.calls:
             # The question itself is always the first query; a model call would only repeat it.
-            return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]})
+            turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
+            turn.emit(Thought(turn.thought))
+            return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
+        if turn.model_calls == 0 and (turn.off_topic or turn.unknown_names):
+            # No model call: there is nothing it could answer from.
+            return AIMessage("", additional_kwargs={GAVE_UP: "nothing relevant in the notes"})
         if self._reply is not None:
             return self._reply(turn)
         for _ in range(len(request.tools) + 1):
@@ -71,7 +79,9 @@ class TurnControl(AgentMiddleware[Any, Any]):
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
-        tools = [] if turn.only_answering else [t for t in request.tools if getattr(t, "name", "") not in turn.exhausted]
+        tools = (
+            [] if turn.only_answering else [t for t in request.tools if getattr(t, "name", "") not in turn.exhausted]
+        )
         if not isinstance(request.model, JsonProtocolModel):
             return request.override(tools=tools)
         settings = {
@@ -82,33 +92,40 @@ class TurnControl(AgentMiddleware[Any, Any]):
             tools = [tool for tool in tools if getattr(tool, "name", "") != "read_note"]
         return request.override(tools=tools, model_settings={**request.model_settings, **settings})
 
-    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
-                       ) -> ToolMessage | Command[Any]:  # fmt: skip
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
         turn, call = self._turn, request.tool_call
         key = call_key(call["name"], call["args"])
         if turn.cancelled.is_set():
             raise TurnCancelled
         if key in turn.calls:
-            return ToolMessage(f"This call was made already:\n{turn.calls[key]}", tool_call_id=call["id"], name=call["name"])
+            return ToolMessage(
+                f"This call was made already:\n{turn.calls[key]}", tool_call_id=call["id"], name=call["name"]
+            )
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
+        before = len(turn.passages)
         began = time.monotonic()
         try:
             result = handler(request)
         except RagkitError as exc:
             result = ToolMessage(f"Error: {exc}", tool_call_id=call["id"], name=call["name"], status="error")
         if isinstance(result, ToolMessage):
-            text = result.text
+            text = str(result.text)
             if len(text) > _MAX_OBSERVATION:
                 text = f"{text[:_MAX_OBSERVATION]} …({len(text) - _MAX_OBSERVATION} characters cut)"
                 result.content = text
             turn.calls[key] = text
+            if turn.steps and len(turn.passages) == before and call["name"] != "calculate":
+                # It brought nothing that was not there: asking this tool again would not either.
+                turn.exhausted.add(call["name"])
             turn.record(call["name"], dict(call["args"]), text, time.monotonic() - began, result.artifact or ())
         return result
 
 
-def _call(tool: str, arguments: dict[str, Any]) -> AIMessage:
+def _call(tool: str, arguments: dict[str, Any], thought: str) -> AIMessage:
     call = {"name": tool, "args": arguments, "id": f"call_{uuid.uuid4().hex[:12]}", "type": "tool_call"}
-    return AIMessage(content="", tool_calls=[call])
+    return AIMessage(content="", tool_calls=[call], additional_kwargs={THOUGHT: thought})
 
 
 def _message(response: ModelResponse[Any]) -> AIMessage:

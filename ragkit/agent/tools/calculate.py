@@ -15,9 +15,18 @@ from ragkit.text.sanitize import one_line
 MAX_CHARS: Final = 200
 _MAX_NESTING: Final = 30
 _FUNCTIONS: Final = {
-    "abs": abs, "round": round, "min": min, "max": max, "sqrt": math.sqrt, "log": math.log, "log2": math.log2,
-    "log10": math.log10, "exp": math.exp, "ceil": math.ceil, "floor": math.floor,
-}  # fmt: skip
+    "abs": abs,
+    "round": round,
+    "min": min,
+    "max": max,
+    "sqrt": math.sqrt,
+    "log": math.log,
+    "log2": math.log2,
+    "log10": math.log10,
+    "exp": math.exp,
+    "ceil": math.ceil,
+    "floor": math.floor,
+}
 _NAMES: Final = {"pi": math.pi, "e": math.e}
 _SIGNS: Final = str.maketrans({"×": "*", "÷": "/", "－": "-", "（": "(", "）": ")", "^": "**", "，": ","})
 

@@ -35,9 +35,12 @@ def search_notes(turn: TurnState) -> BaseTool:
         return show_passages(turn.add(hits)), hits
 
     return StructuredTool.from_function(
-        run, name="search_notes", description="search the notes; returns numbered passages", args_schema=SearchNotes,
+        run,
+        name="search_notes",
+        description="search the notes; returns numbered passages",
+        args_schema=SearchNotes,
         response_format="content_and_artifact",
-    )  # fmt: skip
+    )
 
 
 def read_note(turn: TurnState) -> BaseTool:
@@ -51,6 +54,9 @@ def read_note(turn: TurnState) -> BaseTool:
         return show_passages(turn.add(hits)), hits
 
     return StructuredTool.from_function(
-        run, name="read_note", description="read the text around a line of a note", args_schema=ReadNote,
+        run,
+        name="read_note",
+        description="read the text around a line of a note",
+        args_schema=ReadNote,
         response_format="content_and_artifact",
-    )  # fmt: skip
+    )

@@ -1,0 +1,71 @@
+"""``ragkit ask QUESTION``: one question, one answer with citations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ragkit.agent.answer import Answer
+from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout
+from ragkit.text.sanitize import one_line, printable
+
+
+def run(
+    question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    agent: Annotated[str | None, typer.Option(help="Name or file of the agent.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Conversation to go on with.")] = None,
+    model: Annotated[str | None, typer.Option(help="Chat model, e.g. local, openai:NAME@URL, extractive.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the answer as it is written.")] = False,
+) -> None:
+    """Answer a question from the notes, with citations."""
+    from ragkit.agent.runtime import Agent
+    from ragkit.agent.sessions import Session
+    from ragkit.models.chat import resolve_chat
+
+    if question == "-":
+        import sys
+
+        question = sys.stdin.read()
+    settings = state.settings(chat_model=model, agent=agent)
+    kept = Session.open(settings.ensure_home(), session) if session else None
+    with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
+        chat = resolve_chat(settings.chat_model, settings, report)
+        index = open_index(settings)
+        loaded = Agent.load(settings.agent, index=index, model=model or settings.chat_model, session=kept)
+        if loaded.chat.name == chat.name:
+            loaded.chat = chat
+        if not chat.extractive:
+            chat.model()
+    answer: Answer | None = None
+    streamed = ""
+    for event in loaded.stream(question):
+        if event.type == "done":
+            answer = event.answer  # type: ignore[union-attr]
+        elif event.type == "tool_call":
+            note(f"· {event.tool} {one_line(str(event.arguments), 120)}")  # type: ignore[union-attr]
+        elif event.type == "thought":
+            note(f"· {one_line(event.text, 160)}")  # type: ignore[union-attr]
+        elif event.type == "token" and stream and not state.json:
+            streamed += event.text  # type: ignore[union-attr]
+            stdout.print(printable(event.text), end="")  # type: ignore[union-attr]
+    assert answer is not None
+    if state.json:
+        emit_json(answer.to_json())
+        return
+    if streamed:
+        say()
+    if streamed.strip() != answer.text.strip():
+        say(answer.text)
+    show_sources(answer)
+
+
+def show_sources(answer: Answer) -> None:
+    """Citations and what was taken out, below an answer."""
+    if answer.citations:
+        say()
+    for citation in answer.citations:
+        flag = "" if citation.verdict == "supported" else f" ({citation.verdict})"
+        say(f"[{citation.marker}] {one_line(citation.where)}{flag}  {one_line(citation.quote, 120)}", style="dim")
+    for item in answer.removed:
+        say(f"removed (not in the notes): {one_line(item.sentence, 160)}", style="yellow")

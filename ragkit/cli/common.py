@@ -1,0 +1,134 @@
+"""What every command needs: settings, the index in use, output on the right stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ragkit.content import default_corpus
+from ragkit.settings import Settings, load_settings
+from ragkit.text.sanitize import printable
+
+if TYPE_CHECKING:
+    from ragkit.api import Index
+
+stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+stdout = Console(highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass
+class Globals:
+    """Global options of one invocation."""
+
+    index: Path | None = None
+    config: Path | None = None
+    notes: Path | None = None
+    json: bool = False
+    verbosity: int = 0
+    debug: bool = False
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Settings with the global options on top."""
+        return load_settings(self.config, index=self.index, notes=self.notes, **overrides)
+
+
+state = Globals()
+"""Filled by the root command before any other runs."""
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Log to stderr: warnings by default, -v info, -vv debug, -q errors only."""
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=levels.get(verbosity, logging.DEBUG),
+        format="%(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    if verbosity < 2:
+        # Request logs of client libraries carry addresses and headers nobody asked for.
+        for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def emit_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout, nothing else."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """A line on stdout, safe to print."""
+    stdout.print(printable(text), style=style)
+
+
+def note(text: str, style: str | None = "dim") -> None:
+    """A line on stderr, silenced by -q."""
+    if state.verbosity >= 0:
+        stderr.print(printable(text), style=style)
+
+
+@contextmanager
+def progress_bar(what: str, unit: int = 1) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr that appears with the first report; yields ``report(done, total)``."""
+    lock = threading.Lock()
+    bar: Progress | None = None
+    task: Any = None
+    try:
+
+        def report(done: int, total: int) -> None:
+            nonlocal bar, task
+            if state.verbosity < 0:
+                return
+            with lock:
+                if bar is None:
+                    bar = Progress(
+                        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
+                    )
+                    bar.start()
+                    task = bar.add_task(what, total=total // unit)
+                bar.update(task, completed=done // unit, total=total // unit)
+
+        yield report
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def notes_in_use(settings: Settings) -> list[Path]:
+    """The notes that commands work on when none are named: the setting, those indexed last, the shipped ones."""
+    from ragkit.api import remembered_notes
+
+    if settings.notes is not None:
+        return [settings.notes]
+    return remembered_notes(settings) or [default_corpus()]
+
+
+def open_index(settings: Settings, *, quiet: bool = False) -> Index:
+    """The index in use, brought up to date first unless ``--index`` names one without notes."""
+    from ragkit.api import Index
+
+    if settings.index is not None and settings.notes is None:
+        return Index.open(index_dir=settings.index, settings=settings)
+    with progress_bar("Embedding") as report:
+        index = Index.open(notes_in_use(settings), settings.index, settings=settings, progress=report)
+    done = index.report
+    if done is not None and not quiet:
+        for item in done.skipped:
+            note(f"skipped {item.path}: {item.reason}", style="yellow")
+        if done.added or done.updated or done.deleted:
+            note(
+                f"indexed {done.documents} notes ({done.added} new, {done.updated} changed, {done.deleted} gone) "
+                f"in {done.seconds:.1f} s"
+            )
+    return index

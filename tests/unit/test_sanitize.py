@@ -1,0 +1,65 @@
+"""Text from outside cannot steer the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.text.sanitize import one_line, printable
+
+HAZARDS = {
+    "clear screen": "\x1b[2J",
+    "colour": "\x1b[31m",
+    "clipboard (OSC 52)": "\x1b]52;c;ZXZpbA==\x07",
+    "link (OSC 8)": "\x1b]8;;http://x\x1b\\",
+    "title, unterminated": "\x1b]0;owned",
+    "device control": "\x1bPq\x1b\\",
+    "C1 control sequence": "\x9b2J",
+    "backspace overwrite": "safe\b\b\b\bevil",
+    "NUL": "a\0b",
+    "bell": "\x07",
+    "delete": "\x7f",
+    "right-to-left override": "\u202egnp.exe",
+    "isolate": "\u2066x\u2069",
+    "zero width space": "pass\u200bword",
+    "byte order mark": "\ufeffx",
+    "tag characters": "\U000e0041\U000e0042",
+    "half a surrogate pair": "\ud83d",
+}
+ALLOWED_CONTROLS = {"\n", "\t"}
+
+
+@pytest.mark.parametrize("text", HAZARDS.values(), ids=HAZARDS.keys())
+def test_no_control_or_invisible_character_is_left(text: str) -> None:
+    left = printable(text)
+    assert left != text
+    assert not [c for c in left if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c not in ALLOWED_CONTROLS]
+
+
+def test_a_carriage_return_becomes_a_line_break_and_cannot_overwrite_the_line() -> None:
+    assert printable("100%\rsafe") == "100%\nsafe"
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"])))
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_line_breaks_and_tabs_stay() -> None:
+    assert printable("一\n\tb") == "一\n\tb"
+
+
+def test_one_line_joins_lines() -> None:
+    assert one_line(" 一\n\n  two\t三 ") == "一 two 三"
+
+
+def test_one_line_cuts_to_the_limit_with_an_ellipsis() -> None:
+    assert one_line("abcdef", limit=4) == "abc…"
+    assert one_line("abcd", limit=4) == "abcd"
+
+
+def test_one_line_holds_no_escape_sequence() -> None:
+    assert "\x1b" not in one_line("\x1b[31mred")

@@ -1,0 +1,106 @@
+"""The analyser: one table for Chinese, English and mixtures of both."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.text.tokens import STOP_WORDS, fold, query_terms, tokenize
+
+PASSAGES = {
+    "梯度": ["梯", "度", "梯度"],
+    "梯度下降": ["梯", "度", "下", "降", "梯度", "度下", "下降"],
+    "机": ["机"],
+    "gradient descents": ["gradient", "descent"],
+    "LoRA 的 rank": ["lora", "的", "rank"],
+    "用Transformer编码": ["用", "transform", "编", "码", "编码"],
+    "bge-small-zh": ["bge-small-zh", "bge", "small", "zh"],
+    "C++": ["c++"],
+    "C#": ["c#"],
+    "3.5": ["3.5"],
+    "GPT-4o": ["gpt-4o", "gpt", "4o"],
+    "the model and its data": ["model", "data"],
+    "hidden_size": ["hidden_s", "hidden", "size"],
+    "第3章": ["第", "3", "章"],
+    "": [],
+    "，。！？": [],
+}
+SAME = [
+    ("機器學習", "机器学习"),
+    ("ＧＰＴ－４", "GPT-4"),
+    ("ｂｇｅ", "bge"),
+    ("３．５", "3.5"),
+    ("LSTM", "lstm"),
+    ("ﬁne-tuning", "fine-tuning"),
+    ("為什麼需要位置編碼", "为什么需要位置编码"),
+]
+QUESTIONS = {
+    "什么是梯度消失？": ["是", "梯", "度", "消", "失", "是梯", "梯度", "度消", "消失"],
+    "為什麼需要殘差": ["需", "要", "残", "差", "需要", "要残", "残差"],
+    "请问 LoRA 如何训练吗": ["lora", "训", "练", "训练"],
+    "What is the KV cache?": ["kv", "cach"],
+    "cache cache caches": ["cach"],
+    "LSTM和GRU哪个快": ["lstm", "和", "gru", "快"],
+}
+ONLY_QUESTION_WORDS = ["为什么", "什么？", "what is it", "How?", "谁", "为什么呢 what"]
+
+
+@pytest.mark.parametrize(("text", "tokens"), PASSAGES.items())
+def test_a_passage_has_these_tokens(text: str, tokens: list[str]) -> None:
+    assert tokenize(text) == tokens
+
+
+@pytest.mark.parametrize(("variant", "plain"), SAME)
+def test_written_forms_of_one_text_have_the_same_tokens(variant: str, plain: str) -> None:
+    assert tokenize(variant) == tokenize(plain)
+    assert tokenize(plain)
+
+
+@pytest.mark.parametrize(("question", "terms"), QUESTIONS.items())
+def test_a_question_loses_its_question_phrases_and_repetitions(question: str, terms: list[str]) -> None:
+    assert query_terms(question) == terms
+
+
+def test_a_passage_keeps_the_phrases_that_a_question_loses() -> None:
+    assert "什么" in tokenize("什么是梯度")
+    assert "什么" not in query_terms("什么是梯度")
+
+
+@pytest.mark.parametrize("question", ONLY_QUESTION_WORDS)
+def test_a_question_of_question_words_alone_is_not_emptied(question: str) -> None:
+    assert query_terms(question)
+
+
+@given(st.text(alphabet="什么为谁吗呢哪几whatisthe 0", min_size=1).filter(lambda text: text.strip()))
+def test_no_text_with_a_letter_gives_an_empty_query(question: str) -> None:
+    assert query_terms(question)
+
+
+@given(st.text())
+def test_the_terms_of_a_query_are_distinct(question: str) -> None:
+    terms = query_terms(question)
+    assert len(terms) == len(set(terms))
+
+
+@pytest.mark.parametrize("word", ["the", "is", "of", "WHAT"])
+def test_english_stop_words_are_no_tokens(word: str) -> None:
+    assert word.lower() in STOP_WORDS
+    assert tokenize(f"{word} zebra") == ["zebra"]
+
+
+def test_a_traditional_character_folds_the_same_whatever_stands_beside_it() -> None:
+    # OpenCC's phrase rules would turn 乾隆 and 乾燥 into different first characters.
+    assert fold("乾隆")[0] == fold("乾燥")[0] == fold("乾")
+
+
+def test_a_part_of_an_identifier_finds_the_identifier() -> None:
+    assert set(query_terms("bge")) <= set(tokenize("模型 bge-small-zh-v1.5"))
+
+
+def test_the_whole_identifier_is_a_token_of_its_own() -> None:
+    assert "bge-small-zh-v1.5" in query_terms("bge-small-zh-v1.5 的维度")
+
+
+def test_inflected_english_words_share_a_token() -> None:
+    assert tokenize("training")[0] == tokenize("trained")[0] == tokenize("trains")[0]
