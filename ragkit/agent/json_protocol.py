@@ -202,7 +202,7 @@ def _instructions(tools: Sequence[dict[str, Any]], cited: bool) -> str:
     sources = ', "sources": [numbers of the passages it is taken from]' if cited else ""
     lines = [
         'Reply with one JSON object {"thought": one short line, "action": {...}}. The action is one of:',
-        f'- {{"tool": "answer", "sentences": [{{"text": a sentence{sources}}}]}}: whenever the passages answer the question.',
+        f'- {{"tool": "answer", "sentences": [{{"text": a sentence{sources}}}]}}: if the passages answer it.',
     ]
     for tool in tools:
         names = ", ".join((tool.get("parameters") or {}).get("properties") or {})

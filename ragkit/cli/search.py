@@ -70,7 +70,8 @@ def run(
 def show_hit(hit: Hit) -> None:
     """A hit on the terminal: place, legs, first lines."""
     say(
-        f"{hit.rank}. {one_line(hit.document)}:{hit.start_line}-{hit.end_line}  {one_line(' > '.join(hit.heading), 100)}",
+        f"{hit.rank}. {one_line(hit.document)}:{hit.start_line}-{hit.end_line}"
+        f"  {one_line(' > '.join(hit.heading), 100)}",
         style="bold",
     )
     legs = ", ".join(f"{name} #{leg.rank} {leg.score:.3g}" for name, leg in hit.legs.items() if leg is not None)

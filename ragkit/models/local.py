@@ -67,9 +67,7 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     parameters.model.path = str(path)
     parameters.n_ctx = context_tokens
     parameters.n_parallel = 1
-    parameters.cpuparams.n_threads = max(
-        1, (os.cpu_count() or 2) if (os.cpu_count() or 2) <= 4 else os.cpu_count() // 2
-    )
+    parameters.cpuparams.n_threads = _threads()
     parameters.verbosity = -1
     parameters.hostnames = ["127.0.0.1"]
     parameters.ui = False

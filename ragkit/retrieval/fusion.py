@@ -3,11 +3,11 @@
 ``score(p) = d'(p) / tau + weight * max(0, c(p) - floor)``
 
 ``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the
-softmax temperature the embedding model was trained with (so the first term is in nats), and ``c`` the share of the question's idf
-mass that the passage contains. Coverage is absolute: it is divided by what the question asks
-for, not by the best hit of the list, so a leg that found nothing says nothing. Rank fusion
-(RRF) and max-normalised sums give the best of a bad list full credit; across languages that
-costs most of the dense leg's hits. Ranks start at 1; ties are decided by ordinal.
+softmax temperature the embedding model was trained with (so the first term is in nats), and ``c``
+the share of the question's idf mass that the passage contains. Coverage is absolute: it is divided
+by what the question asks for, not by the best hit of the list, so a leg that found nothing says
+nothing. Rank fusion (RRF) and max-normalised sums give the best of a bad list full credit; across
+languages that costs most of the dense leg's hits. Ranks start at 1; ties are decided by ordinal.
 """
 
 from __future__ import annotations
