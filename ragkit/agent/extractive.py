@@ -30,12 +30,12 @@ def quote_passages(turn: TurnState) -> AIMessage:
     sentences = []
     for number, hit in enumerate(turn.passages, start=1):
         if quote := _excerpt(hit.text, terms, turn.index.idf):
-            sentences.append([quote, [number]])
+            sentences.append([f"- {quote}", [number]])
         if len(sentences) == _QUOTES:
             break
     if not sentences:
         return AIMessage("", additional_kwargs={GAVE_UP: "no passage"})
-    text = "\n".join(f"- {quote}[{numbers[0]}]" for quote, numbers in sentences)
+    text = "\n".join(f"{quote}[{numbers[0]}]" for quote, numbers in sentences)
     return AIMessage(text, additional_kwargs={SENTENCES: sentences})
 
 
@@ -47,8 +47,9 @@ def _excerpt(text: str, terms: set[str], idf: Callable[[str], float]) -> str:
     weights = [sum(idf(term) for term in terms & set(tokenize(sentence))) for sentence in prose]
     at = max(range(len(prose)), key=lambda i: (weights[i], -i))
     quote = ""
-    for sentence in prose[at:]:
+    for line in prose[at:]:
+        sentence = re.sub(r"^[-*+]\s+", "", line)
         if quote and width(quote) + width(sentence) > _WIDTH:
             break
-        quote = f"{quote} {sentence}".strip()
+        quote = f"{quote} {' '.join(sentence.split())}".strip()
     return quote[:_MAX_QUOTE]

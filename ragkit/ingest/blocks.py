@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -57,7 +57,7 @@ def parse_blocks(text: str, lines: list[str], limit: float) -> list[Block]:
     """
     parser = MarkdownIt("commonmark", {"maxNesting": 40}).enable("table").disable(["inline"])
     # The plugin's own rule does not interrupt a paragraph, but notes rarely leave a blank line before "$$".
-    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    interrupts: Any = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     parser.block.ruler.before(
         "fence", "math_block", math_block_dollar(allow_labels=False, allow_blank_lines=True), interrupts
     )

@@ -85,7 +85,7 @@ def test_chunks_of_the_shipped_corpus_are_slices_that_together_lose_nothing(repo
         assert_sound(document, chunk_document(document))
 
 
-LINES = [f"第{i}行；x = {i}。" for i in range(9)]
+LINES = [f"第{i}行；x = {i}。" for i in range(11)]
 WHOLE = {
     "code": "```python\n" + "\n".join(LINES) + "\n```",
     "table": "| 甲 | 乙 |\n|---|---|\n" + "\n".join(f"| {line} | 1 |" for line in LINES[:7]),
@@ -106,6 +106,14 @@ def test_what_fits_into_a_chunk_is_never_cut(block: str, gap: str, size: str) ->
         assert sum(block in chunk.text for chunk in chunks) == 1
 
 
+@pytest.mark.parametrize("block", WHOLE.values(), ids=WHOLE.keys())
+def test_what_fits_is_not_cut_inside_a_list_that_is_opened(block: str) -> None:
+    inside = block.replace("\n", "\n  ")
+    chunks = chunks_of(f"- 第一项{PROSE}\n- 第二项\n\n  {inside}\n\n- 第三项{PROSE}", SMALL)
+    assert len(chunks) > 2
+    assert sum(inside in chunk.text for chunk in chunks) == 1
+
+
 @pytest.mark.parametrize("block", ["code", "table"])
 def test_what_does_not_fit_is_cut_at_line_ends(block: str) -> None:
     lines = [f"| {i} 行的文字 | 值 |" for i in range(60)]
@@ -123,9 +131,9 @@ def test_long_prose_is_cut_at_sentence_ends() -> None:
     assert all(chunk.text.endswith("。") and chunk.text.startswith("这是第") for chunk in chunks)
 
 
-def test_no_chunk_of_prose_is_wider_than_the_target() -> None:
+def test_no_chunk_of_prose_is_wider_than_its_heading_and_the_target() -> None:
     text = "# 标题\n\n" + "这是一个句子。" * 100 + "\n\n## 小节\n\n" + "Another sentence here. " * 100 + "字" * 500
-    assert max(width(chunk.text) for chunk in chunks_of(text, SMALL)) <= SMALL.target
+    assert max(width(chunk.text) for chunk in chunks_of(text, SMALL)) <= width("## 小节\n\n") + SMALL.target
 
 
 def test_width_counts_a_han_character_as_one_and_any_other_as_less() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from rich.console import Console
@@ -29,7 +29,7 @@ from ragkit.settings import Settings
 class FakeIndex:
     """As much of an index as the header shows."""
 
-    manifest: dict[str, Any] = {"roots": ["/tmp/notes"], "documents": 1, "folder": "/tmp/index"}
+    manifest: ClassVar[dict[str, Any]] = {"roots": ["/tmp/notes"], "documents": 1, "folder": "/tmp/index"}
     model = SimpleNamespace(name="fake-embedding")
 
     def __len__(self) -> int:

@@ -47,6 +47,8 @@ def evaluate(expression: str) -> float:
     text = expression.translate(_SIGNS).strip()
     if len(text) > MAX_CHARS or text.count("(") > _MAX_NESTING:
         raise ValueError(f"the expression is too long (at most {MAX_CHARS} characters, {_MAX_NESTING} parentheses)")
+    if ";" in text or "\n" in text:
+        raise ValueError("one expression at a time")
     evaluator = SimpleEval(functions=dict(_FUNCTIONS), names=dict(_NAMES))
     try:
         value = evaluator.eval(text)

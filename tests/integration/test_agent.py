@@ -1,0 +1,284 @@
+"""The agent over a real index on disk, driven by a scripted chat model in both ways of calling tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from ragkit import Agent, Index, load_settings
+from ragkit.agent.answer import Answer, Event
+from ragkit.agent.sessions import Session
+from ragkit.errors import EndpointError, UsageError
+from ragkit.testing import HashingEmbedder, ScriptedChatModel
+
+NOTES = {
+    "rnn.md": "# 循环神经网络\n\nRNN 逐个处理序列里的词。\n\n## 缺点\n\nRNN 的缺点是梯度消失，很难记住长距离的信息，而且不能并行训练。\n",
+    "attention.md": "# 注意力\n\n缩放点积注意力要除以根号 dk，因为点积的方差会随维度增大，softmax 进入饱和区。\n\n"
+    "## 复杂度\n\n自注意力的时间复杂度是 O(n^2)。\n",
+    "gpu.md": "# Memory\n\nThe KV cache of a 7B model takes 0.5 MB a token. Weights in fp16 take 14 GB.\n",
+}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, text in NOTES.items():
+        (notes / name).write_text(text, encoding="utf-8")
+    return Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+
+
+def agent(
+    index: Index, *replies: Any, way: str = "json", session: Session | None = None
+) -> tuple[Agent, ScriptedChatModel]:
+    model = ScriptedChatModel(replies=list(replies))
+    settings = load_settings(tool_calling=way)
+    return Agent.load("interview", index=index, model=model, settings=settings, session=session), model
+
+
+def act(tool: str, **arguments: Any) -> str:
+    return json.dumps({"thought": "想", "action": {"tool": tool, "arguments": arguments}}, ensure_ascii=False)
+
+
+def say(*sentences: tuple[str, list[int]]) -> str:
+    action = {"tool": "answer", "sentences": [{"text": text, "sources": sources} for text, sources in sentences]}
+    return json.dumps({"thought": "答", "action": action}, ensure_ascii=False)
+
+
+def sound(answer: Answer, index: Index) -> None:
+    """Every citation is verbatim, its lines are right, and its marker stands in the text."""
+    for citation in answer.citations:
+        source = index.document(citation.document)
+        assert source is not None
+        assert source.text[citation.start : citation.end] == citation.quote
+        assert source.text.count("\n", 0, citation.start) + 1 == citation.start_line
+        assert source.text.count("\n", 0, citation.end) + 1 == citation.end_line
+        assert f"[{citation.marker}]" in answer.text
+
+
+def number_of(events_or_answer: Answer, document: str) -> int:
+    return next(i for i, hit in enumerate(events_or_answer.passages, 1) if hit.document == document)
+
+
+def test_json_protocol_answers_with_checked_citations(index: Index) -> None:
+    bot, model = agent(index, say(("点积的方差会随维度增大，所以要除以根号 dk。", [1])))
+    answer = bot.ask("为什么缩放点积注意力要除以根号 dk？")
+    assert not answer.abstained and answer.stop_reason == "answered"
+    assert [c.document for c in answer.citations] == ["attention.md"]
+    assert answer.citations[0].verdict == "supported"
+    sound(answer, index)
+    assert len(model.calls) == 1  # the question itself was searched for without asking the model
+    assert answer.steps[0].tool == "search_notes"
+
+
+def test_native_tool_calls_and_markers_in_free_text(index: Index) -> None:
+    call = {"name": "search_notes", "args": {"query": "自注意力 时间复杂度"}, "id": "c1", "type": "tool_call"}
+    bot, model = agent(
+        index,
+        AIMessage("", tool_calls=[call]),
+        "自注意力的时间复杂度是 O(n^2)【1】。RNN 的缺点是梯度消失[9]。",
+        way="native",
+    )
+    answer = bot.ask("注意力和 RNN 各有什么缺点？")
+    assert [step.tool for step in answer.steps] == ["search_notes", "search_notes"]
+    assert answer.unresolved_markers == 1  # [9] points to nothing
+    assert "[9]" not in answer.text and "【" not in answer.text
+    assert {c.document for c in answer.citations} == {"attention.md", "rnn.md"}
+    sound(answer, index)
+    assert model.calls[0].kwargs["tools"][0]["function"]["name"] == "search_notes"
+
+
+def test_a_marker_on_the_wrong_passage_is_moved_and_said_so(index: Index) -> None:
+    bot, _ = agent(index, say(("RNN 的缺点是梯度消失，很难记住长距离的信息。", [1])))
+    first = bot.ask("自注意力的时间复杂度是多少？和 RNN 的缺点比呢")
+    wrong = number_of(first, "rnn.md")
+    other = next(n for n in range(1, len(first.passages) + 1) if first.passages[n - 1].document != "rnn.md")
+    bot, _ = agent(index, say(("RNN 的缺点是梯度消失，很难记住长距离的信息。", [other])))
+    answer = bot.ask("自注意力的时间复杂度是多少？和 RNN 的缺点比呢")
+    assert [c.marker for c in answer.citations] == [wrong]
+    assert answer.citations[0].verdict == "misattributed"
+    sound(answer, index)
+
+
+def test_a_sentence_the_notes_do_not_support_is_taken_out_and_reported(index: Index) -> None:
+    bot, _ = agent(index, say(("RNN 的缺点是梯度消失。", [1]), ("Transformer 由外星人在火星上发明。", [1])))
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert "火星" not in answer.text
+    assert [item.sentence for item in answer.removed] == ["Transformer 由外星人在火星上发明。"]
+    sound(answer, index)
+
+
+def test_with_nothing_supported_it_abstains_and_shows_the_nearest(index: Index) -> None:
+    bot, _ = agent(index, say(("巴黎是法国的首都。", [1])))
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert answer.abstained and answer.citations == () and answer.stop_reason == "abstained"
+    assert "笔记里没有找到" in answer.text and "rnn.md:" in answer.text
+
+
+def test_giving_up_abstains_in_the_language_of_the_question(index: Index) -> None:
+    gave_up = json.dumps({"thought": "t", "action": {"tool": "give_up", "reason": "no"}})
+    bot, _ = agent(index, gave_up)
+    assert "The notes do not contain" in bot.ask("How much memory do the weights and the KV cache take on Mars?").text
+
+
+def test_a_name_the_notes_never_mention_ends_without_the_model(index: Index) -> None:
+    bot, model = agent(index)
+    answer = bot.ask("GPT-6 的 KV cache 多大？")
+    assert answer.abstained and "GPT-6" in answer.text
+    assert model.calls == []
+
+
+def test_a_wrong_number_is_not_supported(index: Index) -> None:
+    bot, _ = agent(index, say(("The KV cache of a 7B model takes 0.9 MB a token.", [1])))
+    answer = bot.ask("How big is the KV cache of a 7B model per token?")
+    assert all(citation.verdict != "supported" for citation in answer.citations)
+
+
+def test_a_repeated_call_leaves_the_schema(index: Index) -> None:
+    question = "RNN 的缺点是什么？"
+    again = act("search_notes", query=question)
+    bot, model = agent(index, again, say(("RNN 的缺点是梯度消失。", [1])))
+    bot.spec.header.__dict__["enough_coverage"] = 2.0  # let the model choose although the evidence is good
+    answer = bot.ask(question)
+    assert [step.tool for step in answer.steps] == ["search_notes"]
+    first, second = (_offered(call.kwargs) for call in model.calls)
+    assert "search_notes" in first and "search_notes" not in second
+
+
+def test_a_model_that_only_searches_ends_within_its_steps(index: Index) -> None:
+    words = ["梯度", "并行", "方差", "饱和", "缓存", "显存"]
+    calls = [
+        AIMessage("", tool_calls=[{"name": "search_notes", "args": {"query": w}, "id": w, "type": "tool_call"}])
+        for w in words
+    ]
+    bot, model = agent(index, *calls[:3], "RNN 的缺点是梯度消失[1]。", way="native")
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert len(answer.steps) == bot.spec.header.max_steps
+    assert "tools" not in model.calls[-1].kwargs or model.calls[-1].kwargs["tools"] == []
+
+
+def test_malformed_arguments_come_back_as_an_observation(index: Index) -> None:
+    bad = AIMessage(
+        "",
+        tool_calls=[{"name": "read_note", "args": {"document": "rnn.md", "line": "x"}, "id": "1", "type": "tool_call"}],
+    )
+    bot, model = agent(index, bad, "RNN 的缺点是梯度消失[1]。", way="native")
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert not answer.abstained
+    assert "line" in model.calls[1].messages[-1].text
+
+
+def test_calculate_and_read_note_run(index: Index) -> None:
+    def call(name: str, args: dict[str, Any]) -> AIMessage:
+        return AIMessage("", tool_calls=[{"name": name, "args": args, "id": name, "type": "tool_call"}])
+
+    bot, _ = agent(
+        index, call("read_note", {"document": "gpu.md", "line": 3}), call("calculate", {"expression": "0.5 * 2048"}),
+        "Weights in fp16 take 14 GB[1].", way="native",
+    )  # fmt: skip
+    answer = bot.ask("How much memory do the weights take in fp16?")
+    assert [step.tool for step in answer.steps] == ["search_notes", "read_note", "calculate"]
+    assert answer.steps[2].observation == "0.5 * 2048 = 1024"
+
+
+def test_a_follow_up_is_rewritten_and_understood(index: Index) -> None:
+    rewritten = json.dumps({"question": "RNN 的缺点是什么？"}, ensure_ascii=False)
+    bot, model = agent(
+        index, say(("RNN 逐个处理序列里的词。", [1])), rewritten, say(("RNN 的缺点是梯度消失。", [1]))
+    )  # fmt: skip
+    bot.ask("RNN 怎么处理序列？")
+    answer = bot.ask("那它的缺点呢？")
+    assert answer.standalone == "RNN 的缺点是什么？"
+    assert answer.steps[0].arguments == {"query": "RNN 的缺点是什么？"}
+    assert "rnn.md" in {c.document for c in answer.citations}
+    assert "RNN 怎么处理序列？" in model.calls[1].messages[-1].text  # the rewriting saw the conversation
+
+
+def test_a_failing_rewrite_never_fails_the_question(index: Index) -> None:
+    bot, _ = agent(index, say(("RNN 逐个处理序列里的词。", [1])), "not json", say(("RNN 的缺点是梯度消失。", [1])))
+    bot.ask("RNN 怎么处理序列？")
+    assert bot.ask("那 RNN 的缺点呢？").standalone == "那 RNN 的缺点呢？"
+
+
+def test_events_come_in_order_and_end_with_done(index: Index) -> None:
+    bot, _ = agent(index, say(("RNN 的缺点是梯度消失。", [1])))
+    events: list[Event] = list(bot.stream("RNN 的缺点是什么？"))
+    kinds = [event.type for event in events]
+    assert kinds[:3] == ["thought", "tool_call", "observation"]
+    assert kinds[-1] == "done" and kinds.count("done") == 1
+    assert kinds.index("observation") < kinds.index("token") < kinds.index("citation")
+    assert "".join(event.text for event in events if event.type == "token").startswith("RNN 的缺点")  # type: ignore[union-attr]
+
+
+def test_closing_the_stream_keeps_the_conversation_as_it_was(index: Index) -> None:
+    bot, _ = agent(index, say(("RNN 的缺点是梯度消失。", [1])), say(("RNN 的缺点是梯度消失。", [1])))
+    events = bot.stream("RNN 的缺点是什么？")
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert bot.session.answers == []
+    assert bot.ask("RNN 的缺点是什么？").text
+
+
+def test_a_session_survives_on_disk(index: Index, home: Path) -> None:
+    session = Session.open(home, "mine")
+    bot, _ = agent(index, say(("RNN 逐个处理序列里的词。", [1])), session=session)
+    bot.ask("RNN 怎么处理序列？")
+    again = Session.open(home, "mine")
+    assert [turn.question for turn in again.answers] == ["RNN 怎么处理序列？"]
+    assert session.path is not None
+    with session.path.open("a", encoding="utf-8") as file:
+        file.write('{"question": "cut off in the mid')
+    assert len(Session.open(home, "mine").answers) == 1
+
+
+def test_a_session_name_cannot_leave_its_folder(home: Path) -> None:
+    with pytest.raises(UsageError, match="not allowed"):
+        Session.open(home, "../x")
+
+
+def test_a_dead_endpoint_is_one_clear_line(index: Index) -> None:
+    bot = Agent.load("interview", index=index, model="openai:none@http://127.0.0.1:9/v1")
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        bot.ask("RNN 的缺点是什么？")
+
+
+@pytest.mark.parametrize("question", ["", "   \n", "x" * 8001])
+def test_an_empty_or_huge_question_is_refused(index: Index, question: str) -> None:
+    bot, _ = agent(index)
+    with pytest.raises(UsageError):
+        bot.stream(question)
+
+
+def test_extractive_quotes_and_says_so(index: Index) -> None:
+    bot = Agent.load("interview", index=index, model="extractive")
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert answer.text.startswith("未配置语言模型")
+    assert "梯度消失" in answer.text
+    sound(answer, index)
+    assert bot.ask("What does the KV cache take?").text.startswith("No language model is configured")
+
+
+def test_agent_as_a_tool_gives_text_and_the_answer(index: Index) -> None:
+    tool = Agent.load("interview", index=index, model="extractive").as_tool()
+    message = tool.invoke(
+        {"type": "tool_call", "id": "1", "name": tool.name, "args": {"question": "RNN 的缺点是什么？"}}
+    )
+    assert "rnn.md:" in message.text
+    assert isinstance(message.artifact, Answer)
+
+
+async def test_async_twins(index: Index) -> None:
+    bot = Agent.load("interview", index=index, model="extractive")
+    assert (await bot.aask("RNN 的缺点是什么？")).citations
+    kinds = [event.type async for event in bot.astream("RNN 的缺点是什么？")]
+    assert kinds[-1] == "done"
+
+
+def _offered(kwargs: dict[str, Any]) -> list[str]:
+    body = kwargs.get("response_format") or kwargs["extra_body"]["response_format"]
+    branches = body["json_schema"]["schema"]["properties"]["action"]["anyOf"]
+    return [branch["properties"]["tool"]["const"] for branch in branches]

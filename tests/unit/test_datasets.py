@@ -1,0 +1,175 @@
+"""Question sets in their three forms, and what is wrong with a broken one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit.errors import DatasetError
+from ragkit.evaluation.datasets import Gold, load_dataset
+
+
+def jsonl(path: Path, *rows: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
+def beir(folder: Path) -> Path:
+    jsonl(
+        folder / "corpus.jsonl",
+        {"_id": "d1", "title": "梯度", "text": "梯度下降。"},
+        {"_id": "d2", "title": "", "text": "Attention."},
+        {"_id": "d3", "text": "No title."},
+    )
+    jsonl(
+        folder / "queries.jsonl",
+        {"_id": "q1", "text": "什么是梯度下降？"},
+        {"_id": "q2", "text": "What is attention?"},
+        {"_id": "q3", "text": "not judged"},
+    )
+    qrels = folder / "qrels" / "test.tsv"
+    qrels.parent.mkdir()
+    qrels.write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td2\t2\nq2\td3\t1\n", encoding="utf-8")
+    return folder
+
+
+def squad(path: Path) -> Path:
+    data = {
+        "data": [
+            {
+                "title": "神经网络",
+                "paragraphs": [
+                    {
+                        "context": "LSTM 由 Hochreiter 于 1997 年提出。",
+                        "qas": [
+                            {"id": "a", "question": "谁提出了 LSTM？", "answers": [{"text": "Hochreiter", "answer_start": 7}] * 2},
+                            {"id": "b", "question": "When?", "answers": []},
+                        ],
+                    }
+                ],
+            }
+        ]
+    }
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8-sig")
+    return path
+
+
+OWN: dict[str, Any] = {
+    "id": "q1",
+    "question": "什么是梯度？",
+    "language": "zh",
+    "type": "lexical",
+    "gold": [{"file": "a.md", "quote": "梯度是", "group": 1}, {"file": "b.md", "quote": "偏导"}],
+    "reference_answer": "向量",
+}
+
+
+def test_a_beir_folder_is_read(tmp_path: Path) -> None:
+    dataset = load_dataset(beir(tmp_path / "set"))
+    assert (dataset.name, dataset.by_document) == ("set", True)
+    assert {d.path: d.text for d in dataset.documents} == {"d1": "# 梯度\n\n梯度下降。", "d2": "Attention.", "d3": "No title."}
+    assert [(q.id, q.language) for q in dataset.questions] == [("q1", "zh"), ("q2", "en")]
+
+
+def test_a_judgement_of_0_is_no_gold(tmp_path: Path) -> None:
+    questions = {q.id: q for q in load_dataset(beir(tmp_path)).questions}
+    assert questions["q1"].gold == (Gold("d1"),)
+    assert questions["q2"].gold == (Gold("d2"), Gold("d3"))
+
+
+def test_a_query_without_a_judgement_is_left_out(tmp_path: Path) -> None:
+    assert "q3" not in {question.id for question in load_dataset(beir(tmp_path)).questions}
+
+
+def test_a_squad_file_is_read(tmp_path: Path) -> None:
+    dataset = load_dataset(squad(tmp_path / "dev.json"))
+    assert (dataset.name, dataset.by_document) == ("dev", False)
+    assert [d.text for d in dataset.documents] == ["# 神经网络\n\nLSTM 由 Hochreiter 于 1997 年提出。"]
+    path = dataset.documents[0].path
+    assert [(q.id, q.gold) for q in dataset.questions] == [("a", (Gold(path, "Hochreiter"),)), ("b", (Gold(path),))]
+
+
+def test_a_ragkit_set_is_read(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "mine" / "questions.jsonl", OWN)
+    dataset = load_dataset(file, notes=tmp_path)
+    [question] = dataset.questions
+    assert question.gold == (Gold("a.md", "梯度是", "1"), Gold("b.md", "偏导", ""))
+    assert (question.type, question.reference_answer, dataset.notes) == ("lexical", "向量", tmp_path)
+    assert load_dataset(file.parent, notes=tmp_path) == dataset
+
+
+def test_a_question_with_empty_gold_is_one_that_has_no_answer(tmp_path: Path) -> None:
+    dataset = load_dataset(jsonl(tmp_path / "q.jsonl", {**OWN, "gold": []}), notes=tmp_path)
+    assert dataset.questions[0].gold == ()
+
+
+def test_the_shipped_set_finds_the_shipped_notes(repository: Path) -> None:
+    dataset = load_dataset(repository / "evals" / "llm-interview")
+    assert dataset.notes == repository / "corpora" / "llm-interview"
+
+
+BROKEN_OWN = {
+    "no json": ("not json", "questions.jsonl"),
+    "no object": ("[1]", "questions.jsonl:1: not a JSON object"),
+    "missing key": (json.dumps({k: v for k, v in OWN.items() if k != "type"}), "questions.jsonl:1: .*'type'"),
+    "gold without a file": (json.dumps({**OWN, "gold": [{"quote": "x"}]}), "questions.jsonl:1: .*'file'"),
+    "gold is null": (json.dumps({**OWN, "gold": None}), "questions.jsonl:1"),
+    "id twice": (json.dumps(OWN) + "\n\n" + json.dumps(OWN), "questions.jsonl:3: id 'q1' stands twice"),
+    "empty": ("\n", "no question"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN_OWN.values(), ids=BROKEN_OWN.keys())
+def test_a_broken_ragkit_set_is_refused_by_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "questions.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(tmp_path, notes=tmp_path)
+
+
+BROKEN_BEIR = {
+    "no qrels": ("qrels/test.tsv", None, r"test\.tsv"),
+    "qrels without header": ("qrels/test.tsv", "q1\td1\t1\nq2\td2\t1\n", r"test\.tsv.*corpus-id"),
+    "score is no number": ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", r"test\.tsv"),
+    "document without id": ("corpus.jsonl", '{"text": "x"}', r"corpus\.jsonl:1: _id or text"),
+    "document without text": ("corpus.jsonl", '{"_id": "d1"}', r"corpus\.jsonl:1: _id or text"),
+    "document twice": ("corpus.jsonl", '{"_id": "d", "text": "x"}\n{"_id": "d", "text": "y"}', r"corpus\.jsonl:2: _id 'd'"),
+    "query without text": ("queries.jsonl", '{"_id": "q1"}', r"queries\.jsonl:1: _id or text"),
+    "no queries": ("queries.jsonl", None, r"queries\.jsonl"),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN_BEIR.values(), ids=BROKEN_BEIR.keys())
+def test_a_broken_beir_folder_is_refused_by_file(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+    folder = beir(tmp_path / "set")
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"data": [{}]}', '{"data": [{"paragraphs": [{"context": "x"}]}]}'])
+def test_a_file_that_is_no_squad_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"x\.json is no SQuAD file"):
+        load_dataset(tmp_path / "x.json")
+
+
+def test_a_missing_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not found"):
+        load_dataset(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"neither corpus\.jsonl nor questions\.jsonl"):
+        load_dataset(tmp_path)
+
+
+def test_a_set_without_notes_asks_for_them(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="--notes"):
+        load_dataset(jsonl(tmp_path / "mine" / "questions.jsonl", OWN))
