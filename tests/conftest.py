@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,49 +26,52 @@ class NetworkClosed(RuntimeError):
 
 
 class Guard:
-    """Stands in for the socket calls that can reach another machine."""
+    """Stands in front of the socket calls that can reach another machine."""
 
     def __init__(self) -> None:
         self.loopback = False
+        self._connect, self._connect_ex = socket.socket.connect, socket.socket.connect_ex
+        self._sendto, self._create, self._resolve = socket.socket.sendto, socket.create_connection, socket.getaddrinfo
 
     def check(self, address: Any, family: int = socket.AF_INET) -> None:
         if family == getattr(socket, "AF_UNIX", None):
             return
         host = address[0] if isinstance(address, tuple) else address
-        if self.loopback and _is_loopback(host):
-            return
-        raise NetworkClosed(f"the network is closed in tests: {address!r}")
+        if not (self.loopback and _is_loopback(host)):
+            raise NetworkClosed(f"the network is closed in tests: {address!r}")
 
-    def close(self, patch: pytest.MonkeyPatch) -> None:
-        connect, connect_ex, sendto = socket.socket.connect, socket.socket.connect_ex, socket.socket.sendto
-        create, resolve = socket.create_connection, socket.getaddrinfo
+    def close(self) -> None:
+        """Take the place of the socket calls; safe to repeat, since plugins put the real ones back."""
 
-        def guarded_connect(sock: socket.socket, address: Any) -> None:
+        def connect(sock: socket.socket, address: Any) -> None:
             self.check(address, sock.family)
-            connect(sock, address)
+            self._connect(sock, address)
 
-        def guarded_connect_ex(sock: socket.socket, address: Any) -> int:
+        def connect_ex(sock: socket.socket, address: Any) -> int:
             self.check(address, sock.family)
-            return connect_ex(sock, address)
+            return self._connect_ex(sock, address)
 
-        def guarded_sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
+        def sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
             self.check(rest[-1], sock.family)
-            return sendto(sock, data, *rest)
+            return self._sendto(sock, data, *rest)
 
-        def guarded_create(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
+        def create_connection(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
             self.check(address)
-            return create(address, *args, **kwargs)
+            return self._create(address, *args, **kwargs)
 
-        def guarded_resolve(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
             if host and not _is_loopback(host):
                 self.check((host, port))
-            return resolve(host, port, *args, **kwargs)
+            return self._resolve(host, port, *args, **kwargs)
 
-        patch.setattr(socket.socket, "connect", guarded_connect)
-        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
-        patch.setattr(socket.socket, "sendto", guarded_sendto)
-        patch.setattr(socket, "create_connection", guarded_create)
-        patch.setattr(socket, "getaddrinfo", guarded_resolve)
+        socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign]
+        socket.socket.sendto = sendto  # type: ignore[method-assign]
+        socket.create_connection, socket.getaddrinfo = create_connection, getaddrinfo
+
+    def open(self) -> None:
+        socket.socket.connect, socket.socket.connect_ex = self._connect, self._connect_ex  # type: ignore[method-assign]
+        socket.socket.sendto = self._sendto  # type: ignore[method-assign]
+        socket.create_connection, socket.getaddrinfo = self._create, self._resolve
 
 
 def _is_loopback(host: Any) -> bool:
@@ -80,19 +82,22 @@ def _is_loopback(host: Any) -> bool:
 GUARD = Guard()
 
 
+def pytest_sessionstart() -> None:
+    """Close the network before the first module is imported."""
+    GUARD.close()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave the process as it was found."""
+    GUARD.open()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Decide about loopback before the first fixture, because a server may be a session fixture."""
     marked = item.get_closest_marker("loopback") is not None
     GUARD.loopback = marked or not OPEN_TO_LOOPBACK.isdisjoint(item.path.relative_to(REPOSITORY / "tests").parts)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def network() -> Iterator[Guard]:
-    """Close the network for the whole session, background threads and session fixtures included."""
-    with pytest.MonkeyPatch.context() as patch:
-        GUARD.close(patch)
-        yield GUARD
+    GUARD.close()
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +142,9 @@ def bundled_e5(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from ragkit.models.embeddings import BundledE5Model
 
     return BundledE5Model(tmp_path_factory.mktemp("e5-home"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """LangChain's suites bring a benchmark along; here it is one more test, without its table."""
+    if hasattr(config.option, "benchmark_disable"):
+        config.option.benchmark_disable = True

@@ -33,6 +33,7 @@ def sample(questions: tuple[Question, ...], count: int) -> list[Question]:
 
 
 def main() -> None:
+    """Ask, print one JSON line a question, and the sums at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--model", default="local")
     parser.add_argument("--questions", type=int, default=24)

@@ -15,7 +15,7 @@ from ragkit.text.sentences import sentence_spans
 _NUMBERS: Final = r"\s*\^?\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*"
 MARKER: Final = re.compile(
     rf"(?<![\w\])\[])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()|(?<=[^\x00-\x7f])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()"
-    rf"|[【［]{_NUMBERS}[】］]|(?<=[\]\w)])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?=[\s.,;:!?。，；：！？\[]|$)"
+    rf"|[【［]{_NUMBERS}[】］]|(?<=[\]\w)])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?=[\s.,;:!?\[]|[^\x00-\x7f]|$)"
 )
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _MASKED: Final = re.compile("`([\U000f0000-\U000ffffd])`")
@@ -66,7 +66,7 @@ def _prose(text: str) -> list[CitedSentence]:
 
 def _sentences(text: str) -> list[CitedSentence]:
     # Markers after the full stop ("是的。[1]") move in front of it, so that they stay with their sentence.
-    moved = re.sub(rf"([。！？；.!?;]+)((?:\s?(?:{MARKER.pattern}))+)", r"\2\1", text)
+    moved = re.sub(rf"([。！？；.!?;]+)((?:[ \t]?(?:{MARKER.pattern}))+)", r"\2\1", text)
     sentences: list[CitedSentence] = []
     for start, end in sentence_spans(moved):
         raw = moved[start:end]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,24 @@ def run(
         reader = Prompt(home, commands.summaries(), lambda name: commands.values(conversation, name), screen.hint)
     else:
         reader = PlainReader()
-    Repl(conversation, screen, reader, commands.run, debug=state.debug).run()
+    try:
+        Repl(conversation, screen, reader, commands.run, debug=state.debug).run()
+    except KeyboardInterrupt:
+        _leave(130)
+        raise
+    _leave(0)
+
+
+def _leave(code: int) -> None:
+    """End the process here if a turn that was stopped, or the loading of a model, still runs.
+
+    The interpreter would wait at its exit for the threads of the libraries in use, and these for
+    an endpoint that may take minutes. Nothing is lost: sessions are synced turn by turn.
+    """
+    if any(thread.name.startswith("ragkit-") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _is_interactive() -> bool:

@@ -270,7 +270,9 @@ def _chunks_and_vectors(
 
         if progress is not None:
             progress(0, len(missing))
-        encoded = model.encode_documents(missing, report)
+        # Only new vectors are scaled: dividing again by a length of almost 1 would move the last bit of those
+        # that are taken over, and an updated index would no longer score like one built at once.
+        encoded = unit(model.encode_documents(missing, report))
         row = {text: encoded[i] for i, text in enumerate(missing)}
         for i, chunk in enumerate(chunks):
             if chunk.search_text in row:
@@ -291,7 +293,6 @@ def _commit(
     generation.mkdir(mode=0o700)
     try:
         write_store(generation / "chunks.sqlite", documents, chunks)
-        vectors = unit(vectors)
         DenseIndex.build(vectors, axis.positions(vectors)).save(generation / "vectors.faiss")
         SparseIndex.build([tokenize(chunk.search_text) for chunk in chunks], settings.bm25).save(generation)
         axis.save(generation / "axis.npy")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ragkit.errors import ModelError
 from ragkit.models.e5_format import E5_BYTES, WEIGHTS_REMEDY
+from ragkit.models.threads import wait_asleep
 
 E5_DIMENSION: Final = 384
 
@@ -150,6 +151,7 @@ def _load_library(path: Path) -> Any:
     Undeclared, ctypes would pass the model's pointer as a 32-bit int and cut it in half.
     """
     try:
+        wait_asleep()
         library = ctypes.CDLL(str(path))
         library.e5_load.argtypes = [ctypes.c_char_p]
         library.e5_load.restype = ctypes.c_void_p

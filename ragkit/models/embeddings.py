@@ -22,6 +22,7 @@ from ragkit.errors import EndpointError, ModelError
 from ragkit.models.e5_convert import convert_e5
 from ragkit.models.e5_engine import E5Engine, locate_e5
 from ragkit.models.e5_format import E5_SHA256
+from ragkit.models.threads import wait_asleep
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -379,6 +380,8 @@ def _family(name: str, table: dict[str, str]) -> str:
 
 def _quiet_libraries() -> None:
     import logging
+
+    wait_asleep()
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

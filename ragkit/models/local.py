@@ -68,6 +68,7 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     parameters.n_ctx = context_tokens
     parameters.n_parallel = 1
     parameters.cpuparams.n_threads = _threads()
+    parameters.cpuparams.poll = 0  # sleep instead of spinning while threads wait for each other
     parameters.verbosity = -1
     parameters.hostnames = ["127.0.0.1"]
     parameters.ui = False

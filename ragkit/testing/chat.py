@@ -15,7 +15,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field
+from pydantic import Field, InstanceOf
 
 _WORD: Final = re.compile(r"\s*[\u3400-\u9fff]|\s*[^\s\u3400-\u9fff]+\s*|\s+")
 """A Han character, or a run of other characters with the white space behind it."""
@@ -37,9 +37,7 @@ class ScriptedChatModel(BaseChatModel):
         RuntimeError: On a call after the last reply; a test that gets there asked too often.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    replies: list[str | AIMessage | BaseException]
+    replies: list[str | InstanceOf[AIMessage] | InstanceOf[BaseException]]
     calls: list[ScriptedCall] = Field(default_factory=list)
     model: str = "scripted"
 

@@ -146,9 +146,7 @@ def test_a_finished_folder_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_foreign_folder_is_neither_overwritten_nor_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_foreign_folder_is_neither_overwritten_nor_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(e5_convert, "_write_folder", lambda _model, _folder: None)
     target = tmp_path / "mine"
     target.mkdir()

@@ -63,7 +63,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, text: str, said: s
 
 
 def test_an_unknown_agent_lists_what_there_is() -> None:
-    with pytest.raises(AgentError, match="Unknown agent 'interviwer'. Available: interview"):
+    with pytest.raises(AgentError, match=r"Unknown agent 'interviwer'\. Available: interview"):
         load_agent("interviwer")
 
 

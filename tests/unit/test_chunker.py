@@ -37,7 +37,9 @@ _list = st.builds(
     st.integers(0, 4),
 )
 _quote = _paragraph.map(lambda text: "> " + text.replace("\n", "\n> "))
-_odd = st.sampled_from(["---", "***", "[a]: http://b", "<div>\n块\n</div>", "    indented", "$$", "```", "===", "\t", "1) 项"])
+_odd = st.sampled_from(
+    ["---", "***", "[a]: http://b", "<div>\n块\n</div>", "    indented", "$$", "```", "===", "\t", "1) 项"]
+)
 _block = st.one_of(_heading, _paragraph, _code, _formula, _table, _list, _quote, _odd)
 _front = st.sampled_from(["", "", "---\ntitle: 笔记\n---\n", "---\n\n文字。\n\n---\n"])
 markdown = st.builds(
@@ -217,7 +219,9 @@ def test_search_text_is_the_heading_path_and_the_slice() -> None:
     assert chunk.search_text == "甲 > 乙\n# 甲\n\n## 乙\n\n正文"
 
 
-@pytest.mark.parametrize("text", ["> " * 300 + "深", "- " * 300 + "深", "[" * 2000 + "深"], ids=["quotes", "lists", "brackets"])
+@pytest.mark.parametrize(
+    "text", ["> " * 300 + "深", "- " * 300 + "深", "[" * 2000 + "深"], ids=["quotes", "lists", "brackets"]
+)
 def test_deep_nesting_neither_fails_nor_loses_the_text(text: str) -> None:
     assert "深" in "".join(chunk.text for chunk in chunks_of(text))
 

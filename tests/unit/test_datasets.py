@@ -46,7 +46,11 @@ def squad(path: Path) -> Path:
                     {
                         "context": "LSTM 由 Hochreiter 于 1997 年提出。",
                         "qas": [
-                            {"id": "a", "question": "谁提出了 LSTM？", "answers": [{"text": "Hochreiter", "answer_start": 7}] * 2},
+                            {
+                                "id": "a",
+                                "question": "谁提出了 LSTM？",
+                                "answers": [{"text": "Hochreiter", "answer_start": 7}] * 2,
+                            },
                             {"id": "b", "question": "When?", "answers": []},
                         ],
                     }
@@ -71,7 +75,11 @@ OWN: dict[str, Any] = {
 def test_a_beir_folder_is_read(tmp_path: Path) -> None:
     dataset = load_dataset(beir(tmp_path / "set"))
     assert (dataset.name, dataset.by_document) == ("set", True)
-    assert {d.path: d.text for d in dataset.documents} == {"d1": "# 梯度\n\n梯度下降。", "d2": "Attention.", "d3": "No title."}
+    assert {d.path: d.text for d in dataset.documents} == {
+        "d1": "# 梯度\n\n梯度下降。",
+        "d2": "Attention.",
+        "d3": "No title.",
+    }
     assert [(q.id, q.language) for q in dataset.questions] == [("q1", "zh"), ("q2", "en")]
 
 
@@ -136,7 +144,11 @@ BROKEN_BEIR = {
     "score is no number": ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", r"test\.tsv"),
     "document without id": ("corpus.jsonl", '{"text": "x"}', r"corpus\.jsonl:1: _id or text"),
     "document without text": ("corpus.jsonl", '{"_id": "d1"}', r"corpus\.jsonl:1: _id or text"),
-    "document twice": ("corpus.jsonl", '{"_id": "d", "text": "x"}\n{"_id": "d", "text": "y"}', r"corpus\.jsonl:2: _id 'd'"),
+    "document twice": (
+        "corpus.jsonl",
+        '{"_id": "d", "text": "x"}\n{"_id": "d", "text": "y"}',
+        r"corpus\.jsonl:2: _id 'd'",
+    ),
     "query without text": ("queries.jsonl", '{"_id": "q1"}', r"queries\.jsonl:1: _id or text"),
     "no queries": ("queries.jsonl", None, r"queries\.jsonl"),
 }

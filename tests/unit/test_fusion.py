@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.retrieval.fusion import MIN_TEMPERATURE, Candidate, FusionSettings, combine_queries, estimate_temperature, fuse
+from ragkit.retrieval.fusion import (
+    MIN_TEMPERATURE,
+    Candidate,
+    FusionSettings,
+    combine_queries,
+    estimate_temperature,
+    fuse,
+)
 
 E5 = FusionSettings(weight=10.0, floor=0.1, temperature=0.01)
 
@@ -23,9 +30,7 @@ def order(candidates: list[Candidate]) -> list[int]:
 
 def test_score_is_cosine_over_temperature_plus_weighted_coverage_above_the_floor() -> None:
     fused = fuse([(7, 0.83), (3, 0.81)], [(3, 12.5), (7, 2.0)], {3: 0.6, 7: 0.2}, E5)
-    assert scores(fused) == pytest.approx(
-        {7: 0.83 / 0.01 + 10 * (0.2 - 0.1), 3: 0.81 / 0.01 + 10 * (0.6 - 0.1)}
-    )
+    assert scores(fused) == pytest.approx({7: 0.83 / 0.01 + 10 * (0.2 - 0.1), 3: 0.81 / 0.01 + 10 * (0.6 - 0.1)})
     assert order(fused) == [3, 7]
 
 

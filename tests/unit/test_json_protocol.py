@@ -95,7 +95,7 @@ def test_fences_tags_and_trailing_text_are_tolerated(text: str) -> None:
     ],
 )
 def test_what_is_wrong_is_named(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=".*") as caught:
+    with pytest.raises(ValueError, match=r".*") as caught:
         parse_reply(text, reply_schema([SEARCH], [1], {}))
     assert reason in str(caught.value)
 

@@ -47,6 +47,8 @@ def test_exactly_the_limit_is_not_chinese_yet() -> None:
     assert language_group("中文字" + "a" * 16) == "zh"
 
 
-@pytest.mark.parametrize(("char", "han"), [("中", True), ("㐀", True), ("𠀀", True), ("あ", False), ("。", False), ("a", False)])
+@pytest.mark.parametrize(
+    ("char", "han"), [("中", True), ("㐀", True), ("𠀀", True), ("あ", False), ("。", False), ("a", False)]
+)
 def test_han_characters_are_told_from_other_characters(char: str, han: bool) -> None:
     assert is_cjk(char) is han

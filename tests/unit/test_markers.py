@@ -36,7 +36,9 @@ FORMS = {
 NO_MARKERS = ["[-1]", "[a]", "[]", "[1](http://x)", "[1.5]", "[1234]", "(1)", "[x1]", "[1"]
 
 
-@pytest.mark.parametrize("where", ["门控缓解梯度消失{}。", "门控缓解梯度消失。{}", "Gates help {}.", "Gates help. {}", "Gates help{}."])
+@pytest.mark.parametrize(
+    "where", ["门控缓解梯度消失{}。", "门控缓解梯度消失。{}", "Gates help {}.", "Gates help. {}", "Gates help{}."]
+)
 @pytest.mark.parametrize(("form", "numbers"), FORMS.items())
 def test_a_marker_is_read_and_leaves_nothing_behind(form: str, numbers: tuple[int, ...], where: str) -> None:
     [sentence] = parse_answer(where.format(form))
@@ -87,11 +89,17 @@ def test_each_sentence_carries_its_own_markers() -> None:
 
 
 def test_markers_behind_the_full_stop_stay_with_their_sentence() -> None:
-    assert parse_answer("甲是乙。[1][2]丙是丁。[3]") == [CitedSentence("甲是乙。", (1, 2)), CitedSentence("丙是丁。", (3,))]
+    assert parse_answer("甲是乙。[1][2]丙是丁。[3]") == [
+        CitedSentence("甲是乙。", (1, 2)),
+        CitedSentence("丙是丁。", (3,)),
+    ]
 
 
 def test_markers_on_a_line_of_their_own_belong_to_the_sentence_before() -> None:
-    assert parse_answer("甲是乙。\n[1][2]\n丙是丁。") == [CitedSentence("甲是乙。", (1, 2)), CitedSentence("丙是丁。", ())]
+    assert parse_answer("甲是乙。\n[1][2]\n丙是丁。") == [
+        CitedSentence("甲是乙。", (1, 2)),
+        CitedSentence("丙是丁。", ()),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "[1]", "。[1]"])

@@ -236,6 +236,24 @@ def test_text_before_a_tool_call_is_no_answer() -> None:
     assert "checked" not in shown
 
 
+def test_thought_that_comes_late_does_not_cut_the_answer() -> None:
+    def answered() -> Iterator[Event]:
+        yield Token("Found.")
+        yield Thought("late")
+        yield Token(" [1]")
+        yield from done("Found. [1]")
+
+    def searched() -> Iterator[Event]:
+        yield Token("Let me look.")
+        yield Thought("late")
+        yield ToolCalled("search_notes", {})
+        yield from done("Found. [1]")
+
+    shown, _ = talk(FakeAgent(a=answered, b=searched), "a", "b")
+    assert "\nFound. [1]\nfake" in shown
+    assert "Let me look.\n· late\n→ search_notes {}\n" in shown
+
+
 def test_hostile_text_reaches_the_terminal_as_text() -> None:
     def streamed() -> Iterator[Event]:
         yield Thought("[red]markup[/red] :smile: \x1b[2J")

@@ -74,7 +74,13 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(source: str) -> Non
 @pytest.mark.parametrize("source", ["file", "environment", "argument"])
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("candidates", "many"), ("candidates", "1"), ("coverage_floor", "1.5"), ("tool_calling", "magic"), ("chunk_target", "0")],
+    [
+        ("candidates", "many"),
+        ("candidates", "1"),
+        ("coverage_floor", "1.5"),
+        ("tool_calling", "magic"),
+        ("chunk_target", "0"),
+    ],
 )
 def test_a_wrong_value_names_the_setting(source: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=f"'{name}'"):

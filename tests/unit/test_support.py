@@ -73,7 +73,9 @@ def test_verdict_follows_from_share_and_missing_numbers(share: float, missing: t
         ("LLaMA2 很好。", "LLaMA 很好。", ()),
     ],
 )
-def test_numbers_of_the_sentence_must_stand_in_the_passage(sentence: str, passage: str, missing: tuple[str, ...]) -> None:
+def test_numbers_of_the_sentence_must_stand_in_the_passage(
+    sentence: str, passage: str, missing: tuple[str, ...]
+) -> None:
     assert support(sentence, passage, even).missing_numbers == missing
 
 

@@ -47,7 +47,14 @@ def test_front_matter_is_split_from_the_body(text: str, front: str, body: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["---\ntitle: x\nbody", "--- \ntitle: x\n---\nbody", "body\n---\ntitle: x\n---\n", "---", "", "\n---\ntitle: x\n---\n"],
+    [
+        "---\ntitle: x\nbody",
+        "--- \ntitle: x\n---\nbody",
+        "body\n---\ntitle: x\n---\n",
+        "---",
+        "",
+        "\n---\ntitle: x\n---\n",
+    ],
     ids=["never closed", "space behind the dashes", "not at the start", "dashes alone", "nothing", "blank line first"],
 )
 def test_text_without_front_matter_is_all_body(text: str) -> None:

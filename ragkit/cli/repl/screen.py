@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, Observation, Thought, Token, ToolCalled
+from ragkit.agent.answer import Answer, Done, Event, Observation, Thought, Token, ToolCalled
 from ragkit.citations.markers import parse_answer
 from ragkit.cli.common import stderr, stdout
 from ragkit.text.sanitize import one_line, printable
@@ -48,7 +48,7 @@ class Screen:
         self._quiet = quiet
         self._out = out
         self._err = err
-        self._streamed = ""
+        self._streamed = self._thought = ""
         self._waiting = _Waiting(out if interactive else None)
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -98,7 +98,7 @@ class Screen:
         Args:
             doing: Says what takes time, for the line shown meanwhile.
         """
-        self._streamed = ""
+        self._streamed = self._thought = ""
         self._waiting.begin(doing)
         try:
             yield
@@ -106,18 +106,19 @@ class Screen:
             self._waiting.pause()
 
     def show(self, event: Event) -> None:
-        """Show what an agent reports."""
+        """Show what an agent reports; citations are shown with the answer."""
         match event:
             case Token(text):
                 self._token(text)
+            case Thought(text) if self._streamed:
+                # A model's thought is known when its reply is: it belongs to a tool call, or says the answer again.
+                self._thought = text
             case Thought(text):
                 self._step(f"· {one_line(text, _LINE)}")
             case ToolCalled(tool, arguments):
                 self._step(f"→ {call(tool, arguments)}")
             case Observation():
                 self._step(f"← {seen(event)} ({event.seconds:.2f} s)")
-            case CitationFound():
-                pass
             case Done(answer):
                 self._answer(answer)
 
@@ -133,6 +134,9 @@ class Screen:
 
     def _step(self, text: str) -> None:
         self._end_line()
+        if self._thought:
+            self.aside(f"· {one_line(self._thought, _LINE)}")
+        self._thought = ""
         self.aside(text)
         self._waiting.resume()
 

