@@ -62,10 +62,20 @@ def main() -> None:
             cited += hit
         else:
             abstained += answer.abstained
-        row = {"id": question.id, "type": question.type, "question": question.text, "reference": question.reference_answer,
-               "answer": answer.text, "cites_gold": hit, "gold_retrieved": found, "abstained": answer.abstained,
-               "steps": len(answer.steps), "removed": [r.sentence for r in answer.removed],
-               "seconds": round(answer.seconds, 1), "usage": answer.usage}  # fmt: skip
+        row = {
+            "id": question.id,
+            "type": question.type,
+            "question": question.text,
+            "reference": question.reference_answer,
+            "answer": answer.text,
+            "cites_gold": hit,
+            "gold_retrieved": found,
+            "abstained": answer.abstained,
+            "steps": len(answer.steps),
+            "removed": [item.sentence for item in answer.removed],
+            "seconds": round(answer.seconds, 1),
+            "usage": answer.usage,
+        }
         print(json.dumps(row, ensure_ascii=False), flush=True)
         if options.out:
             with options.out.open("a", encoding="utf-8") as file:

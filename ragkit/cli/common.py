@@ -22,8 +22,8 @@ from ragkit.text.sanitize import printable
 if TYPE_CHECKING:
     from ragkit.api import Index
 
-stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-stdout = Console(highlight=False, markup=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @dataclass

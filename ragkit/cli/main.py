@@ -18,6 +18,7 @@ from ragkit.cli.common import set_up_logging, state, stderr
 from ragkit.errors import RagkitError
 from ragkit.text.sanitize import one_line
 
+_INTERRUPTED = 130
 _GLOBAL_FLAGS = {"--json", "--debug", "-v", "-vv", "--verbose", "-q", "--quiet"}
 _GLOBAL_VALUES = {"--index", "--config", "--notes"}
 _EPILOG = "Global options (anywhere): --index DIR, --notes DIR, --config FILE, --json, -v, -q, --debug."
@@ -106,6 +107,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
+    if code == _INTERRUPTED:
+        # A library's worker may sit in a model call that cannot be cancelled; leaving must not wait for it.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -121,7 +126,7 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _show_trace()
         stderr.print("interrupted")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
         return 0
