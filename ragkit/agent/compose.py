@@ -17,7 +17,7 @@ from ragkit.citations.support import Support, Verdict, best_span, crosses_langua
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
-from ragkit.text.tokens import fold
+from ragkit.text.tokens import fold, tokenize
 from ragkit.values import Hit
 
 ABSTENTION: Final = {
@@ -71,6 +71,9 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
         valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
         unresolved += len(sentence.markers) - len(valid)
         markers, verdict = _place(turn, sentence.text, valid)
+        if verdict != "unsupported" and _only_names_a_heading(turn, sentence.text, markers):
+            removed.append(Removed(sentence=sentence.text, reason="it only repeats a heading"))
+            continue
         if verdict == "unsupported":
             removed.append(Removed(sentence=sentence.text, reason="no retrieved passage supports it"))
             continue
@@ -123,6 +126,12 @@ def _judge(turn: TurnState, sentence: str, hit: Hit, named: bool) -> Support:
         # Terms of two languages cannot be compared: the passage must at least be the one that was named.
         return support_across(sentence, hit.chunk) if named else Support(0.0)
     return support(sentence, hit.chunk.search_text, turn.index.idf)
+
+
+def _only_names_a_heading(turn: TurnState, sentence: str, markers: tuple[int, ...]) -> bool:
+    """Small models sometimes answer with the heading of a passage instead of what stands below it."""
+    terms = set(tokenize(sentence))
+    return any(terms <= set(tokenize(" ".join(turn.passages[marker - 1].heading))) for marker in markers)
 
 
 def _best_verdict(found: Sequence[Support]) -> Verdict:

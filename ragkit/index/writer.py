@@ -30,7 +30,7 @@ from ragkit.index.sparse import BM25Settings, SparseIndex
 from ragkit.index.store import write_store
 from ragkit.ingest.chunker import ChunkSettings, chunk_document
 from ragkit.ingest.loader import SourceFile, read_all, scan
-from ragkit.models.embeddings import EmbeddingModel, unit
+from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
 from ragkit.values import Chunk, Document, IndexReport, Skipped
 
@@ -138,7 +138,7 @@ def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: Index
     }
     for what, (built, now) in expected.items():
         if built != now:
-            was, is_ = (f"{v['name']}@{v['revision']}" if isinstance(v, dict) else v for v in (built, now))
+            was, is_ = (ModelIdentity(**v).fingerprint if isinstance(v, dict) else v for v in (built, now))
             raise IndexMismatchError(
                 f"The index was built with {what} {was}, but {is_} is in use.",
                 "Rebuild it with `ragkit index NOTES --rebuild`, or go back to the setting it was built with.",

@@ -306,7 +306,7 @@ def test_another_model_is_refused_with_the_remedy(notes: Path, folder: Path) -> 
 
 def test_another_dimension_is_refused(notes: Path, folder: Path) -> None:
     open_and_ask(folder, notes)
-    with pytest.raises(IndexMismatchError):
+    with pytest.raises(IndexMismatchError, match=r"hashing@1/64.*hashing@1/32"):
         Index.open(None, folder, embedding=HashingEmbedder(dimension=32))
 
 

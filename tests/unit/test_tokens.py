@@ -72,6 +72,11 @@ def test_a_question_of_question_words_alone_is_not_emptied(question: str) -> Non
     assert query_terms(question)
 
 
+@pytest.mark.parametrize("question", ["为什么？", "谁", "怎么样"])
+def test_a_question_of_question_phrases_alone_searches_for_what_passages_hold(question: str) -> None:
+    assert query_terms(question) == tokenize(question)
+
+
 @given(st.text(alphabet="什么为谁吗呢哪几whatisthe 0", min_size=1).filter(lambda text: text.strip()))
 def test_no_text_with_a_letter_gives_an_empty_query(question: str) -> None:
     assert query_terms(question)
