@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import IndexCorruptError, IndexFailure, UsageError
+from ragkit.errors import IndexCorruptError, IndexFailure, IngestError, UsageError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
@@ -18,7 +18,7 @@ from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
-from ragkit.retrieval.retriever import Mode, Query, Retriever
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
@@ -155,6 +155,7 @@ class Index:
         """The queries that `search` would run, the user's own first."""
         if not (rewrite or hyde):
             return Plan((Query(query),), query)
+        check_question(query)
         language = self.language if rewrite else None
         return plan_queries(
             query,
@@ -241,6 +242,11 @@ class Index:
 
         return search_tool(self, name=name, k=k)
 
+    @property
+    def has_chat(self) -> bool:
+        """Whether a chat model is there for ``rewrite=`` and ``hyde=``."""
+        return self._structured() is not None
+
     def _structured(self) -> StructuredModel | None:
         if self.chat is None:
             from ragkit.models.chat import resolve_chat
@@ -263,13 +269,23 @@ def remember_notes(settings: Settings, roots: Sequence[Path]) -> None:
 
 
 def remembered_notes(settings: Settings) -> list[Path]:
-    """The notes that were indexed last; empty if there are none or they are gone."""
+    """The notes that were indexed last; empty if there are none.
+
+    Raises:
+        IngestError: If they are gone; answering from other notes instead would go unnoticed.
+    """
     try:
         data = json.loads((settings.home / CURRENT).read_text(encoding="utf-8"))
         paths = [Path(path) for path in data["notes"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return paths if all(path.exists() for path in paths) else []
+    for path in paths:
+        if not path.exists():
+            raise IngestError(
+                f"The notes indexed last are gone: {path}",
+                "Index others with `ragkit index PATH`, or name them with --notes.",
+            )
+    return paths
 
 
 def index_settings(settings: Settings) -> IndexSettings:

@@ -7,13 +7,21 @@ is moved and said so; a sentence that no retrieved passage supports is taken out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ragkit.agent.answer import Citation, Removed
 from ragkit.agent.turn import TurnState
 from ragkit.citations.markers import CitedSentence, parse_answer, render
-from ragkit.citations.support import Support, Verdict, best_span, crosses_languages, support, support_across
+from ragkit.citations.support import (
+    Support,
+    Verdict,
+    best_span,
+    content_terms,
+    crosses_languages,
+    support,
+    support_across,
+)
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -27,6 +35,7 @@ ABSTENTION: Final = {
 ABSENT: Final = {"zh": "笔记里没有提到 {}。", "en": "The notes never mention {}."}
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
 _SHOWN: Final = 3
+_LEAD_IN: Final = 40
 _MOVE_GAIN: Final = 0.15
 """Another passage must support a sentence by this much more before its marker is moved."""
 
@@ -65,7 +74,7 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
         if (key := fold(sentence.text)) in said and not sentence.verbatim:
             continue
         said.add(key)
-        if sentence.verbatim or _is_lead_in(sentence.text):
+        if sentence.verbatim or _is_lead_in(turn, sentence.text):
             kept.append(sentence)
             continue
         valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
@@ -77,7 +86,7 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
         if verdict == "unsupported":
             removed.append(Removed(sentence=sentence.text, reason="no retrieved passage supports it"))
             continue
-        kept.append(CitedSentence(sentence.text, markers))
+        kept.append(replace(sentence, markers=markers))
         for marker in markers:
             by_marker.setdefault(marker, []).extend(split_sentences(sentence.text))
             verdicts[marker] = _weaker(verdicts.get(marker), verdict)
@@ -161,7 +170,10 @@ def _citation(turn: TurnState, marker: int, sentences: Sequence[str], verdict: V
     )
 
 
-def _is_lead_in(sentence: str) -> bool:
-    """A heading or a line that only announces a list states no fact."""
+def _is_lead_in(turn: TurnState, sentence: str) -> bool:
+    """A short heading or announcement of a list whose words the question or the passages contain."""
     text = sentence.strip()
-    return text.startswith("#") or (len(text) <= 30 and text.endswith((":", "：")))
+    if not (text.startswith("#") or text.endswith((":", "："))) or len(text) > _LEAD_IN:
+        return False
+    known = set(tokenize(" ".join([turn.question, turn.standalone, *(hit.chunk.search_text for hit in turn.passages)])))
+    return all(term in known for term in content_terms(text))

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
 from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
-from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel
+from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel, to_plain_messages
 from ragkit.agent.middleware.turn_control import TurnCancelled, TurnControl
 from ragkit.agent.sessions import PastAnswer, Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.api import Index
-from ragkit.errors import RagkitError, UsageError
+from ragkit.errors import ModelError, RagkitError, UsageError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query
 from ragkit.retrieval.rewrite import Turn, is_follow_up, plan_queries
@@ -113,6 +114,15 @@ class Agent:
 
         Closing the iterator cancels the run; the conversation then stays as it was before.
         """
+        return self._stream(self.check(question), threading.Event())
+
+    @staticmethod
+    def check(question: str) -> str:
+        """The question without white space around it.
+
+        Raises:
+            UsageError: If it is empty or longer than 8,000 characters.
+        """
         text = question.strip()
         if not text:
             raise UsageError("The question is empty.", "Type a question.")
@@ -121,17 +131,19 @@ class Agent:
                 f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are taken.",
                 "Put long text into a note and index it.",
             )
-        return self._stream(text)
+        return text
 
     async def astream(self, question: str) -> AsyncIterator[Event]:
         """Async twin of `stream`."""
-        events = self.stream(question)
+        cancelled = threading.Event()
+        events = self._stream(self.check(question), cancelled)
         end = object()
         try:
             while (event := await asyncio.to_thread(next, events, end)) is not end:
                 yield event  # type: ignore[misc]
         finally:
-            events.close()  # type: ignore[attr-defined]
+            # The generator may be running in its thread right now, so it cannot be closed from here.
+            cancelled.set()
 
     def new_session(self) -> None:
         """Forget the conversation."""
@@ -155,19 +167,16 @@ class Agent:
         if self.chat.extractive:
             return
         model = self.chat.model()
-        if self.chat.local:
-            turn = self._turn("", "", (Query("-"),), lambda event: None)
-            turn.calls["warm"] = ""
-            graph = self._graph(turn, max_tokens=1)
-            try:
-                graph.invoke({"messages": [HumanMessage("…")]})
-            except Exception:
-                # One token is no reply; the prompt cache is what this was for.
-                assert model is not None
+        if not self.chat.local:
+            return
+        turn = self._turn("", "", (Query("-"),), lambda event: None)
+        tools = [convert_to_openai_tool(TOOLS[name](turn))["function"] for name in self.spec.header.tools]
+        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, cited=True)
+        # One token is no reply; what counts is that the server keeps the prompt's state.
+        model.bind(max_tokens=1).invoke(prompt)
 
-    def _stream(self, question: str) -> Iterator[Event]:
+    def _stream(self, question: str, cancelled: threading.Event) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
-        cancelled = threading.Event()
 
         def work() -> None:
             try:
@@ -215,7 +224,9 @@ class Agent:
         if cancelled.is_set():
             return
         composed = self._composed(turn, final)
-        if composed.abstained:
+        if turn.out_of_steps:
+            stop = "max_steps"
+        elif composed.abstained:
             stop = "abstained"
         for citation in composed.citations:
             emit(CitationFound(citation))
@@ -236,6 +247,8 @@ class Agent:
             passages=tuple(turn.passages),
             notes=tuple(notes),
         )
+        if cancelled.is_set():
+            return
         self.session.append(answer)
         emit(Done(answer))
 
@@ -245,7 +258,8 @@ class Agent:
         structured = self.chat.structured()
         if structured is None or header.rewrite == "never":
             return (Query(question),), question
-        history = tuple(Turn(a.question, a.text) for a in self._earlier(question))
+        leans = header.rewrite == "always" or is_follow_up(question)
+        history = tuple(Turn(a.question, a.text) for a in self._earlier(question)) if leans else ()
         language = self.index.language
         foreign = answer_language(question) != language
         weak = header.rewrite == "always" or (foreign and self._is_weak(question))
@@ -267,7 +281,8 @@ class Agent:
 
     def _earlier(self, question: str) -> list[PastAnswer]:
         """The turns a question may lean on; none if it stands by itself, which saves the model reading them."""
-        leans = self.spec.header.rewrite == "always" or is_follow_up(question)
+        # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
+        leans = not self.chat.local or self.spec.header.rewrite == "always" or is_follow_up(question)
         return self.session.answers[-_HISTORY_TURNS:] if leans else []
 
     def _is_weak(self, question: str) -> bool:
@@ -316,6 +331,8 @@ class Agent:
 
     def _composed(self, turn: TurnState, final: AIMessage | None) -> Composed:
         gave_up = final is None or final.additional_kwargs.get(GAVE_UP)
+        if final is not None and not gave_up and not final.text.strip():
+            raise ModelError(f"{self.chat.name} returned an empty reply.", "Ask again, or use another model.")
         if final is None or gave_up:
             return Composed(abstention(turn), (), (), 0, abstained=True)
         return compose(turn, final.text, final.additional_kwargs.get(SENTENCES))

@@ -69,8 +69,12 @@ class Session:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
             line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
+                # A crash may have cut the last line; the next record must not be glued to it.
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    line = b"\n" + line
                 os.write(fd, line)
                 os.fsync(fd)
             finally:
@@ -80,7 +84,7 @@ class Session:
 
 def _read(path: Path) -> list[PastAnswer]:
     answers = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
             citations = tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in record["citations"])

@@ -39,7 +39,6 @@ class AgentHeader(BaseModel):
     enough_coverage: float = Field(default=0.5, ge=0, le=2)
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""
-    temperature: float = Field(default=0.0, ge=0, le=2)
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
     rewrite: Literal["auto", "always", "never"] = "auto"
     """``auto``: follow-ups are rewritten, and questions in another language than the notes are

@@ -19,6 +19,8 @@ from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
 
+WEAK_COVERAGE: Final = 0.35
+"""Coverage below which the best passage is not about what the question asks."""
 PASSAGE_CHARS: Final = 1600
 """Longest text of one passage shown to a model."""
 
@@ -44,6 +46,12 @@ class TurnState:
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
     model_calls: int = 0
+    malformed: int = 0
+    """Malformed tool calls of a native model so far."""
+    reserved: int = 0
+    """Tool calls begun, counted before they run because calls of one reply run side by side."""
+    out_of_steps: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
@@ -53,7 +61,11 @@ class TurnState:
 
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""
-        numbered = []
+        with self.lock:
+            return self._number(hits)
+
+    def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
+        numbered: list[tuple[int, Hit, bool]] = []
         for hit in hits:
             known = next((i for i, p in enumerate(self.passages, 1) if p.chunk.id == hit.chunk.id), None)
             if known is None and len(self.passages) < self.max_passages:
@@ -75,6 +87,12 @@ class TurnState:
         floor = self.index.model.relevance_floor
         cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]
         return not self.passages or (floor is not None and bool(cosines) and max(cosines) < floor)
+
+    @property
+    def about_the_unknown(self) -> bool:
+        """Whether the question is about a name that the notes never mention, not merely beside one."""
+        numbered = any(char.isdigit() for name in self.unknown_names for char in name)
+        return numbered or (bool(self.unknown_names) and self.best_coverage < WEAK_COVERAGE)
 
     @property
     def best_coverage(self) -> float:

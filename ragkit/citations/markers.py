@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ragkit.text.sentences import sentence_spans
@@ -27,6 +27,8 @@ class CitedSentence:
 
     text: str
     markers: tuple[int, ...]
+    lead: str = ""
+    """Line break that stood before it: empty, one or two newlines."""
     verbatim: bool = False
     """Part of a code block: kept as it is, never judged."""
 
@@ -59,7 +61,7 @@ def _prose(text: str) -> list[CitedSentence]:
 
     masked = _CODE.sub(mask, text)
     return [
-        CitedSentence(_MASKED.sub(lambda code: codes[ord(code.group(1)) - 0xF0000], sentence.text), sentence.markers)
+        replace(sentence, text=_MASKED.sub(lambda code: codes[ord(code.group(1)) - 0xF0000], sentence.text))
         for sentence in _sentences(masked)
     ]
 
@@ -68,8 +70,11 @@ def _sentences(text: str) -> list[CitedSentence]:
     # Markers after the full stop ("是的。[1]") move in front of it, so that they stay with their sentence.
     moved = re.sub(rf"([。！？；.!?;]+)((?:[ \t]?(?:{MARKER.pattern}))+)", r"\2\1", text)
     sentences: list[CitedSentence] = []
+    last_end = 0
     for start, end in sentence_spans(moved):
         raw = moved[start:end]
+        lead = "\n" * min(2, moved.count("\n", last_end, start))
+        last_end = end
         markers: list[int] = []
         clean: list[str] = []
         last = 0
@@ -81,10 +86,10 @@ def _sentences(text: str) -> list[CitedSentence]:
         clean.append(raw[last:])
         sentence = "".join(clean).strip()
         if re.search(r"\w", sentence) or _MASKED.search(sentence):
-            sentences.append(CitedSentence(sentence, tuple(dict.fromkeys(markers))))
+            sentences.append(CitedSentence(sentence, tuple(dict.fromkeys(markers)), lead))
         elif markers and sentences:
             previous = sentences[-1]
-            sentences[-1] = CitedSentence(previous.text, tuple(dict.fromkeys((*previous.markers, *markers))))
+            sentences[-1] = replace(previous, markers=tuple(dict.fromkeys((*previous.markers, *markers))))
     return sentences
 
 
@@ -95,7 +100,9 @@ def render(sentences: Sequence[CitedSentence]) -> str:
         if sentence.verbatim:
             out.append(f"\n\n{sentence.text}\n\n")
             continue
-        lead = "\n" if re.match(r"(?:[-*+]|\d{1,2}[.)]|#{1,6})\s", sentence.text) else ""
+        lead = sentence.lead
+        if not lead and re.match(r"(?:[-*+]|\d{1,2}[.)]|#{1,6})\s", sentence.text):
+            lead = "\n"
         gap = "" if not out or out[-1].endswith("\n") or lead else _gap(out[-1], sentence.text)
         out.append(lead + gap + with_markers(sentence.text, sentence.markers))
     return re.sub(r"\n{3,}", "\n\n", "".join(out)).strip()

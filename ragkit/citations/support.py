@@ -28,6 +28,8 @@ PARTLY: Final = 0.4
 and .02 in another passage that was retrieved with it."""
 _NUMBER: Final = re.compile(r"(?<![a-z0-9_.])\d+(?:[.,]\d+)*%?")
 """In folded text. A Han character may stand right before a number ("共有12层"), a Latin letter may not."""
+_LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*+])\s+")
+"""The number of a list item is no fact that a passage could support."""
 _QUOTE_GAIN: Final = 0.12
 
 
@@ -78,6 +80,7 @@ def support(sentence: str, passage: str, idf: Idf) -> Support:
         passage: Source text, with its heading path if that is to count.
         idf: Inverse document frequency of an analysed term.
     """
+    sentence = _LIST_MARK.sub("", sentence)
     there = set(tokenize(passage))
     terms = content_terms(sentence)
     total = sum(idf(term) for term in terms)
@@ -121,15 +124,9 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
         else:
             chosen.extend(_carriers(content_terms(sentence), tokens, idf))
     first, last = (min(chosen), max(chosen)) if chosen else (0, 0)
-    # A quote that starts inside a code fence or formula would be unreadable; take the whole line.
     start = spans[first][0]
     end = spans[last][1]
     return _span(chunk, start, end)
-
-
-def whole_span(chunk: Chunk) -> Span:
-    """The chunk itself as a span."""
-    return _span(chunk, 0, len(chunk.text))
 
 
 def _span(chunk: Chunk, start: int, end: int) -> Span:

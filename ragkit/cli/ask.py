@@ -21,6 +21,7 @@ def run(
     """Answer a question from the notes, with citations."""
     from ragkit.agent.runtime import Agent
     from ragkit.agent.sessions import Session
+    from ragkit.agent.spec import load_agent
     from ragkit.models.chat import resolve_chat
 
     if question == "-":
@@ -28,15 +29,16 @@ def run(
 
         question = sys.stdin.read()
     settings = state.settings(chat_model=model, agent=agent)
+    # What can be wrong with the words typed is said before anything slow begins.
+    Agent.check(question)
+    spec = load_agent(settings.agent)
     kept = Session.open(settings.ensure_home(), session) if session else None
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
-        chat = resolve_chat(settings.chat_model, settings, report)
+        chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)
         index = open_index(settings)
-        loaded = Agent.load(settings.agent, index=index, model=model or settings.chat_model, session=kept)
-        if loaded.chat.name == chat.name:
-            loaded.chat = chat
         if not chat.extractive:
             chat.model()
+    loaded = Agent(spec, index, chat, kept)
     answer: Answer | None = None
     streamed = ""
     for event in loaded.stream(question):

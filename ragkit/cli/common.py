@@ -63,7 +63,9 @@ def set_up_logging(verbosity: int) -> None:
 
 def emit_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout, nothing else."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    # On a terminal with another encoding escapes are right where replacement signs would be wrong.
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    text = json.dumps(value, ensure_ascii=plain, indent=2, default=str)
     sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
 
 
@@ -116,12 +118,23 @@ def notes_in_use(settings: Settings) -> list[Path]:
 
 def open_index(settings: Settings, *, quiet: bool = False) -> Index:
     """The index in use, brought up to date first unless ``--index`` names one without notes."""
-    from ragkit.api import Index
+    from ragkit.api import Index, default_folder
+    from ragkit.errors import IndexLockedError
+    from ragkit.index.snapshot import read_manifest
 
     if settings.index is not None and settings.notes is None:
         return Index.open(index_dir=settings.index, settings=settings)
-    with progress_bar("Embedding") as report:
-        index = Index.open(notes_in_use(settings), settings.index, settings=settings, progress=report)
+    notes = notes_in_use(settings)
+    try:
+        with progress_bar("Embedding") as report:
+            index = Index.open(notes, settings.index, settings=settings, progress=report)
+    except IndexLockedError as exc:
+        # Another process is indexing these notes: what it committed last can be read meanwhile.
+        folder = settings.index or default_folder(settings, notes)
+        if read_manifest(folder) is None:
+            raise
+        note(f"{exc.message} Answering from what was indexed before.", style="yellow")
+        return Index.open(index_dir=folder, settings=settings)
     done = index.report
     if done is not None and not quiet:
         for item in done.skipped:

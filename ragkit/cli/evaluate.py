@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.text.sanitize import printable
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval and answers.", rich_markup_mode=None)
 
@@ -52,7 +53,7 @@ def retrieval(
         emit_json(result)
         return
     note(f"{result['questions']} questions, {len(index)} chunks, {result['embedding_model']}")
-    table = Table(title=data.name)
+    table = Table(title=printable(data.name))
     table.add_column("run")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
@@ -80,5 +81,5 @@ def _groups(runs: list[dict[str, object]]) -> None:
             assert isinstance(groups, dict)
             for name, values in groups.items():
                 cells = [f"{values[metric]:.3f}" for metric in ("hit@1", "hit@5", "mrr@10")]
-                table.add_row(str(run["name"]), name, str(values["questions"]), *cells)
+                table.add_row(str(run["name"]), printable(name), str(values["questions"]), *cells)
         stdout.print(table)

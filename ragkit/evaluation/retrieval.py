@@ -120,6 +120,8 @@ def evaluate(
         mode, *extras = name.split("+")
         if mode not in MODES or set(extras) - {"rewrite", "hyde"}:
             raise DatasetError(f"Unknown run {name!r}.", f"Allowed: {', '.join(MODES)}, each with +rewrite and +hyde.")
+        if (extras or rewrite or hyde) and not index.has_chat:
+            raise DatasetError(f"Run {name!r} needs a chat model.", "Set one, or leave the transform out.")
         rows, spent = [], 0.0
         for done, question in enumerate(questions, start=1):
             began = time.monotonic()

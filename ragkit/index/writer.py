@@ -116,12 +116,23 @@ def update_index(
     """
     began = time.monotonic()
     sources, skipped = scan(roots)
-    with writer_lock(folder), _previous(folder, rebuild) as old:
+
+    def update(old: Snapshot | None, *, commit: bool) -> dict[str, object] | None:
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
-        documents, kept = _gather(sources, skipped, old)
-        report = _update(folder, documents, kept, skipped, old, roots, model, settings, progress)
-    return IndexReport(**{**report, "seconds": time.monotonic() - began})  # type: ignore[arg-type]
+        passed = list(skipped)
+        documents, kept = _gather(sources, passed, old)
+        if not commit and (old is None or not len(kept) == len(documents) == len(old.store.files())):
+            return None
+        return _update(folder, documents, kept, passed, old, roots, model, settings, progress)
+
+    with _previous(folder, rebuild) as old:
+        # Looking needs no lock: readers must not wait for a writer when nothing changed.
+        report = update(old, commit=False) if old is not None else None
+    if report is None:
+        with writer_lock(folder), _previous(folder, rebuild) as old:
+            report = update(old, commit=True)
+    return IndexReport(**{**(report or {}), "seconds": time.monotonic() - began})  # type: ignore[arg-type]
 
 
 def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: IndexSettings) -> None:

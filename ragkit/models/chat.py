@@ -7,6 +7,7 @@ its extra is installed, else ``extractive``, which quotes passages and needs no 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 EXTRACTIVE: Final = "extractive"
+_SECRET: Final = re.compile(r"(?:Bearer\s+|sk-|key[=:]\s*)\S+", re.IGNORECASE)
+"""Endpoints echo headers in their errors; no key may reach a terminal or a log."""
 _LLGUIDANCE: Final = "ragkit_llguidance"
 """Marks clients of our own llama.cpp, whose grammar engine takes options inside the schema."""
 Progress = Callable[[int, int], None]
@@ -132,7 +135,7 @@ class endpoint_errors:
             "TimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
             "APITimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
         }
-        detail = " ".join(str(exc).split())[:160]
+        detail = _SECRET.sub("***", " ".join(str(exc).split()))[:160]
         raise EndpointError(
             f"Chat model {self._name} failed ({what}: {detail}).",
             remedies.get(what, "Check the endpoint, or use another model."),
@@ -222,7 +225,7 @@ def _client(
         base_url=base_url,
         api_key=SecretStr(api_key),
         temperature=0,
-        max_retries=2,
+        max_retries=1,
         stream_usage=True,
         timeout=httpx.Timeout(settings.chat_timeout, connect=10),
         metadata=metadata,

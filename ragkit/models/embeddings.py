@@ -327,7 +327,7 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
         max_retries=2,
         timeout=60,
     )
-    return WrappedEmbedder(client, name=f"openai:{spec}")
+    return WrappedEmbedder(client, name=f"openai:{name}")
 
 
 def _in_local_cache(name: str) -> bool:

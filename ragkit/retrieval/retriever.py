@@ -18,6 +18,21 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
 
 
+def check_question(text: str) -> None:
+    """Refuse a question that cannot be searched for.
+
+    Raises:
+        UsageError: If it is empty or longer than 20,000 characters.
+    """
+    if not text.strip():
+        raise UsageError("The question is empty.", "Type a question.")
+    if len(text) > MAX_QUERY_CHARS:
+        raise UsageError(
+            f"The question has {len(text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
+            "Put long text into a note and index it.",
+        )
+
+
 @dataclass(frozen=True)
 class Query:
     """One query to run.
@@ -70,13 +85,9 @@ class Retriever:
             raise UsageError(f"Unknown mode {mode!r}.", f"Allowed: {', '.join(MODES)}.")
         if k < 1:
             raise UsageError(f"k must be at least 1, not {k}.")
-        if not queries or not queries[0].text.strip():
+        if not queries:
             raise UsageError("The question is empty.", "Type a question.")
-        if len(queries[0].text) > MAX_QUERY_CHARS:
-            raise UsageError(
-                f"The question has {len(queries[0].text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
-                "Put long text into a note and index it.",
-            )
+        check_question(queries[0].text)
         n = max(self._settings.candidates, k)
         runs = [self._legs(query, n, mode) for query in queries]
         if len(runs) == 1:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from ragkit.errors import RagkitError
 from ragkit.retrieval.retriever import Query
 from ragkit.text.language import Language, answer_language
-from ragkit.text.tokens import fold
+from ragkit.text.tokens import STOP_WORDS, fold, query_terms
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +53,30 @@ class Plan:
 
 
 _REFERS: Final = re.compile(
-    r"[它他她]们?|[这那此该](?:个|些|种|类|样|两|里|么|边|时|点|方法|模型|算法)?(?=[^一-龥]|[一-龥])|前者|后者|上面|上述|刚才|"
-    r"两者|二者|另一个|还有呢|继续|其(?:中|缺点|优点|原理|区别|作用)|"
-    r"\b(?:it|its|they|them|their|this|that|these|those|former|latter|above|both|one|ones|another|else|instead)\b|"
-    r"^\s*(?:and|but|so|then|what about|how about|why(?: not)?\s*\??$)",
+    r"[它他她]们?|[这那此](?:个|些|种|类|样|两|里|么|边|时|点|方法|模型|算法)?(?=[^一-龥]|[一-龥])|"
+    r"该(?:模型|方法|算法|技术|机制|结构)|前者|后者|上面|上述|刚才|两者|二者|另一个|继续|"
+    r"其(?:中|缺点|优点|原理|区别|作用)|^\s*(?:和|与|跟|相比|对比)|呢\s*[？?]?\s*$|"
+    r"\b(?:it|its|they|them|their|this|that|these|those|former|latter|above|another|else|instead)\b|"
+    r"^\s*(?:and|but|so|then|what about|how about|compared)\b|\bwhy\s*\??$",
     re.IGNORECASE,
 )
-_SHORT: Final = 6
-"""A question with fewer Han characters and no Latin word leaves out what it is about."""
+_GENERIC: Final = re.compile(
+    r"优缺点|缺点|优点|区别|不同|例子|举例|举个|作用|原理|公式|复杂度|好处|坏处|代价|步骤|流程|场景|意思|关系|影响|"
+    r"应用|解释|说明|比较|详细|具体|一下|可以|可能|需要|应该|还有|有没有|有|能|会|再|请|更|多|说|讲|的|了|是|吗|吧|个|"
+    r"\b(?:drawbacks?|disadvantages?|advantages?|benefits?|pros|cons|examples?|differences?|formula|details?|reasons?|"
+    r"limitations?|problems?|issues?|costs?|uses?|steps?|explain|more|give|show|tell|me|please|there|any|main|some)\b",
+    re.IGNORECASE,
+)
 
 
 def is_follow_up(question: str) -> bool:
-    """Whether a question seems to lean on the conversation: a pronoun, or too short to stand alone."""
-    han = sum("一" <= char <= "龥" for char in question)
-    return bool(_REFERS.search(question)) or (0 < han < _SHORT and not re.search(r"[A-Za-z0-9]", question))
+    """Whether a question seems to lean on the conversation: it points back, or names no subject of its own."""
+    if _REFERS.search(question):
+        return True
+    subject = _GENERIC.sub(" ", question)
+    if not re.search(r"[A-Za-z0-9]|[一-龥]", subject):
+        return True
+    return not [term for term in query_terms(subject) if len(term) > 1 and term not in STOP_WORDS]
 
 
 def plan_queries(

@@ -98,8 +98,15 @@ def test_markers_behind_the_full_stop_stay_with_their_sentence() -> None:
 def test_markers_on_a_line_of_their_own_belong_to_the_sentence_before() -> None:
     assert parse_answer("甲是乙。\n[1][2]\n丙是丁。") == [
         CitedSentence("甲是乙。", (1, 2)),
-        CitedSentence("丙是丁。", ()),
+        CitedSentence("丙是丁。", (), lead="\n"),
     ]
+
+
+@pytest.mark.parametrize(("gap", "lead"), [("", ""), (" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n\n", "\n\n")])
+def test_line_breaks_between_sentences_are_kept_up_to_an_empty_line(gap: str, lead: str) -> None:
+    text = f"甲是乙。[1]{gap}丙是丁。[2]"
+    assert [sentence.lead for sentence in parse_answer(text)] == ["", lead]
+    assert render(parse_answer(text)) == f"甲是乙。[1]{lead}丙是丁。[2]"
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "[1]", "。[1]"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.citations.support import PARTLY, SUPPORTED, Support, best_span, content_terms, support, whole_span
+from ragkit.citations.support import PARTLY, SUPPORTED, Support, best_span, content_terms, support
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
 from ragkit.text.tokens import tokenize
@@ -107,13 +107,6 @@ def test_the_span_counts_in_characters_and_lines_of_the_document() -> None:
     assert text[span.start : span.end] == span.quote
     assert text.split("\n")[span.start_line - 1] == span.quote
     assert span.end_line == span.start_line
-
-
-def test_the_whole_span_is_the_chunk() -> None:
-    chunk = chunk_of()
-    span = whole_span(chunk)
-    assert (span.quote, span.start, span.end) == (chunk.text, chunk.start, chunk.end)
-    assert (span.start_line, span.end_line) == (chunk.start_line, chunk.end_line)
 
 
 @given(st.lists(st.text(max_size=30), max_size=3), st.text(alphabet="甲乙ab。.\n 1", min_size=1).filter(str.strip))

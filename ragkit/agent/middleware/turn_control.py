@@ -18,15 +18,17 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.answer import Thought, ToolCalled
-from ragkit.agent.json_protocol import GAVE_UP, THOUGHT, JsonProtocolModel
+from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, THOUGHT, JsonProtocolModel
 from ragkit.agent.turn import TurnState, call_key
-from ragkit.errors import RagkitError
+from ragkit.errors import ModelError, RagkitError
 from ragkit.text.language import answer_language
 
 MAX_CALLS_PER_REPLY: Final = 8
 FIRST_THOUGHT: Final = {"zh": "先在笔记里找这个问题。", "en": "First look for the question in the notes."}
 _QUERY_CHARS: Final = 300
 _MAX_OBSERVATION: Final = 12_000
+_GRACE: Final = 3
+"""Model calls beyond the step budget before the turn is ended."""
 
 
 class TurnCancelled(Exception):
@@ -57,11 +59,14 @@ class TurnControl(AgentMiddleware[Any, Any]):
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
             return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
-        if turn.model_calls == 0 and (turn.off_topic or turn.unknown_names):
+        if turn.model_calls == 0 and (turn.off_topic or turn.about_the_unknown):
             # No model call: there is nothing it could answer from.
             return AIMessage("", additional_kwargs={GAVE_UP: "nothing relevant in the notes"})
         if self._reply is not None:
             return self._reply(turn)
+        if turn.model_calls > turn.max_steps + _GRACE:
+            turn.out_of_steps = True
+            return AIMessage("", additional_kwargs={GAVE_UP: "the step budget is used up"})
         for _ in range(len(request.tools) + 1):
             response = handler(self._restricted(request))
             message = _message(response)
@@ -73,9 +78,20 @@ class TurnControl(AgentMiddleware[Any, Any]):
         if thought := str(message.additional_kwargs.get(THOUGHT, "")).strip():
             turn.thought = thought
             turn.emit(Thought(thought))
+        if message.invalid_tool_calls and not message.tool_calls:
+            return self._returned(message, response)
         if len(message.tool_calls) > MAX_CALLS_PER_REPLY:
             message.tool_calls = message.tool_calls[:MAX_CALLS_PER_REPLY]
         return response
+
+    def _returned(self, message: AIMessage, response: ModelResponse[Any]) -> ModelResponse[Any] | AIMessage:
+        """A malformed call of a native model as a call that comes back with the reason, at most twice."""
+        self._turn.malformed += 1
+        if self._turn.malformed > MAX_REPAIRS:
+            raise ModelError("The chat model keeps sending malformed tool calls.", "Try again, or another model.")
+        bad = message.invalid_tool_calls[0]
+        arguments = {"malformed": str(bad.get("args"))[:200], "attempt": self._turn.malformed}
+        return _call(bad.get("name") or "unknown", arguments, "")
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
@@ -103,6 +119,14 @@ class TurnControl(AgentMiddleware[Any, Any]):
             return ToolMessage(
                 f"This call was made already:\n{turn.calls[key]}", tool_call_id=call["id"], name=call["name"]
             )
+        with turn.lock:
+            if turn.reserved >= turn.max_steps:
+                return ToolMessage(
+                    "The step budget is used up; answer from the passages there are.",
+                    tool_call_id=call["id"],
+                    name=call["name"],
+                )
+            turn.reserved += 1
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
         before = len(turn.passages)
         began = time.monotonic()
@@ -116,7 +140,8 @@ class TurnControl(AgentMiddleware[Any, Any]):
                 text = f"{text[:_MAX_OBSERVATION]} …({len(text) - _MAX_OBSERVATION} characters cut)"
                 result.content = text
             turn.calls[key] = text
-            if turn.steps and len(turn.passages) == before and call["name"] != "calculate":
+            failed = text.startswith("Error") or result.status == "error"
+            if turn.steps and not failed and len(turn.passages) == before and call["name"] != "calculate":
                 # It brought nothing that was not there: asking this tool again would not either.
                 turn.exhausted.add(call["name"])
             turn.record(call["name"], dict(call["args"]), text, time.monotonic() - began, result.artifact or ())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from typing import Final
 
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, ConfigDict, Field
-from simpleeval import InvalidExpression, SimpleEval
+from simpleeval import DEFAULT_OPERATORS, InvalidExpression, SimpleEval
 
 from ragkit.agent.turn import TurnState
 from ragkit.text.sanitize import one_line
 
 MAX_CHARS: Final = 200
 _MAX_NESTING: Final = 30
+_MAX_BITS: Final = 4000
 _FUNCTIONS: Final = {
     "abs": abs,
     "round": round,
@@ -38,6 +40,19 @@ class Calculate(BaseModel):
     expression: str = Field(description="for example 2 * 32 * 4096 * 2 / 1024**2", min_length=1, max_length=MAX_CHARS)
 
 
+def _power(base: float, exponent: float) -> float:
+    """``base ** exponent``, refused before it is computed if the result would have over 4,000 bits."""
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and abs(base) > 1
+        and abs(exponent) * base.bit_length() > _MAX_BITS
+    ):
+        raise ValueError("the result is too large")
+    result: float = base**exponent
+    return result
+
+
 def evaluate(expression: str) -> float:
     """Value of an arithmetic expression with + - * / // % ** and a few functions.
 
@@ -49,10 +64,24 @@ def evaluate(expression: str) -> float:
         raise ValueError(f"the expression is too long (at most {MAX_CHARS} characters, {_MAX_NESTING} parentheses)")
     if ";" in text or "\n" in text:
         raise ValueError("one expression at a time")
-    evaluator = SimpleEval(functions=dict(_FUNCTIONS), names=dict(_NAMES))
+    if '"' in text or "'" in text or "[" in text:
+        raise ValueError("only numbers and operators are allowed")
+    # Its own functions would include some on strings; powers are bounded in the size of their result.
+    evaluator = SimpleEval(
+        functions=dict(_FUNCTIONS), names=dict(_NAMES), operators={**DEFAULT_OPERATORS, ast.Pow: _power}
+    )
     try:
         value = evaluator.eval(text)
-    except (InvalidExpression, SyntaxError, ArithmeticError, TypeError, ValueError, RecursionError, MemoryError) as exc:
+    except (
+        LookupError,
+        InvalidExpression,
+        SyntaxError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as exc:
         raise ValueError(one_line(str(exc), 120) or type(exc).__name__) from exc
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("the expression has no number as its value")
