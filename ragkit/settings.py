@@ -110,7 +110,8 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(map(str, first["loc"])) or "settings"
-        source = f" in {file}" if file and name in values else ""
+        from_file = name in values and f"RAGKIT_{name.upper()}" not in os.environ and name not in given
+        source = f" in {file}" if file and from_file else ""
         remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
 

@@ -17,11 +17,13 @@ import numpy.typing as npt
 METRICS: Final = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr@10", "ndcg@10", "recall@100")
 
 
-def question_metrics(ranks: Sequence[int | None]) -> dict[str, float]:
+def question_metrics(ranks: Sequence[int | None], *, need_all: bool = True) -> dict[str, float]:
     """Metrics of one question.
 
     Args:
         ranks: For each need the rank (from 1) at which it was met, or None.
+        need_all: Whether the question is answered only when every need is met (multi-hop), or by
+            any of several relevant documents (BEIR).
 
     Raises:
         ValueError: If the question has no need.
@@ -30,12 +32,17 @@ def question_metrics(ranks: Sequence[int | None]) -> dict[str, float]:
         raise ValueError("a question without gold has no ranking metrics")
     met = [rank for rank in ranks if rank is not None]
     # Every need must be met: the question is answered where its last need is.
-    complete = max(met) if len(met) == len(ranks) else math.inf
+    complete: float = math.inf
+    if need_all:
+        complete = max(met) if len(met) == len(ranks) else math.inf
+    elif met:
+        complete = min(met)
+    spare = len(ranks) - 1 if need_all else 0
     ideal = sum(1 / math.log2(1 + place) for place in range(1, len(ranks) + 1))
     gained = sum(1 / math.log2(1 + place) for place in _distinct(met) if place <= 10)
     return {
         **{f"hit@{k}": float(complete <= k) for k in (1, 3, 5, 10)},
-        "mrr@10": 1 / max(1, complete - len(ranks) + 1) if complete <= 10 else 0.0,
+        "mrr@10": 1 / max(1, complete - spare) if complete <= 10 else 0.0,
         "ndcg@10": min(1.0, gained / ideal),
         "recall@100": sum(rank <= 100 for rank in met) / len(ranks),
     }

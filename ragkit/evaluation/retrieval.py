@@ -128,7 +128,15 @@ def evaluate(
             hits = _search(index, question, mode, dataset, rewrite or "rewrite" in extras, hyde or "hyde" in extras)
             spent += time.monotonic() - began
             ranks = _ranks(question, hits, dataset, index)
-            rows.append(Row(question.id, question.type, question.language, ranks, question_metrics(ranks)))
+            rows.append(
+                Row(
+                    question.id,
+                    question.type,
+                    question.language,
+                    ranks,
+                    question_metrics(ranks, need_all=not dataset.by_document),
+                )
+            )
             if tick is not None:
                 tick(number * len(questions) + done, len(modes) * len(questions))
         runs.append(Run(name, tuple(rows), spent / len(questions)))
@@ -154,14 +162,14 @@ def _search(index: Index, question: Question, mode: str, dataset: Dataset, rewri
 def _ranks(question: Question, hits: Sequence[Hit], dataset: Dataset, index: Index) -> tuple[int | None, ...]:
     if dataset.by_document:
         order = list(dict.fromkeys(hit.document for hit in hits))
-        gold = {g.document for g in question.gold}
-        return (next((rank for rank, document in enumerate(order, start=1) if document in gold), None),)
+        ranks = {document: rank for rank, document in enumerate(order, start=1)}
+        return tuple(ranks.get(document) for document in dict.fromkeys(g.document for g in question.gold))
     places = _gold_places(question, index)
-    ranks = []
+    met: list[int | None] = []
     for group in dict.fromkeys(g.group for g in question.gold):
         spans = [span for g, span in places if g == group]
-        ranks.append(next((h.rank for h in hits if any(_overlaps(h, span) for span in spans)), None))
-    return tuple(ranks)
+        met.append(next((h.rank for h in hits if any(_overlaps(h, span) for span in spans)), None))
+    return tuple(met)
 
 
 def _overlaps(hit: Hit, span: tuple[str, int, int]) -> bool:
