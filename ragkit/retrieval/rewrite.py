@@ -105,6 +105,9 @@ def plan_queries(
         return Plan((Query(question),), question)
     if history:
         standalone = _rewrite(question, history, model) or question
+        if fold(standalone) in {fold(turn.question) for turn in history}:
+            # A small model sometimes returns the earlier question; asked again it would answer that one.
+            standalone = f"{history[-1].question} {question}"
         if fold(standalone) != fold(question):
             # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
             queries = [Query(question, weight=0.3), Query(standalone)]
