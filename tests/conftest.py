@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,32 @@ def child_environment() -> dict[str, str]:
     """Environment for a Python child process that must import this checkout's ragkit."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAGKIT_", "OPENAI_"))}
     return {**kept, "PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1"}
+
+
+def write_notes(folder: Path, notes: Mapping[str, str]) -> Path:
+    """Make `folder` with these notes in it, and return it."""
+    folder.mkdir()
+    for name, text in notes.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make_notes() -> Callable[[Path, Mapping[str, str]], Path]:
+    """`write_notes`, for test files."""
+    return write_notes
+
+
+@pytest.fixture(scope="session")
+def two_notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a Chinese and an English note, for tests that only read it."""
+    return write_notes(
+        tmp_path_factory.mktemp("two") / "notes",
+        {
+            "position.md": "# 位置编码\n\n自注意力对词的顺序不敏感，所以需要位置编码告诉模型每个词在哪里。\n",
+            "cache.md": "# KV cache\n\nThe KV cache keeps the keys and values of earlier tokens.\n",
+        },
+    )
 
 
 @pytest.fixture(scope="session")

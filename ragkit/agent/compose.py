@@ -80,11 +80,11 @@ def compose(turn: TurnState, written: str, sentences: Sequence[tuple[str, Sequen
         valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
         unresolved += len(sentence.markers) - len(valid)
         markers, verdict = _place(turn, sentence.text, valid)
-        if verdict != "unsupported" and _only_names_a_heading(turn, sentence.text, markers):
-            removed.append(Removed(sentence=sentence.text, reason="it only repeats a heading"))
-            continue
         if verdict == "unsupported":
             removed.append(Removed(sentence=sentence.text, reason="no retrieved passage supports it"))
+            continue
+        if _only_names_a_heading(turn, sentence.text, markers):
+            removed.append(Removed(sentence=sentence.text, reason="it only repeats a heading"))
             continue
         kept.append(replace(sentence, markers=markers))
         for marker in markers:

@@ -17,9 +17,10 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
@@ -62,19 +63,7 @@ class JsonProtocolModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        message: AIMessageChunk | None = None
-        for chunk in self._stream(messages, stop, run_manager, **kwargs):
-            part = chunk.message
-            assert isinstance(part, AIMessageChunk)
-            message = part if message is None else message + part
-        assert message is not None
-        final = AIMessage(
-            content=message.content,
-            tool_calls=message.tool_calls,
-            additional_kwargs=message.additional_kwargs,
-            usage_metadata=message.usage_metadata,
-        )
-        return ChatResult(generations=[ChatGeneration(message=final)])
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
 
     def _stream(
         self,

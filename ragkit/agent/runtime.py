@@ -23,16 +23,16 @@ from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, 
 from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel, to_plain_messages
-from ragkit.agent.middleware.turn_control import TurnCancelled, TurnControl
+from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.sessions import PastAnswer, Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
-from ragkit.agent.turn import TurnState
+from ragkit.agent.turn import WEAK_COVERAGE, TurnState, best_coverage
 from ragkit.api import Index
-from ragkit.errors import ModelError, RagkitError, UsageError
+from ragkit.errors import ModelError, RagkitError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
-from ragkit.retrieval.retriever import Query
-from ragkit.retrieval.rewrite import Turn, is_follow_up, plan_queries
+from ragkit.retrieval.retriever import Query, check_question
+from ragkit.retrieval.rewrite import Plan, Turn, is_follow_up, plan_queries
 from ragkit.settings import Settings
 from ragkit.text.language import answer_language
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 MAX_QUESTION_CHARS: Final = 8_000
 _HISTORY_TURNS: Final = 3
 _HISTORY_CHARS: Final = 300
-_CONFIDENT: Final = 0.35
-"""Coverage of the question by its best passage from which a translation is not tried."""
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -124,13 +122,7 @@ class Agent:
             UsageError: If it is empty or longer than 8,000 characters.
         """
         text = question.strip()
-        if not text:
-            raise UsageError("The question is empty.", "Type a question.")
-        if len(text) > MAX_QUESTION_CHARS:
-            raise UsageError(
-                f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are taken.",
-                "Put long text into a note and index it.",
-            )
+        check_question(text, MAX_QUESTION_CHARS)
         return text
 
     async def astream(self, question: str) -> AsyncIterator[Event]:
@@ -197,9 +189,8 @@ class Agent:
 
     def _run(self, question: str, emit: Any, cancelled: threading.Event) -> None:
         began = time.monotonic()
-        notes: list[str] = []
-        queries, standalone = self._understand(question, notes, emit)
-        turn = self._turn(question, standalone, queries, emit)
+        plan = self._understand(question, emit)
+        turn = self._turn(question, plan.standalone, plan.queries, emit)
         turn.cancelled = cancelled
         final: AIMessage | None = None
         stop: StopReason = "answered"
@@ -237,7 +228,7 @@ class Agent:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=question,
-            standalone=standalone,
+            standalone=plan.standalone,
             model=self.chat.name,
             embedding_model=self.index.model.name,
             usage=dict(turn.usage),
@@ -245,26 +236,26 @@ class Agent:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=tuple(notes),
+            notes=plan.notes,
         )
         if cancelled.is_set():
             return
         self.session.append(answer)
         emit(Done(answer))
 
-    def _understand(self, question: str, notes: list[str], emit: Any) -> tuple[tuple[Query, ...], str]:
+    def _understand(self, question: str, emit: Any) -> Plan:
         """The queries of the first search: follow-ups rewritten, translation where it is needed."""
         header = self.spec.header
         structured = self.chat.structured()
+        alone = Plan((Query(question),), question)
         if structured is None or header.rewrite == "never":
-            return (Query(question),), question
-        leans = header.rewrite == "always" or is_follow_up(question)
-        history = tuple(Turn(a.question, a.text) for a in self._earlier(question)) if leans else ()
+            return alone
+        history = tuple(Turn(a.question, a.text) for a in self._recent()) if self._leans(question) else ()
         language = self.index.language
         foreign = answer_language(question) != language
         weak = header.rewrite == "always" or (foreign and self._is_weak(question))
         if not history and not weak and not header.hyde:
-            return (Query(question),), question
+            return alone
         emit(Thought(_why(question, bool(history), weak)))
         plan = plan_queries(
             question,
@@ -274,20 +265,19 @@ class Agent:
             variants=header.rewrite == "always",
             hyde=header.hyde,
         )
-        notes.extend(plan.notes)
         for note in plan.notes:
             emit(Thought(note))
-        return plan.queries, plan.standalone
+        return plan
 
-    def _earlier(self, question: str) -> list[PastAnswer]:
-        """The turns a question may lean on; none if it stands by itself, which saves the model reading them."""
-        # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
-        leans = not self.chat.local or self.spec.header.rewrite == "always" or is_follow_up(question)
-        return self.session.answers[-_HISTORY_TURNS:] if leans else []
+    def _leans(self, question: str) -> bool:
+        """Whether a question is to be read in the light of the conversation."""
+        return self.spec.header.rewrite == "always" or is_follow_up(question)
+
+    def _recent(self) -> list[PastAnswer]:
+        return self.session.answers[-_HISTORY_TURNS:]
 
     def _is_weak(self, question: str) -> bool:
-        hits = self.index.search(question, k=3)
-        return max((hit.coverage for hit in hits), default=0.0) < _CONFIDENT
+        return best_coverage(self.index.search(question, k=3)) < WEAK_COVERAGE
 
     def _turn(self, question: str, standalone: str, queries: tuple[Query, ...], emit: Any) -> TurnState:
         header = self.spec.header
@@ -305,14 +295,13 @@ class Agent:
             enough_coverage=header.enough_coverage if small else 2.0,
         )
 
-    def _graph(self, turn: TurnState, max_tokens: int | None = None) -> Any:
+    def _graph(self, turn: TurnState) -> Any:
         header = self.spec.header
         tools = [TOOLS[name](turn) for name in header.tools]
-        limit = max_tokens or header.max_answer_tokens
         if self.chat.extractive:
             model: BaseChatModel = _NoModel()
         elif self.chat.tool_calling == "json":
-            model = JsonProtocolModel(inner=self.chat.model(), max_tokens=limit)
+            model = JsonProtocolModel(inner=self.chat.model(), max_tokens=header.max_answer_tokens)
         else:
             model = self.chat.model()
         control = TurnControl(turn, quote_passages if self.chat.extractive else None)
@@ -320,7 +309,8 @@ class Agent:
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
-        for answer in self._earlier(turn.question):
+        # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
+        for answer in self._recent() if not self.chat.local or self._leans(turn.question) else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
             messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
         asked = turn.question
@@ -330,11 +320,10 @@ class Agent:
         return messages
 
     def _composed(self, turn: TurnState, final: AIMessage | None) -> Composed:
-        gave_up = final is None or final.additional_kwargs.get(GAVE_UP)
-        if final is not None and not gave_up and not final.text.strip():
-            raise ModelError(f"{self.chat.name} returned an empty reply.", "Ask again, or use another model.")
-        if final is None or gave_up:
+        if final is None or final.additional_kwargs.get(GAVE_UP):
             return Composed(abstention(turn), (), (), 0, abstained=True)
+        if not final.text.strip():
+            raise ModelError(f"{self.chat.name} returned an empty reply.", "Ask again, or use another model.")
         return compose(turn, final.text, final.additional_kwargs.get(SENTENCES))
 
     def _preface(self, question: str, composed: Composed) -> str:
@@ -368,6 +357,3 @@ def _why(question: str, follow_up: bool, weak: bool) -> str:
     if follow_up:
         return "联系上文理解追问…" if zh else "reading the question in the light of the conversation…"
     return "换种说法再检索…" if zh and weak else "putting the question into the notes' language…"
-
-
-__all__ = ["Agent", "TurnCancelled"]

@@ -97,7 +97,7 @@ class TurnState:
     @property
     def best_coverage(self) -> float:
         """Largest share of the question's idf mass that one passage contains."""
-        return max((hit.coverage for hit in self.passages), default=0.0)
+        return best_coverage(self.passages)
 
     def record(
         self, tool: str, arguments: dict[str, Any], observation: str, seconds: float, hits: Sequence[Hit] = ()
@@ -108,6 +108,11 @@ class TurnState:
         )
         self.thought = ""
         self.emit(Observation(tool, observation, seconds, tuple(hits)))
+
+
+def best_coverage(hits: Sequence[Hit]) -> float:
+    """Largest coverage of the question among `hits`, 0 if there are none."""
+    return max((hit.coverage for hit in hits), default=0.0)
 
 
 def call_key(tool: str, arguments: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.agent.answer import Answer
+from ragkit.agent.answer import Answer, Done, Thought, Token, ToolCalled
 from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout
 from ragkit.text.sanitize import one_line, printable
 
@@ -42,15 +42,16 @@ def run(
     answer: Answer | None = None
     streamed = ""
     for event in loaded.stream(question):
-        if event.type == "done":
-            answer = event.answer  # type: ignore[union-attr]
-        elif event.type == "tool_call":
-            note(f"· {event.tool} {one_line(str(event.arguments), 120)}")  # type: ignore[union-attr]
-        elif event.type == "thought":
-            note(f"· {one_line(event.text, 160)}")  # type: ignore[union-attr]
-        elif event.type == "token" and stream and not state.json:
-            streamed += event.text  # type: ignore[union-attr]
-            stdout.print(printable(event.text), end="")  # type: ignore[union-attr]
+        match event:
+            case Done():
+                answer = event.answer
+            case ToolCalled():
+                note(f"· {event.tool} {one_line(str(event.arguments), 120)}")
+            case Thought():
+                note(f"· {one_line(event.text, 160)}")
+            case Token() if stream and not state.json:
+                streamed += event.text
+                stdout.print(printable(event.text), end="")
     assert answer is not None
     if state.json:
         emit_json(answer.to_json())

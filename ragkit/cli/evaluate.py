@@ -13,8 +13,6 @@ from ragkit.text.sanitize import printable
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval and answers.", rich_markup_mode=None)
 
-_COLUMNS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr@10", "ndcg@10", "recall@100")
-
 
 @app.callback()
 def _group() -> None:
@@ -34,6 +32,7 @@ def retrieval(
 ) -> None:
     """Hit rate, MRR and nDCG of each retrieval mode, with 95 % intervals."""
     from ragkit.evaluation.datasets import load_dataset
+    from ragkit.evaluation.metrics import METRICS
     from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
 
     settings = state.settings()
@@ -55,11 +54,11 @@ def retrieval(
     note(f"{result['questions']} questions, {len(index)} chunks, {result['embedding_model']}")
     table = Table(title=printable(data.name))
     table.add_column("run")
-    for name in _COLUMNS:
+    for name in METRICS:
         table.add_column(name, justify="right")
     table.add_column("ms/query", justify="right")
     for run in result["runs"]:
-        cells = [f"{run['metrics'][name]:.3f}" for name in _COLUMNS]
+        cells = [f"{run['metrics'][name]:.3f}" for name in METRICS]
         table.add_row(run["name"], *cells, f"{run['seconds_per_query'] * 1000:.0f}")
     stdout.print(table)
     for run in result["runs"]:

@@ -17,13 +17,13 @@ def inventory() -> list[dict[str, Any]]:
     """Every model that can be named, and whether it is ready."""
     from ragkit.models.bundled import BUNDLED_CHAT
     from ragkit.models.e5_engine import locate_e5
-    from ragkit.models.embeddings import BUNDLED, PREFERRED, _in_local_cache
+    from ragkit.models.embeddings import BUNDLED, PREFERRED, in_local_cache
 
     settings = state.settings()
     engine = find_spec("xllamacpp") is not None
     rows = [
         {"name": BUNDLED, "kind": "embedding", "use": "bundled", "ready": locate_e5() is not None},
-        {"name": PREFERRED, "kind": "embedding", "use": PREFERRED, "ready": _in_local_cache(PREFERRED)},
+        {"name": PREFERRED, "kind": "embedding", "use": PREFERRED, "ready": in_local_cache(PREFERRED)},
     ]
     for use, model in BUNDLED_CHAT.items():
         rows.append(

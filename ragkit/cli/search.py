@@ -9,11 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli.common import emit_json, open_index, say, state
-from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit
 
-_MODES = ("hybrid", "dense", "sparse")
 _SHOWN_LINES = 6
 
 
@@ -42,12 +40,13 @@ def run(
     hyde: Annotated[bool, typer.Option("--hyde", help="Let the chat model add a hypothetical passage.")] = False,
 ) -> None:
     """Search the notes and show the best chunks."""
-    if mode not in _MODES:
-        raise UsageError(f"Unknown mode {mode!r}.", f"Allowed: {', '.join(_MODES)}.")
+    from ragkit.retrieval.retriever import check_mode
+
+    chosen = check_mode(mode)
     began = time.monotonic()
     index = open_index(state.settings())
     plan = index.plan(query, rewrite=rewrite, hyde=hyde)
-    hits = index.search_queries(plan.queries, k=k, mode=mode)  # type: ignore[arg-type]
+    hits = index.search_queries(plan.queries, k=k, mode=chosen)
     seconds = time.monotonic() - began
     if state.json:
         emit_json(

@@ -13,7 +13,7 @@ from ragkit.errors import DatasetError
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import METRICS, bootstrap_ci95, mean_metrics, question_metrics, randomisation_test
 from ragkit.index.writer import Progress
-from ragkit.retrieval.retriever import MODES, Mode
+from ragkit.retrieval.retriever import MODES, check_mode
 from ragkit.settings import Settings
 from ragkit.values import Hit
 
@@ -94,8 +94,6 @@ def evaluate(
     index: Index,
     modes: Sequence[str],
     *,
-    rewrite: bool = False,
-    hyde: bool = False,
     tick: Callable[[int, int], None] | None = None,
 ) -> list[Run]:
     """Run every mode over the answerable questions of a data set.
@@ -104,8 +102,6 @@ def evaluate(
         dataset: Questions with gold.
         index: Index of its corpus.
         modes: Run names: a mode, optionally with ``+rewrite`` and ``+hyde``.
-        rewrite: Add query rewriting to every run.
-        hyde: Add a hypothetical passage to every run.
         tick: Called with (questions done, questions in all).
 
     Raises:
@@ -120,12 +116,12 @@ def evaluate(
         mode, *extras = name.split("+")
         if mode not in MODES or set(extras) - {"rewrite", "hyde"}:
             raise DatasetError(f"Unknown run {name!r}.", f"Allowed: {', '.join(MODES)}, each with +rewrite and +hyde.")
-        if (extras or rewrite or hyde) and not index.has_chat:
+        if extras and not index.has_chat:
             raise DatasetError(f"Run {name!r} needs a chat model.", "Set one, or leave the transform out.")
         rows, spent = [], 0.0
         for done, question in enumerate(questions, start=1):
             began = time.monotonic()
-            hits = _search(index, question, mode, dataset, rewrite or "rewrite" in extras, hyde or "hyde" in extras)
+            hits = _search(index, question, mode, dataset, rewrite="rewrite" in extras, hyde="hyde" in extras)
             spent += time.monotonic() - began
             ranks = _ranks(question, hits, dataset, index)
             rows.append(
@@ -153,10 +149,9 @@ def compare(a: Run, b: Run, metric: str = _COMPARED) -> Comparison:
 
 
 def _search(index: Index, question: Question, mode: str, dataset: Dataset, rewrite: bool, hyde: bool) -> list[Hit]:
-    chosen: Mode = next(m for m in MODES if m == mode)
     # Several chunks of one document may stand before the next document.
     k = 3 * DEPTH if dataset.by_document else DEPTH
-    return index.search(question.text, k=k, mode=chosen, rewrite=rewrite, hyde=hyde)
+    return index.search(question.text, k=k, mode=check_mode(mode), rewrite=rewrite, hyde=hyde)
 
 
 def _ranks(question: Question, hits: Sequence[Hit], dataset: Dataset, index: Index) -> tuple[int | None, ...]:

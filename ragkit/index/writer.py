@@ -122,7 +122,7 @@ def update_index(
             check_fingerprint(old.manifest, model, settings)
         passed = list(skipped)
         documents, kept = _gather(sources, passed, old)
-        if not commit and (old is None or not len(kept) == len(documents) == len(old.store.files())):
+        if not commit and (old is None or not _as_indexed(documents, kept, old)):
             return None
         return _update(folder, documents, kept, passed, old, roots, model, settings, progress)
 
@@ -181,6 +181,11 @@ def index_documents(
     return IndexReport(**{**report, "seconds": time.monotonic() - began})  # type: ignore[arg-type]
 
 
+def _as_indexed(documents: Sequence[tuple[Document, int, int]], kept: set[str], old: Snapshot) -> bool:
+    """Whether the notes are exactly those of the committed index."""
+    return len(kept) == len(documents) == len(old.store.files())
+
+
 def _gather(
     sources: Sequence[SourceFile], skipped: list[Skipped], old: Snapshot | None
 ) -> tuple[list[tuple[Document, int, int]], set[str]]:
@@ -230,7 +235,7 @@ def _update(
         "skipped": tuple(sorted(skipped, key=lambda item: item.path)),
         "embedding_model": model.name,
     }
-    if old is not None and len(kept) == len(documents) == len(known):
+    if old is not None and _as_indexed(documents, kept, old):
         return {**counts, "chunks": len(old), "embedded_chunks": 0}
     chunks, vectors, embedded = _chunks_and_vectors(documents, kept, old, model, settings, progress)
     axis = old.language_axis if old is not None else LanguageAxis.measure(model)

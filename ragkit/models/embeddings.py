@@ -1,7 +1,7 @@
 """Embedding models behind one small class, and the rule that turns a name into one.
 
 A model is never replaced silently: an index remembers the identity of the model that made it
-and refuses another (`ragkit.index.index`).
+and refuses another (`ragkit.index.writer.check_fingerprint`).
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ def resolve_embedding(
     if not isinstance(spec, str):
         return WrappedEmbedder(spec) if isinstance(spec, Embedder) else spec
     if spec == "auto":
-        if _in_local_cache(PREFERRED) or _hub_answers():
+        if in_local_cache(PREFERRED) or _hub_answers():
             return SentenceTransformerModel(PREFERRED)
         if locate_e5() is None:
             raise ModelError(
@@ -330,7 +330,8 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     return WrappedEmbedder(client, name=f"openai:{name}")
 
 
-def _in_local_cache(name: str) -> bool:
+def in_local_cache(name: str) -> bool:
+    """Whether a hub model lies in the local cache."""
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(name, "config.json"), str)

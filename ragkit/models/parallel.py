@@ -2,7 +2,7 @@
 
 A multilingual model puts every passage of one language a little closer to a question in the same
 language. The mean difference over parallel passages is that offset, and retrieval takes part of
-it back (`ragkit.retrieval.fusion.language_shift`).
+it back (`ragkit.index.language_axis`).
 """
 
 from __future__ import annotations

@@ -18,17 +18,29 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
 
 
-def check_question(text: str) -> None:
+def check_mode(name: str) -> Mode:
+    """The retrieval mode of this name.
+
+    Raises:
+        UsageError: If there is none; lists those there are.
+    """
+    for mode in MODES:
+        if mode == name:
+            return mode
+    raise UsageError(f"Unknown mode {name!r}.", f"Allowed: {', '.join(MODES)}.")
+
+
+def check_question(text: str, limit: int = MAX_QUERY_CHARS) -> None:
     """Refuse a question that cannot be searched for.
 
     Raises:
-        UsageError: If it is empty or longer than 20,000 characters.
+        UsageError: If it is empty or longer than `limit` characters.
     """
     if not text.strip():
         raise UsageError("The question is empty.", "Type a question.")
-    if len(text) > MAX_QUERY_CHARS:
+    if len(text) > limit:
         raise UsageError(
-            f"The question has {len(text):,} characters; at most {MAX_QUERY_CHARS:,} are taken.",
+            f"The question has {len(text):,} characters; at most {limit:,} are taken.",
             "Put long text into a note and index it.",
         )
 
@@ -81,8 +93,7 @@ class Retriever:
         """
         if isinstance(queries, str):
             queries = [Query(queries)]
-        if mode not in MODES:
-            raise UsageError(f"Unknown mode {mode!r}.", f"Allowed: {', '.join(MODES)}.")
+        check_mode(mode)
         if k < 1:
             raise UsageError(f"k must be at least 1, not {k}.")
         if not queries:

@@ -21,18 +21,10 @@ PROMPT = "›"
 
 @pytest.fixture(scope="module")
 def surroundings(
-    tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, str], bundled_e5: Any
+    tmp_path_factory: pytest.TempPathFactory, two_notes: Path, child_environment: dict[str, str], bundled_e5: Any
 ) -> tuple[Path, dict[str, str]]:
     """Two notes, and an environment whose home keeps their index over the tests of this file."""
     base = tmp_path_factory.mktemp("pty")
-    notes = base / "notes"
-    notes.mkdir()
-    (notes / "position.md").write_text(
-        "# 位置编码\n\n自注意力对词的顺序不敏感，所以需要位置编码告诉模型每个词在哪里。\n", encoding="utf-8"
-    )
-    (notes / "cache.md").write_text(
-        "# KV cache\n\nThe KV cache keeps the keys and values of earlier tokens.\n", encoding="utf-8"
-    )
     (base / "home").mkdir(mode=0o700)
     # Converting the weights takes longer than everything else here; the suite does it once.
     (base / "home" / "models").symlink_to(bundled_e5.prepare().parent)
@@ -43,7 +35,7 @@ def surroundings(
         # Nobody answers here when the editor asks the terminal where its cursor is.
         "PROMPT_TOOLKIT_NO_CPR": "1",
     }
-    return notes, {**child_environment, **own}
+    return two_notes, {**child_environment, **own}
 
 
 class Terminal:

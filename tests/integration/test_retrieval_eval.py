@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,8 @@ def _wrapped(spec: Any) -> Any:
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Index:
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    for name, text in NOTES.items():
-        (notes / name).write_text(text, encoding="utf-8")
+def index(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) -> Index:
+    notes = make_notes(tmp_path / "notes", NOTES)
     return Index.open(notes, tmp_path / "index", embedding=HashingEmbedder())
 
 

@@ -79,12 +79,12 @@ class TurnControl(AgentMiddleware[Any, Any]):
             turn.thought = thought
             turn.emit(Thought(thought))
         if message.invalid_tool_calls and not message.tool_calls:
-            return self._returned(message, response)
+            return self._returned(message)
         if len(message.tool_calls) > MAX_CALLS_PER_REPLY:
             message.tool_calls = message.tool_calls[:MAX_CALLS_PER_REPLY]
         return response
 
-    def _returned(self, message: AIMessage, response: ModelResponse[Any]) -> ModelResponse[Any] | AIMessage:
+    def _returned(self, message: AIMessage) -> AIMessage:
         """A malformed call of a native model as a call that comes back with the reason, at most twice."""
         self._turn.malformed += 1
         if self._turn.malformed > MAX_REPAIRS:
