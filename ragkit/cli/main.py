@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import ask, chat, doctor, evaluate, index, models, search
+from ragkit.cli import ask, chat, doctor, evals, index, models, search
 from ragkit.cli.common import set_up_logging, state, stderr
 from ragkit.errors import RagkitError
 from ragkit.text.sanitize import one_line
@@ -69,7 +69,7 @@ app.command("search", epilog=_EPILOG)(search.run)
 app.command("ask", epilog=_EPILOG)(ask.run)
 app.command("chat", epilog=_EPILOG)(chat.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
-app.add_typer(evaluate.app, name="eval")
+app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")
 
 

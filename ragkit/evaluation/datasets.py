@@ -16,6 +16,7 @@ from typing import Any
 from ragkit.content import content_dir
 from ragkit.errors import DatasetError
 from ragkit.ingest.loader import make_document
+from ragkit.retrieval.rewrite import Turn
 from ragkit.text.language import answer_language
 from ragkit.values import Document
 
@@ -40,6 +41,8 @@ class Question:
     type: str
     gold: tuple[Gold, ...]
     reference_answer: str = ""
+    history: tuple[Turn, ...] = ()
+    """Earlier turns that a follow-up leans on."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def _own(path: Path, notes: Path | None) -> Dataset:
                 str(row["type"]),
                 golds,
                 str(row.get("reference_answer", "")),
+                tuple(Turn(str(t["question"]), str(t["answer"])) for t in row.get("history", ())),
             )
         except (KeyError, TypeError) as exc:
             raise DatasetError(

@@ -1,4 +1,4 @@
-"""``ragkit eval``: measure retrieval on a data set."""
+"""``ragkit eval retrieval``: hit rates of retrieval modes on a data set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from rich.table import Table
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
 from ragkit.text.sanitize import printable
 
-app = typer.Typer(no_args_is_help=True, help="Measure retrieval and answers.", rich_markup_mode=None)
 
-
-@app.callback()
-def _group() -> None:
-    """Measure retrieval and answers."""
-
-
-@app.command("retrieval")
-def retrieval(
+def run(
     dataset: Annotated[Path, typer.Argument(help="BEIR folder, SQuAD JSON, or questions.jsonl.")],
     mode: Annotated[
         list[str] | None, typer.Option("--mode", help="hybrid, dense, sparse, with +rewrite, +hyde; repeatable.")

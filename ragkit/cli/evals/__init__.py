@@ -1,0 +1,17 @@
+"""``ragkit eval``: one file for each kind of measurement."""
+
+from __future__ import annotations
+
+import typer
+
+from ragkit.cli.evals import retrieval
+
+app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Measure retrieval, answers and safety."""
+
+
+app.command("retrieval")(retrieval.run)
