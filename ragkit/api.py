@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import IndexCorruptError, IndexFailure, IngestError, UsageError
+from ragkit.errors import IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
@@ -18,11 +18,12 @@ from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
+from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
-from ragkit.values import Document, Hit, IndexReport
+from ragkit.values import Chunk, Document, Hit, IndexReport
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -50,6 +51,7 @@ class Index:
         self.model = model
         self.chat = chat
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
+        self._cross_encoder: CrossEncoderReranker | None = None
         self._snapshot = snapshot
         self._retriever = Retriever(snapshot, model, fusion_settings(settings))
 
@@ -130,6 +132,8 @@ class Index:
         rewrite: bool = False,
         hyde: bool = False,
         history: Sequence[Turn] = (),
+        translate: bool | None = None,
+        rerank: bool = False,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
@@ -140,28 +144,43 @@ class Index:
             rewrite: Let the chat model add rewritten, translated and varied queries.
             hyde: Let the chat model add a hypothetical passage.
             history: Earlier turns that a follow-up refers to.
+            translate: Let the chat model translate the question into the notes' language; None: as `rewrite` says.
+            rerank: Let the reranker of the settings put the best candidates in order.
 
         Raises:
             UsageError: If the question is empty or too long, or k or mode is wrong.
         """
-        plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history)
-        return self.search_queries(plan.queries, k=k, mode=mode)
+        plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
+        if not rerank:
+            return self.search_queries(plan.queries, k=k, mode=mode)
+        hits = self.search_queries(plan.queries, k=max(k, RERANKED), mode=mode)
+        return self._reranker().rerank(plan.standalone, hits)[:k]
 
     async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
         """Async twin of `search` (runs in a thread)."""
         return await asyncio.to_thread(self.search, *args, **kwargs)
 
-    def plan(self, query: str, *, rewrite: bool = False, hyde: bool = False, history: Sequence[Turn] = ()) -> Plan:
+    def plan(
+        self,
+        query: str,
+        *,
+        rewrite: bool = False,
+        hyde: bool = False,
+        history: Sequence[Turn] = (),
+        translate: bool | None = None,
+    ) -> Plan:
         """The queries that `search` would run, the user's own first."""
-        if not (rewrite or hyde):
-            return Plan((Query(query),), query)
         check_question(query)
-        language = self.language if rewrite else None
+        translate = rewrite if translate is None else translate
+        if not (rewrite or hyde or translate):
+            return plan_queries(query, None, history=history)
         return plan_queries(
             query,
             self._structured(),
-            history=history if rewrite else (),
-            corpus_language=language,
+            history=history,
+            resolve=rewrite,
+            corpus_language=self.language if translate else None,
+            passage_language=self.language,
             variants=rewrite,
             hyde=hyde,
         )
@@ -185,6 +204,10 @@ class Index:
             Hit(chunk=chunk, rank=i, score=0.0, legs={"dense": None, "sparse": None})
             for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
         ]
+
+    def chunks(self, document: str) -> list[Chunk]:
+        """The chunks of `document` in reading order; empty if there is no such document."""
+        return [chunk for _, chunk in self._snapshot.store.chunks_of(document)]
 
     def documents(self) -> dict[str, str]:
         """Title of every document, by path."""
@@ -246,6 +269,22 @@ class Index:
     def has_chat(self) -> bool:
         """Whether a chat model is there for ``rewrite=`` and ``hyde=``."""
         return self._structured() is not None
+
+    def _reranker(self) -> Reranker:
+        """The reranker of the settings.
+
+        Raises:
+            ModelError: If it is the chat model and there is none.
+        """
+        name = self.settings.rerank_model
+        if name != "chat":
+            if self._cross_encoder is None or self._cross_encoder.name != name:
+                self._cross_encoder = CrossEncoderReranker(name)
+            return self._cross_encoder
+        chat = self._structured()
+        if chat is None:
+            raise ModelError("Reranking needs a chat model.", "Set chat_model, or rerank_model to a cross-encoder.")
+        return ListwiseReranker(chat)
 
     def _structured(self) -> StructuredModel | None:
         if self.chat is None:

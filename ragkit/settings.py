@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
+    rerank_model: str = "chat"
+    """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
 

@@ -7,11 +7,12 @@ chunker does not invalidate a question set.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from ragkit.content import content_dir
 from ragkit.errors import DatasetError
@@ -19,6 +20,9 @@ from ragkit.ingest.loader import make_document
 from ragkit.retrieval.rewrite import Turn
 from ragkit.text.language import answer_language
 from ragkit.values import Document
+
+Split = Literal["dev", "test"]
+SPLITS: Final = ("dev", "test", "all")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Question:
     reference_answer: str = ""
     history: tuple[Turn, ...] = ()
     """Earlier turns that a follow-up leans on."""
+    split: Split = "dev"
+    """``test`` is for reporting only; see `split_of`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,48 @@ class Dataset:
     by_document: bool = False
     """Rankings are of documents (BEIR), not of chunks."""
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+def split_of(identity: str, golds: Sequence[Gold]) -> Split:
+    """Dev or test, by note: what is tuned on dev has never seen a note that test asks about.
+
+    Two documents in five are test documents, decided by a hash of their path; a question is a test
+    question if any of its gold stands in one. Questions without gold are decided by their id.
+    """
+
+    def held_out(name: str) -> bool:
+        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[0] % 5 < 2
+
+    documents = {gold.document for gold in golds} or {identity}
+    return "test" if any(map(held_out, documents)) else "dev"
+
+
+def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Dataset:
+    """The data set with the questions of one split only, or with an even sample of them.
+
+    Args:
+        dataset: Any data set.
+        split: ``dev``, ``test`` or ``all``.
+        limit: At most about so many questions, the same share of each type; None takes all.
+
+    Raises:
+        DatasetError: If the split is unknown or holds no question.
+    """
+    if split not in SPLITS:
+        raise DatasetError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
+    questions = [q for q in dataset.questions if split in ("all", q.split)]
+    if not questions:
+        raise DatasetError(f"Data set {dataset.name} has no question in split {split!r}.", "")
+    if limit is not None and limit < len(questions):
+        groups: dict[str, list[Question]] = {}
+        for question in questions:
+            groups.setdefault(question.type, []).append(question)
+        kept: set[str] = set()
+        for group in groups.values():
+            count = max(1, round(limit * len(group) / len(questions)))
+            kept.update(group[i * len(group) // count].id for i in range(count))
+        questions = [q for q in questions if q.id in kept]
+    return replace(dataset, questions=tuple(questions))
 
 
 def load_dataset(path: Path, notes: Path | None = None) -> Dataset:
@@ -125,7 +173,14 @@ def _beir(path: Path) -> Dataset:
             f"{qrels} cannot be read: {exc!r}.", "It needs the columns query-id, corpus-id, score."
         ) from exc
     questions = [
-        Question(identity, str(row["text"]), answer_language(str(row["text"])), "question", tuple(judged[identity]))
+        Question(
+            identity,
+            str(row["text"]),
+            answer_language(str(row["text"])),
+            "question",
+            tuple(judged[identity]),
+            split=split_of(identity, judged[identity]),
+        )
         for identity, row in _identified(path / "queries.jsonl")
         if identity in judged
     ]
@@ -145,7 +200,14 @@ def _squad(path: Path) -> Dataset:
                 for qa in paragraph["qas"]:
                     golds = tuple({Gold(name, answer["text"]) for answer in qa.get("answers") or []}) or (Gold(name),)
                     questions.append(
-                        Question(str(qa["id"]), qa["question"], answer_language(qa["question"]), "question", golds)
+                        Question(
+                            str(qa["id"]),
+                            qa["question"],
+                            answer_language(qa["question"]),
+                            "question",
+                            golds,
+                            split=split_of(str(qa["id"]), golds),
+                        )
                     )
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise DatasetError(f"{path} is no SQuAD file: {exc!r}.", "It needs data[].paragraphs[].qas[].") from exc
@@ -166,6 +228,7 @@ def _own(path: Path, notes: Path | None) -> Dataset:
                 golds,
                 str(row.get("reference_answer", "")),
                 tuple(Turn(str(t["question"]), str(t["answer"])) for t in row.get("history", ())),
+                _split(row, golds),
             )
         except (KeyError, TypeError) as exc:
             raise DatasetError(
@@ -179,6 +242,15 @@ def _own(path: Path, notes: Path | None) -> Dataset:
     if not questions:
         raise DatasetError(f"{path} holds no question.", "")
     return Dataset(path.parent.name, tuple(questions), notes=notes or _notes_of(path))
+
+
+def _split(row: dict[str, Any], golds: Sequence[Gold]) -> Split:
+    named = row.get("split")
+    if named is None:
+        return split_of(str(row["id"]), golds)
+    if named not in ("dev", "test"):
+        raise TypeError(f"split: {named!r}")
+    return "test" if named == "test" else "dev"
 
 
 def _notes_of(path: Path) -> Path:

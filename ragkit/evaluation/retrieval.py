@@ -1,24 +1,45 @@
-"""Hit rates of one or several retrieval modes over a data set."""
+"""Hit rates of one or several runs over a data set, with everything a later comparison needs."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
-from ragkit.api import Index
+import numpy as np
+
+from ragkit.api import Index, index_settings
 from ragkit.errors import DatasetError
 from ragkit.evaluation.datasets import Dataset, Question
-from ragkit.evaluation.metrics import METRICS, bootstrap_ci95, mean_metrics, question_metrics, randomisation_test
+from ragkit.evaluation.gold import check_gold, gold_places, ranks_of
+from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_metrics
+from ragkit.evaluation.runs import RunSpec, parse_run
+from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
 from ragkit.index.writer import Progress
-from ragkit.retrieval.retriever import MODES, check_mode
 from ragkit.settings import Settings
 from ragkit.values import Hit
 
 DEPTH: Final = 100
-_COMPARED: Final = "mrr@10"
+"""Hits that are asked for, so that recall@100 means something."""
+SHOWN: Final = 5
+"""Passages of each question that a report keeps."""
+Opener = Callable[[Path | None], Index]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage as a report keeps it."""
+
+    document: str
+    start_line: int
+    end_line: int
+    heading: tuple[str, ...]
+    text: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -26,189 +47,235 @@ class Row:
     """One question in one run."""
 
     id: str
+    text: str
     type: str
     language: str
     ranks: tuple[int | None, ...]
     metrics: dict[str, float]
+    seconds: float
+    passages: tuple[Passage, ...] = ()
+    ranking: tuple[tuple[str, float], ...] = ()
+    """Every hit as (name, score): the document's in BEIR sets, else the chunk's."""
+    need_all: bool = True
+    """False: any of several relevant documents answers the question (BEIR)."""
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        del data["ranking"]
+        return data
 
 
 @dataclass(frozen=True)
 class Run:
-    """One mode over the whole data set."""
+    """One way to search over the whole data set."""
 
     name: str
     rows: tuple[Row, ...]
-    seconds_per_query: float
 
     @property
     def metrics(self) -> dict[str, float]:
         return mean_metrics([row.metrics for row in self.rows])
 
-    def to_json(self) -> dict[str, Any]:
-        values = {name: [row.metrics[name] for row in self.rows] for name in METRICS}
-        return {
+    @property
+    def seconds_per_query(self) -> float:
+        return float(np.mean([row.seconds for row in self.rows]))
+
+    def values(self, metric: str) -> list[float]:
+        """One metric of every question, in their order."""
+        return [row.metrics[metric] for row in self.rows]
+
+    def to_json(self, *, rows: bool = False) -> dict[str, Any]:
+        """Metrics, intervals and groups; with `rows` every question and its best passages too."""
+        seconds = [row.seconds for row in self.rows]
+        data = {
             "name": self.name,
             "questions": len(self.rows),
             "metrics": self.metrics,
-            "ci95": {name: list(bootstrap_ci95(values[name])) for name in METRICS},
+            "ci95": {name: list(bootstrap_ci95(self.values(name))) for name in METRICS},
             "by_type": self._grouped("type"),
             "by_language": self._grouped("language"),
             "seconds_per_query": self.seconds_per_query,
+            "seconds_p50": float(np.median(seconds)),
+            "seconds_p95": float(np.percentile(seconds, 95)),
         }
+        return {**data, "rows": [row.to_json() for row in self.rows]} if rows else data
 
-    def _grouped(self, key: str) -> dict[str, dict[str, float]]:
-        groups: dict[str, list[dict[str, float]]] = {}
+    def _grouped(self, key: str) -> dict[str, dict[str, Any]]:
+        groups: dict[str, list[Row]] = {}
         for row in self.rows:
-            groups.setdefault(getattr(row, key), []).append(row.metrics)
-        return {name: {"questions": len(rows), **mean_metrics(rows)} for name, rows in sorted(groups.items())}
+            groups.setdefault(getattr(row, key), []).append(row)
+        return {
+            name: {
+                "questions": len(rows),
+                **mean_metrics([row.metrics for row in rows]),
+                "ci95": {metric: list(bootstrap_ci95([r.metrics[metric] for r in rows])) for metric in COMPARED},
+            }
+            for name, rows in sorted(groups.items())
+        }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of two runs in one metric, with the p-value of a paired randomisation test."""
+    """How run `b` differs from the baseline `a` in one metric."""
 
     a: str
     b: str
     metric: str
     difference: float
     p_value: float
+    """Of a paired randomisation test, as it is."""
+    p_corrected: float = 1.0
+    """The same after Holm's correction over all runs that are compared with the baseline."""
+    ci95: tuple[float, float] = (0.0, 0.0)
+    """Interval of the difference."""
 
 
 def open_dataset(dataset: Dataset, settings: Settings, progress: Progress | None = None) -> Index:
     """The index of a data set's corpus, built below ``$RAGKIT_HOME`` unless it is there.
 
+    Settings that decide the contents of an index have a folder of their own each.
+
     Raises:
         DatasetError: If the set names no corpus.
     """
     if dataset.notes is not None:
-        return Index.open(dataset.notes, settings=settings, progress=progress)
+        folder = None
+        if index_settings(settings) != index_settings(Settings.model_construct()):
+            folder = _folder(dataset, settings, str(dataset.notes.resolve()))
+        return Index.open(dataset.notes, folder, settings=settings, progress=progress)
     if not dataset.documents:
         raise DatasetError(f"Data set {dataset.name} has no corpus.", "Name its notes with --notes DIR.")
-    digest = hashlib.sha256("".join(d.path + d.content_hash for d in dataset.documents).encode()).hexdigest()[:10]
-    folder = settings.ensure_home() / "indexes" / f"eval-{dataset.name}-{digest}"
+    folder = _folder(dataset, settings, "".join(d.path + d.content_hash for d in dataset.documents))
     return Index.from_documents(dataset.documents, folder, settings=settings, progress=progress)
+
+
+def _folder(dataset: Dataset, settings: Settings, identity: str) -> Path:
+    deciding = json.dumps(asdict(index_settings(settings)), sort_keys=True)
+    digest = hashlib.sha256(f"{identity}\n{deciding}\n{settings.embedding_model}".encode(errors="surrogatepass"))
+    return settings.ensure_home() / "indexes" / f"eval-{dataset.name}-{digest.hexdigest()[:10]}"
 
 
 def evaluate(
     dataset: Dataset,
     index: Index,
-    modes: Sequence[str],
+    names: Sequence[str],
     *,
     tick: Callable[[int, int], None] | None = None,
+    open_with: Opener | None = None,
 ) -> list[Run]:
-    """Run every mode over the answerable questions of a data set.
+    """Run every way to search over the answerable questions of a data set.
 
     Args:
         dataset: Questions with gold.
         index: Index of its corpus.
-        modes: Run names: a mode, optionally with ``+rewrite`` and ``+hyde``.
+        names: Runs, see `ragkit.evaluation.runs`.
         tick: Called with (questions done, questions in all).
+        open_with: Opens the corpus under another settings file, for runs that name one.
 
     Raises:
-        DatasetError: If no question has gold, or gold points to text that is not there.
+        DatasetError: If no question has gold, gold points to text that is not there, or a run is unknown.
     """
     questions = [question for question in dataset.questions if question.gold]
     if not questions:
         raise DatasetError(f"Data set {dataset.name} has no question with gold.", "")
-    _check_gold(questions, index, dataset)
+    specs = [parse_run(name) for name in names]
     runs = []
-    for number, name in enumerate(modes):
-        mode, *extras = name.split("+")
-        if mode not in MODES or set(extras) - {"rewrite", "hyde"}:
-            raise DatasetError(f"Unknown run {name!r}.", f"Allowed: {', '.join(MODES)}, each with +rewrite and +hyde.")
-        if extras and not index.has_chat:
-            raise DatasetError(f"Run {name!r} needs a chat model.", "Set one, or leave the transform out.")
-        rows, spent = [], 0.0
+    for number, spec in enumerate(specs):
+        searched = index
+        if spec.config is not None:
+            if open_with is None:
+                raise DatasetError(f"Run {spec.name!r} names a settings file.", "Only the command line takes those.")
+            searched = open_with(spec.config)
+        check_gold(questions, searched, dataset)
+        if spec.needs_chat and not searched.has_chat:
+            raise DatasetError(f"Run {spec.name!r} needs a chat model.", "Set one, or leave the transform out.")
+        if number == 0 or spec.config is not None:
+            # The first query loads the model; that is no part of its latency.
+            search(searched, questions[0], replace(spec, transforms=frozenset()), 1)
+        found = []
         for done, question in enumerate(questions, start=1):
-            began = time.monotonic()
-            hits = _search(index, question, mode, dataset, rewrite="rewrite" in extras, hyde="hyde" in extras)
-            spent += time.monotonic() - began
-            ranks = _ranks(question, hits, dataset, index)
-            rows.append(
-                Row(
-                    question.id,
-                    question.type,
-                    question.language,
-                    ranks,
-                    question_metrics(ranks, need_all=not dataset.by_document),
-                )
-            )
+            began = time.perf_counter()
+            # Several chunks of one document may stand before the next document.
+            hits = search(searched, question, spec, 3 * DEPTH if dataset.by_document else DEPTH)
+            found.append((question, hits, time.perf_counter() - began))
             if tick is not None:
-                tick(number * len(questions) + done, len(modes) * len(questions))
-        runs.append(Run(name, tuple(rows), spent / len(questions)))
+                tick(number * len(questions) + done, len(specs) * len(questions))
+        runs.append(Run(spec.name, _rows(found, dataset, searched)))
     return runs
 
 
-def compare(a: Run, b: Run, metric: str = _COMPARED) -> Comparison:
-    """How run `b` differs from run `a`."""
-    values_a = [row.metrics[metric] for row in a.rows]
-    values_b = [row.metrics[metric] for row in b.rows]
-    return Comparison(
-        a.name, b.name, metric, b.metrics[metric] - a.metrics[metric], randomisation_test(values_a, values_b)
+def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]:
+    """The `k` best hits for a question, searched the way that `spec` says."""
+    return index.search(
+        question.text,
+        k=k,
+        mode=spec.mode,
+        rewrite="rewrite" in spec.transforms,
+        translate="translate" in spec.transforms,
+        hyde="hyde" in spec.transforms,
+        rerank="rerank" in spec.transforms,
+        history=question.history,
     )
 
 
-def _search(index: Index, question: Question, mode: str, dataset: Dataset, rewrite: bool, hyde: bool) -> list[Hit]:
-    # Several chunks of one document may stand before the next document.
-    k = 3 * DEPTH if dataset.by_document else DEPTH
-    return index.search(question.text, k=k, mode=check_mode(mode), rewrite=rewrite, hyde=hyde)
+def _rows(found: Sequence[tuple[Question, list[Hit], float]], dataset: Dataset, index: Index) -> tuple[Row, ...]:
+    ranks = [ranks_of(question, hits, gold_places(question, index), dataset.by_document) for question, hits, _ in found]
+    metrics = ranking_metrics(ranks, need_all=not dataset.by_document)
+    return tuple(
+        Row(
+            question.id,
+            question.text,
+            question.type,
+            question.language,
+            ranks[i],
+            metrics[i],
+            seconds,
+            tuple(
+                Passage(h.document, h.start_line, h.end_line, h.heading, h.text[:600], h.score) for h in hits[:SHOWN]
+            ),
+            _ranking(hits, dataset.by_document),
+            not dataset.by_document,
+        )
+        for i, (question, hits, seconds) in enumerate(found)
+    )
 
 
-def _ranks(question: Question, hits: Sequence[Hit], dataset: Dataset, index: Index) -> tuple[int | None, ...]:
-    if dataset.by_document:
-        order = list(dict.fromkeys(hit.document for hit in hits))
-        ranks = {document: rank for rank, document in enumerate(order, start=1)}
-        return tuple(ranks.get(document) for document in dict.fromkeys(g.document for g in question.gold))
-    places = _gold_places(question, index)
-    met: list[int | None] = []
-    for group in dict.fromkeys(g.group for g in question.gold):
-        spans = [span for g, span in places if g == group]
-        met.append(next((h.rank for h in hits if any(_overlaps(h, span) for span in spans)), None))
-    return tuple(met)
+def _ranking(hits: Sequence[Hit], by_document: bool) -> tuple[tuple[str, float], ...]:
+    best: dict[str, float] = {}
+    for hit in hits:
+        best.setdefault(hit.document if by_document else f"{hit.document}#{hit.start}-{hit.end}", hit.score)
+    return tuple(best.items())
 
 
-def _overlaps(hit: Hit, span: tuple[str, int, int]) -> bool:
-    document, start, end = span
-    return hit.document == document and hit.start < end and start < hit.end
+def compare(a: Run, b: Run, metric: str = COMPARED[-1]) -> Comparison:
+    """How run `b` differs from run `a` in one metric; `compare_all` corrects for several runs."""
+    values_a, values_b = a.values(metric), b.values(metric)
+    difference = [y - x for x, y in zip(values_a, values_b, strict=True)]
+    p_value = randomisation_test(values_a, values_b)
+    return Comparison(a.name, b.name, metric, float(np.mean(difference)), p_value, p_value, bootstrap_ci95(difference))
 
 
-def _gold_places(question: Question, index: Index) -> list[tuple[str, tuple[str, int, int]]]:
-    """Every place where a gold quote stands, as ``(group, (document, start, end))``."""
-    places = []
-    for gold in question.gold:
-        document = index.document(gold.document)
-        text = document.text if document else ""
-        quote = gold.quote.replace("\r\n", "\n").replace("\r", "\n")
-        if not quote and document:
-            places.append((gold.group, (gold.document, 0, len(text))))
-            continue
-        at = text.find(quote)
-        while quote and at != -1:
-            places.append((gold.group, (gold.document, at, at + len(quote))))
-            at = text.find(quote, at + 1)
-    return places
+def compare_all(runs: Sequence[Run], metrics: Sequence[str] = COMPARED) -> list[Comparison]:
+    """Every run against the first one, the p-values of each metric corrected after Holm."""
+    out: list[Comparison] = []
+    for metric in metrics:
+        family = [compare(runs[0], run, metric) for run in runs[1:]]
+        corrected = holm([item.p_value for item in family])
+        out.extend(replace(item, p_corrected=p) for item, p in zip(family, corrected, strict=True))
+    return out
 
 
-def _check_gold(questions: Sequence[Question], index: Index, dataset: Dataset) -> None:
-    for question in questions:
-        if dataset.by_document:
-            continue
-        groups = {gold.group for gold in question.gold}
-        if {group for group, _ in _gold_places(question, index)} != groups:
-            files = ", ".join(sorted({gold.document for gold in question.gold}))
-            raise DatasetError(
-                f"Question {question.id}: its gold quote is not in {files}.", "Correct the quote; it must be verbatim."
-            )
+def report_json(dataset: Dataset, index: Index, runs: Sequence[Run], *, rows: bool = False) -> dict[str, Any]:
+    """The ``--json`` contract of ``ragkit eval retrieval``; with `rows` the report that `eval compare` reads."""
+    from ragkit import __version__
 
-
-def report_json(dataset: Dataset, index: Index, runs: Sequence[Run]) -> dict[str, Any]:
-    """The ``--json`` contract of ``ragkit eval retrieval``."""
-    compared = [compare(runs[0], run) for run in runs[1:]]
     return {
         "dataset": dataset.name,
         "questions": len(runs[0].rows),
         "embedding_model": index.model.name,
         "index": index.manifest,
-        "runs": [run.to_json() for run in runs],
-        "comparisons": [asdict(item) for item in compared],
+        "ragkit": __version__,
+        "settings": index.settings.model_dump(mode="json", exclude={"openai_api_key", "home", "index", "notes"}),
+        "runs": [run.to_json(rows=rows) for run in runs],
+        "comparisons": [{**asdict(item), "ci95": list(item.ci95)} for item in compare_all(runs)],
     }

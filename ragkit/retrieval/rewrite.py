@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 HYDE_WEIGHT: Final = 0.5
 """An invented passage guides the search; it must not outvote the question."""
+_BARE_WEIGHT: Final = 0.3
+"""Of a follow-up as it was typed, which has little to search for."""
 _MAX_TURNS: Final = 4
 _MAX_CHARS: Final = 400
 
@@ -84,7 +86,9 @@ def plan_queries(
     model: StructuredModel | None,
     *,
     history: Sequence[Turn] = (),
+    resolve: bool = True,
     corpus_language: Language | None = None,
+    passage_language: Language | None = None,
     variants: bool = False,
     hyde: bool = False,
 ) -> Plan:
@@ -92,37 +96,47 @@ def plan_queries(
 
     Args:
         question: As the user typed it; always the first query.
-        model: Chat model, or None: then only the question is run.
+        model: Chat model, or None: then only the question is run, and a follow-up together with the
+            question before it.
         history: Earlier turns; a follow-up is rewritten against them.
-        corpus_language: Main language of the notes; a question in the other one is translated.
+        resolve: Whether the model may rewrite a follow-up; otherwise it is treated as without a model.
+        corpus_language: Main language of the notes; a question in the other one is translated. None:
+            no translation.
+        passage_language: Language of variants and hypothetical passages; None: `corpus_language`, or
+            that of the question.
         variants: Ask for differently worded queries too (multi-query).
         hyde: Ask for a hypothetical passage too (Gao et al. 2022, arXiv:2212.10496).
     """
     queries = [Query(question)]
     notes: list[str] = []
     standalone = question
-    if model is None:
-        return Plan((Query(question),), question)
-    if history:
+    if history and (model is None or not resolve):
+        if is_follow_up(question):
+            standalone = f"{history[-1].question} {question}"
+            queries = [Query(question, weight=_BARE_WEIGHT), Query(standalone)]
+    elif history and model is not None:
         standalone = _rewrite(question, history, model) or question
         if fold(standalone) in {fold(turn.question) for turn in history}:
             # A small model sometimes returns the earlier question; asked again it would answer that one.
             standalone = f"{history[-1].question} {question}"
         if fold(standalone) != fold(question):
             # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
-            queries = [Query(question, weight=0.3), Query(standalone)]
+            queries = [Query(question, weight=_BARE_WEIGHT), Query(standalone)]
             notes.append(f"rewritten: {standalone}")
+    if model is None:
+        return Plan(tuple(queries), standalone)
+    written = passage_language or corpus_language or answer_language(standalone)
     if corpus_language is not None and answer_language(standalone) != corpus_language:
         translated = _translate(standalone, corpus_language, model)
         if translated and fold(translated) != fold(standalone):
             queries.append(Query(translated))
             notes.append(f"translated: {translated}")
     if variants:
-        for variant in _variants(standalone, corpus_language or answer_language(standalone), model):
+        for variant in _variants(standalone, written, model):
             queries.append(Query(variant, weight=0.5))
             notes.append(f"variant: {variant}")
     if hyde:
-        passage = hypothetical_passage(standalone, corpus_language or answer_language(standalone), model)
+        passage = hypothetical_passage(standalone, written, model)
         if passage:
             queries.append(Query(passage, weight=HYDE_WEIGHT, passage=True))
             notes.append(f"hypothetical passage: {passage}")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.evaluation.metrics import METRICS, bootstrap_ci95, mean_metrics, question_metrics, randomisation_test
+from ragkit.evaluation.metrics import METRICS, mean_metrics, question_metrics
+from ragkit.evaluation.stats import bootstrap_ci95, randomisation_test
 
 
 def test_one_need_met_at_rank_3() -> None:
@@ -20,7 +21,10 @@ def test_one_need_met_at_rank_3() -> None:
             "hit@10": 1.0,
             "mrr@10": 1 / 3,
             "ndcg@10": (1 / log2(1 + 3)) / (1 / log2(1 + 1)),
+            "recall@5": 1 / 1,
+            "recall@10": 1 / 1,
             "recall@100": 1 / 1,
+            "precision@5": 1 / 5,
         }
     )
 
@@ -35,7 +39,10 @@ def test_two_needs_count_as_answered_where_the_later_one_is_met() -> None:
             "hit@10": 1.0,
             "mrr@10": 1 / (4 - 2 + 1),
             "ndcg@10": (1 / log2(1 + 1) + 1 / log2(1 + 4)) / (1 / log2(1 + 1) + 1 / log2(1 + 2)),
+            "recall@5": 2 / 2,
+            "recall@10": 2 / 2,
             "recall@100": 2 / 2,
+            "precision@5": 2 / 5,
         }
     )
 

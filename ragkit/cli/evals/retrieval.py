@@ -1,76 +1,144 @@
-"""``ragkit eval retrieval``: hit rates of retrieval modes on a data set."""
+"""``ragkit eval retrieval``: hit rates of ways to search over data sets."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.errors import ConfigError
+from ragkit.index.fsops import write_json_atomically
 from ragkit.text.sanitize import printable
+
+if TYPE_CHECKING:
+    from ragkit.evaluation.datasets import Dataset
+
+_RUN_HELP = (
+    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +rerank; "
+    "or SETTINGS.toml:RUN for a run under other settings; repeatable."
+)
 
 
 def run(
-    dataset: Annotated[Path, typer.Argument(help="BEIR folder, SQuAD JSON, or questions.jsonl.")],
-    mode: Annotated[
-        list[str] | None, typer.Option("--mode", help="hybrid, dense, sparse, with +rewrite, +hyde; repeatable.")
-    ] = None,
+    datasets: Annotated[
+        list[Path], typer.Argument(metavar="DATASET...", help="BEIR folder, SQuAD JSON, questions.jsonl.")
+    ],
+    mode: Annotated[list[str] | None, typer.Option("--mode", "--run", help=_RUN_HELP)] = None,
     compare: Annotated[
-        list[str] | None, typer.Option("--compare", help="Another run to compare with the first; repeatable.")
+        list[str] | None, typer.Option("--compare", help="A further run, compared with the first; repeatable.")
     ] = None,
-    by_type: Annotated[bool, typer.Option("--by-type", help="Also a table by question type and language.")] = False,
+    split: Annotated[str, typer.Option("--split", help="dev, test or all.")] = "all",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="An even sample of about so many questions.")
+    ] = None,
+    by_type: Annotated[bool, typer.Option("--by-type", help="Also tables by question type and language.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.")] = None,
+    trec: Annotated[Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.")] = None,
 ) -> None:
-    """Hit rate, MRR and nDCG of each retrieval mode, with 95 % intervals."""
-    from ragkit.evaluation.datasets import load_dataset
-    from ragkit.evaluation.metrics import METRICS
-    from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
+    """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""
+    from ragkit.evaluation.datasets import load_dataset, select
 
     settings = state.settings()
-    data = load_dataset(dataset, settings.notes)
-    modes = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
-    if settings.index is not None:
-        from ragkit.api import Index
-
-        index = Index.open(index_dir=settings.index, settings=settings)
-    else:
-        with progress_bar("Embedding") as report:
-            index = open_dataset(data, settings, report)
-    with progress_bar("Questions") as tick:
-        runs = evaluate(data, index, modes, tick=tick)
-    result = report_json(data, index, runs)
+    names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
+    reports = []
+    for path in datasets:
+        data = select(load_dataset(path, settings.notes), split, limit)
+        reports.append(_measure(data, names, trec / data.name if trec and len(datasets) > 1 else trec))
+    whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
+    if out is not None:
+        _write(out, whole)
     if state.json:
-        emit_json(result)
+        emit_json(_without_rows(whole))
         return
-    note(f"{result['questions']} questions, {len(index)} chunks, {result['embedding_model']}")
-    table = Table(title=printable(data.name))
+    for report in reports:
+        _show(report, by_type)
+
+
+def _measure(data: Dataset, names: list[str], trec: Path | None) -> dict[str, Any]:
+    from ragkit.api import Index
+    from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
+    from ragkit.evaluation.trec import relevant_passages, write_trec
+    from ragkit.settings import load_settings
+
+    def opened(config: Path | None) -> Index:
+        settings = load_settings(config, index=state.index, notes=state.notes) if config else state.settings()
+        if settings.index is not None:
+            return Index.open(index_dir=settings.index, settings=settings)
+        with progress_bar(f"Embedding {data.name}") as report:
+            return open_dataset(data, settings, report)
+
+    index = opened(None)
+    with progress_bar(f"Questions of {data.name}") as tick:
+        runs = evaluate(data, index, names, tick=tick, open_with=opened)
+    if trec is not None:
+        for path in write_trec(trec, relevant_passages(data, index), runs):
+            note(f"wrote {path}")
+    return report_json(data, index, runs, rows=True)
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(path, json.loads(json.dumps(report)))
+    except OSError as exc:
+        raise ConfigError(f"Cannot write {path}: {exc.strerror}.", "Choose another place with --out.") from exc
+    note(f"wrote {path}")
+
+
+def _without_rows(report: dict[str, Any]) -> dict[str, Any]:
+    slim = {**report, "runs": [{k: v for k, v in item.items() if k != "rows"} for item in report["runs"]]}
+    if "datasets" in report:
+        slim["datasets"] = [_without_rows(item) for item in report["datasets"]]
+    return slim
+
+
+def _show(report: dict[str, Any], by_type: bool) -> None:
+    from ragkit.evaluation.metrics import HEADLINE
+    from ragkit.evaluation.stats import ALPHA
+
+    note(f"{report['questions']} questions, {report['index']['chunks']} chunks, {report['embedding_model']}")
+    table = Table(title=printable(report["dataset"]))
     table.add_column("run")
-    for name in METRICS:
+    for name in HEADLINE:
         table.add_column(name, justify="right")
     table.add_column("ms/query", justify="right")
-    for run in result["runs"]:
-        cells = [f"{run['metrics'][name]:.3f}" for name in METRICS]
-        table.add_row(run["name"], *cells, f"{run['seconds_per_query'] * 1000:.0f}")
+    for item in report["runs"]:
+        cells = [f"{item['metrics'][name]:.3f}" for name in HEADLINE]
+        table.add_row(printable(item["name"]), *cells, f"{item['seconds_per_query'] * 1000:.0f}")
     stdout.print(table)
-    for run in result["runs"]:
-        low, high = run["ci95"]["mrr@10"]
-        say(f"{run['name']}: mrr@10 {run['metrics']['mrr@10']:.3f}, 95 % interval {low:.3f} to {high:.3f}", style="dim")
-    for item in result["comparisons"]:
-        say(f"{item['b']} against {item['a']}: {item['metric']} {item['difference']:+.3f} (p = {item['p_value']:.4f})")
+    for item in report["runs"]:
+        spans = [f"{m} {item['ci95'][m][0]:.3f} to {item['ci95'][m][1]:.3f}" for m in ("hit@5", "mrr@10")]
+        say(f"{item['name']}: 95 % intervals: {', '.join(spans)}", style="dim")
+    for item in report["comparisons"]:
+        sure = "significant" if item["p_corrected"] < ALPHA else "not significant"
+        say(
+            f"{item['b']} against {item['a']}: {item['metric']} {item['difference']:+.3f} "
+            f"({item['ci95'][0]:+.3f} to {item['ci95'][1]:+.3f}), p = {item['p_value']:.4f}, "
+            f"corrected {item['p_corrected']:.4f}: {sure}"
+        )
     if by_type:
-        _groups(result["runs"])
+        _groups(report["runs"])
 
 
-def _groups(runs: list[dict[str, object]]) -> None:
+def _groups(runs: list[dict[str, Any]]) -> None:
     for key in ("by_type", "by_language"):
         table = Table(title=key.replace("_", " "))
-        for column in ("run", "group", "questions", "hit@1", "hit@5", "mrr@10"):
+        for column in ("run", "group", "questions", "hit@1", "hit@5", "95 %", "mrr@10"):
             table.add_column(column, justify="left" if column in {"run", "group"} else "right")
-        for run in runs:
-            groups = run[key]
-            assert isinstance(groups, dict)
-            for name, values in groups.items():
-                cells = [f"{values[metric]:.3f}" for metric in ("hit@1", "hit@5", "mrr@10")]
-                table.add_row(str(run["name"]), printable(name), str(values["questions"]), *cells)
+        for item in runs:
+            for name, values in item[key].items():
+                low, high = values["ci95"]["hit@5"]
+                table.add_row(
+                    printable(item["name"]),
+                    printable(name),
+                    str(values["questions"]),
+                    f"{values['hit@1']:.3f}",
+                    f"{values['hit@5']:.3f}",
+                    f"{low:.2f}-{high:.2f}",
+                    f"{values['mrr@10']:.3f}",
+                )
         stdout.print(table)

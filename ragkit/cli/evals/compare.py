@@ -1,0 +1,97 @@
+"""``ragkit eval compare`` and ``ragkit eval trec``: reports and TREC files against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ragkit.cli.common import emit_json, say, state, stdout
+from ragkit.text.sanitize import one_line, printable
+
+if TYPE_CHECKING:
+    from ragkit.evaluation.compare import Difference, Moved
+
+
+def run(
+    a: Annotated[str, typer.Argument(help="Report of `eval retrieval --out`: FILE or FILE:RUN.")],
+    b: Annotated[str, typer.Argument(help="The report to compare with it.")],
+    at: Annotated[
+        int, typer.Option("--at", min=1, max=100, help="A question counts as answered down to this rank.")
+    ] = 5,
+    show: Annotated[int, typer.Option("--show", min=0, help="Questions to show with their passages.")] = 10,
+) -> None:
+    """What changed from A to B, question by question: fixed, broken, moved, with the passages side by side."""
+    from ragkit.evaluation.compare import compare_runs, read_report_run
+
+    difference = compare_runs(read_report_run(a), read_report_run(b), at)
+    if state.json:
+        emit_json(difference.to_json())
+        return
+    _show_metrics(difference)
+    counts = ", ".join(f"{count} {change}" for change, count in difference.counts().items())
+    say(f"at rank {at}: {counts}")
+    for missing, label in ((difference.only_a, difference.a), (difference.only_b, difference.b)):
+        if missing:
+            say(f"{len(missing)} questions are in {label} only and left out", style="yellow")
+    changed = [item for item in difference.questions if item.change != "same"]
+    for item in changed[:show]:
+        _show_question(item)
+    if len(changed) > show:
+        say(f"{len(changed) - show} more; --show {len(changed)} or --json gives all", style="dim")
+
+
+def trec(
+    qrels: Annotated[Path, typer.Argument(help="TREC qrels file.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC run files.")],
+) -> None:
+    """Metrics of TREC run files, made by ragkit or by any other system."""
+    from ragkit.evaluation.metrics import HEADLINE
+    from ragkit.evaluation.trec import read_qrels, read_run, trec_metrics
+
+    judged = read_qrels(qrels)
+    results = [{"name": path.stem, "metrics": trec_metrics(judged, read_run(path))} for path in runs]
+    if state.json:
+        emit_json({"qrels": str(qrels), "runs": results})
+        return
+    table = Table("run", *HEADLINE)
+    for item in results:
+        metrics: Any = item["metrics"]
+        table.add_row(printable(str(item["name"])), *(f"{metrics[name]:.3f}" for name in HEADLINE))
+    stdout.print(table)
+
+
+def _show_metrics(difference: Difference) -> None:
+    table = Table("metric", "A", "B", "B - A", "95 %", "p", "p corrected")
+    for name, row in difference.metrics.items():
+        corrected = f"{row['p_corrected']:.4f}" if "p_corrected" in row else ""
+        table.add_row(
+            name,
+            f"{row['a']:.3f}",
+            f"{row['b']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['ci95'][0]:+.3f} to {row['ci95'][1]:+.3f}",
+            f"{row['p_value']:.4f}",
+            corrected,
+        )
+    say(f"A: {difference.a}\nB: {difference.b}")
+    stdout.print(table)
+
+
+def _show_question(item: Moved) -> None:
+    say()
+    table = Table(title=printable(f"{item.change}: {item.text} ({item.id}, {item.type})"), title_justify="left")
+    table.add_column(f"A: rank {item.a.rank or '-'}", ratio=1)
+    table.add_column(f"B: rank {item.b.rank or '-'}", ratio=1)
+    for i in range(max(len(item.a.passages), len(item.b.passages))):
+        table.add_row(_passage(item.a.passages, i), _passage(item.b.passages, i))
+    stdout.print(table)
+
+
+def _passage(passages: tuple[dict[str, Any], ...], i: int) -> str:
+    if i >= len(passages):
+        return ""
+    found = passages[i]
+    return printable(f"{found['document']}:{found['start_line']} {one_line(found['text'], 90)}")

@@ -1,0 +1,53 @@
+"""Names of runs: ``[SETTINGS.toml:]MODE[+TRANSFORM...]``, such as ``hybrid+translate+hyde`` or ``small.toml:dense``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ragkit.errors import DatasetError
+from ragkit.retrieval.retriever import MODES, Mode, check_mode
+
+TRANSFORMS: Final = ("rewrite", "translate", "hyde", "rerank")
+"""What may be added to a mode; all need a chat model, except ``rerank`` with a cross-encoder."""
+_ALLOWED: Final = (
+    f"Allowed: {', '.join(MODES)}, each with {', '.join(f'+{name}' for name in TRANSFORMS)}; "
+    "or SETTINGS.toml:RUN for a run under other settings."
+)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One way to search."""
+
+    name: str
+    """As it was given; what reports call the run."""
+    mode: Mode
+    transforms: frozenset[str]
+    config: Path | None = None
+    """Settings file of this run; None: those in force."""
+
+    @property
+    def needs_chat(self) -> bool:
+        """Whether a chat model has to be there."""
+        return bool(self.transforms - {"rerank"})
+
+
+def parse_run(name: str) -> RunSpec:
+    """The run of this name.
+
+    Raises:
+        DatasetError: If the mode or a transform is unknown, or the settings file is not there.
+    """
+    file, colon, rest = name.rpartition(":")
+    config = None
+    if colon or name.endswith(".toml"):
+        config = Path(file if colon else name).expanduser()
+        rest = rest if colon else MODES[0]
+        if not config.is_file():
+            raise DatasetError(f"Run {name!r}: there is no settings file {config}.", _ALLOWED)
+    mode, *extras = rest.split("+")
+    if mode not in MODES or set(extras) - set(TRANSFORMS):
+        raise DatasetError(f"Unknown run {name!r}.", _ALLOWED)
+    return RunSpec(name, check_mode(mode), frozenset(extras), config)

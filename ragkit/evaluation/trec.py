@@ -1,0 +1,112 @@
+"""TREC run and qrels files, for other tools and from them.
+
+Columns of a run: query, ``Q0``, passage, rank, score, run name; of qrels: query, 0, passage,
+relevance. Names are percent-encoded, because the format separates by white space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import ir_measures
+
+from ragkit.api import Index
+from ragkit.errors import DatasetError
+from ragkit.evaluation.datasets import Dataset
+from ragkit.evaluation.gold import gold_places, overlaps
+from ragkit.evaluation.metrics import mean_metrics, ranking_metrics
+from ragkit.evaluation.retrieval import Run
+
+Qrels = dict[str, dict[str, int]]
+_SAFE = "/#._-"
+
+
+def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
+    """For each answerable question the passages that hold gold (relevance 1), by the names that runs use."""
+    judged: Qrels = {}
+    for question in dataset.questions:
+        if not question.gold:
+            continue
+        if dataset.by_document:
+            judged[question.id] = {gold.document: 1 for gold in question.gold}
+            continue
+        names = judged.setdefault(question.id, {})
+        for _, span in gold_places(question, index):
+            for chunk in index.chunks(span[0]):
+                if overlaps(chunk.document, chunk.start, chunk.end, span):
+                    names[f"{chunk.document}#{chunk.start}-{chunk.end}"] = 1
+    return judged
+
+
+def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
+    """Write ``qrels.txt`` and one ``NAME.run`` for each run, and return their paths.
+
+    Raises:
+        DatasetError: If the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "qrels.txt"]
+        with written[0].open("w", encoding="utf-8") as file:
+            for query, names in judged.items():
+                file.writelines(f"{_word(query)} 0 {_word(name)} {value}\n" for name, value in names.items())
+        for run in runs:
+            written.append(folder / f"{quote(run.name, safe='+._-')}.run")
+            with written[-1].open("w", encoding="utf-8") as file:
+                for row in run.rows:
+                    for rank, (name, score) in enumerate(row.ranking, start=1):
+                        file.write(f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.6f} {_word(run.name)}\n")
+    except OSError as exc:
+        raise DatasetError(f"Cannot write to {folder}: {exc.strerror}.", "Choose another folder with --trec.") from exc
+    return written
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Judgements of a qrels file: relevance by passage by query.
+
+    Raises:
+        DatasetError: If it cannot be read.
+    """
+    judged: Qrels = {}
+    try:
+        for item in ir_measures.read_trec_qrels(str(path)):
+            judged.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = int(item.relevance)
+    except (OSError, ValueError, IndexError) as exc:
+        raise DatasetError(f"{path} is no TREC qrels file: {exc}.", "Columns: query 0 passage relevance.") from exc
+    return judged
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    """Scores of a run file: score by passage by query.
+
+    Raises:
+        DatasetError: If it cannot be read.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    try:
+        for item in ir_measures.read_trec_run(str(path)):
+            scores.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = float(item.score)
+    except (OSError, ValueError, IndexError) as exc:
+        raise DatasetError(f"{path} is no TREC run file: {exc}.", "Columns: query Q0 passage rank score run.") from exc
+    return scores
+
+
+def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Metrics of a run over judged queries, any relevant passage counting; unanswered queries count as 0."""
+    ranks: list[list[int | None]] = []
+    for query, names in judged.items():
+        relevant = [name for name, value in names.items() if value > 0]
+        if not relevant:
+            continue
+        found = scores.get(query, {})
+        # trec_eval breaks ties by name, descending; so do we.
+        order = sorted(found, key=lambda name: (found[name], name), reverse=True)
+        place = {name: rank for rank, name in enumerate(order, start=1)}
+        ranks.append([place.get(name) for name in relevant])
+    return mean_metrics(ranking_metrics(ranks, need_all=False))
+
+
+def _word(name: str) -> str:
+    return quote(name, safe=_SAFE)

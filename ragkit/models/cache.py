@@ -1,0 +1,131 @@
+"""Results of models kept on disk, so that repeating a measurement costs no model call.
+
+Entries are found by what decides the result: the model's identity and the text it was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from ragkit.errors import RagkitError
+from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, Progress, Vectors
+
+_BATCH: Final = 256
+
+
+class _Completes(Protocol):
+    def complete_json(
+        self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256
+    ) -> dict[str, Any]: ...
+
+
+class KeyValueFile:
+    """Bytes by key in one SQLite file. Safe to use from several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
+        except (OSError, sqlite3.Error) as exc:
+            raise RagkitError(f"Cache {path} cannot be used: {exc}.", "Delete it; it will be filled again.") from exc
+        self._lock = threading.Lock()
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The entries that are there."""
+        found: dict[str, bytes] = {}
+        with self._lock:
+            for at in range(0, len(keys), _BATCH):
+                part = list(keys[at : at + _BATCH])
+                marks = ",".join("?" * len(part))
+                # Only the number of question marks is put together here, never a value.
+                found.update(self._db.execute(f"SELECT key, value FROM entries WHERE key IN ({marks})", part))
+        return found
+
+    def put(self, entries: Mapping[str, bytes]) -> None:
+        """Keep these entries; either all are written or none."""
+        with self._lock, self._db:
+            self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries.items())
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._db.close()
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class CachedEmbeddings:
+    """An `EmbeddingModel` that embeds each text once and for all."""
+
+    def __init__(self, model: EmbeddingModel, file: KeyValueFile) -> None:
+        self._model, self._file = model, file
+        self.name = model.name
+        self.temperature = model.temperature
+        self.relevance_floor = model.relevance_floor
+        self.computed = 0
+        """Texts that had to be embedded."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self._model.identity
+
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Embed passages; returns (n, dimension) float32 unit vectors, in the order of `texts`."""
+        keys = [_key(self.identity.fingerprint, "passage", text) for text in texts]
+        known = self._file.get(keys)
+        missing = list(dict.fromkeys(key for key in keys if key not in known))
+        if progress is not None and len(keys) > len(missing):
+            progress(sum(key in known for key in keys))
+        if missing:
+            text_of = dict(zip(keys, texts, strict=True))
+            vectors = self._model.encode_documents([text_of[key] for key in missing], progress)
+            self.computed += len(missing)
+            fresh = {key: vector.astype("<f4").tobytes() for key, vector in zip(missing, vectors, strict=True)}
+            self._file.put(fresh)
+            known.update(fresh)
+        out = np.zeros((len(keys), self.identity.dimension), dtype=np.float32)
+        for i, key in enumerate(keys):
+            out[i] = np.frombuffer(known[key], dtype="<f4")
+        return out
+
+    def encode_query(self, text: str) -> Vectors:
+        """Embed a question; returns (dimension,) float32 of length 1."""
+        key = _key(self.identity.fingerprint, "query", text)
+        known = self._file.get([key])
+        if not known:
+            self.computed += 1
+            known = {key: self._model.encode_query(text).astype("<f4").tobytes()}
+            self._file.put(known)
+        return np.frombuffer(known[key], dtype="<f4").astype(np.float32)
+
+
+class CachedCompletions:
+    """A `StructuredModel` that is asked the same thing once. Failures are not kept."""
+
+    def __init__(self, model: _Completes, name: str, file: KeyValueFile) -> None:
+        self._model, self._name, self._file = model, name, file
+        self.computed = 0
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        """Reply to `user` with an object that satisfies `schema`; errors are those of the model."""
+        key = _key(self._name, system, user, json.dumps(schema, sort_keys=True), str(max_tokens))
+        known = self._file.get([key]).get(key)
+        if known is not None:
+            value = json.loads(known)
+            if isinstance(value, dict):
+                return value
+        reply = self._model.complete_json(system, user, schema, max_tokens)
+        self.computed += 1
+        self._file.put({key: json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")})
+        return reply
