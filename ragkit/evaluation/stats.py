@@ -43,8 +43,8 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
     widen = float(np.sqrt(len(data) / (len(data) - 1)))
     mean = float(data.mean())
     low, high = mean - (mean - float(low)) * widen, mean + (float(high) - mean) * widen
-    # Widening must not leave the range that the metric can take.
-    return max(low, float(data.min())), min(high, float(data.max()))
+    # Widening must not leave the range that the metric can take, nor rounding lose the mean.
+    return min(mean, max(low, float(data.min()))), max(mean, min(high, float(data.max())))
 
 
 def randomisation_test(a: Sequence[float], b: Sequence[float], samples: int = 10_000, seed: int = 0) -> float:
