@@ -71,6 +71,23 @@ class Difference:
         }
 
 
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that ``eval retrieval --out`` wrote; of several data sets the first.
+
+    Raises:
+        DatasetError: If the file is no such report.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if not all("name" in run for run in report["runs"]):
+            raise ValueError("a run has no name")
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise DatasetError(
+            f"{path} is no report: {exc}.", "Make one: ragkit eval retrieval DATASET --out FILE.json."
+        ) from exc
+    return dict(report)
+
+
 def read_report_run(spec: str) -> tuple[str, dict[str, Any]]:
     """A run of a report that ``eval retrieval --out`` wrote.
 
@@ -85,13 +102,7 @@ def read_report_run(spec: str) -> tuple[str, dict[str, Any]]:
     """
     file, colon, name = (spec, "", "") if Path(spec).is_file() else spec.rpartition(":")
     path = Path(file or spec)
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        runs = {run["name"]: run for run in report["runs"]}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise DatasetError(
-            f"{path} is no report: {exc}.", "Make one: ragkit eval retrieval DATASET --out FILE.json."
-        ) from exc
+    runs = {run["name"]: run for run in read_report(path)["runs"]}
     run = runs.get(name) if colon else next(iter(runs.values()), None)
     if run is None:
         raise DatasetError(f"{path} has no run {name!r}.", f"It has: {', '.join(runs)}.")
@@ -147,7 +158,7 @@ def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, An
 
 
 def _moved(a: Mapping[str, Any], b: Mapping[str, Any], at: int) -> Moved:
-    before, after = _answered(a), _answered(b)
+    before, after = answered_at(a), answered_at(b)
     was, now = before is not None and before <= at, after is not None and after <= at
     change: Change = "same"
     if was != now:
@@ -158,9 +169,9 @@ def _moved(a: Mapping[str, Any], b: Mapping[str, Any], at: int) -> Moved:
     return Moved(a["id"], a["text"], a["type"], a["language"], change, *sides)
 
 
-def _answered(row: Mapping[str, Any]) -> int | None:
-    """Where every need was met; for questions of BEIR sets, where any was."""
+def answered_at(row: Mapping[str, Any]) -> int | None:
+    """The rank at which a row of a report was answered: every need met, or any where the set is BEIR's."""
     met = [rank for rank in row["ranks"] if rank is not None]
-    if not met:
-        return None
-    return max(met) if row["need_all"] and len(met) == len(row["ranks"]) else (None if row["need_all"] else min(met))
+    if row["need_all"]:
+        return max(met) if met and len(met) == len(row["ranks"]) else None
+    return min(met, default=None)

@@ -58,6 +58,8 @@ class Row:
     """Every hit as (name, score): the document's in BEIR sets, else the chunk's."""
     need_all: bool = True
     """False: any of several relevant documents answers the question (BEIR)."""
+    gold: tuple[str, ...] = ()
+    """Documents that hold gold."""
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -235,6 +237,7 @@ def _rows(found: Sequence[tuple[Question, list[Hit], float]], dataset: Dataset, 
             ),
             _ranking(hits, dataset.by_document),
             not dataset.by_document,
+            tuple(dict.fromkeys(gold.document for gold in question.gold)),
         )
         for i, (question, hits, seconds) in enumerate(found)
     )

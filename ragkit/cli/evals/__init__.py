@@ -17,3 +17,4 @@ def _group() -> None:
 app.command("retrieval")(retrieval.run)
 app.command("compare")(compare.run)
 app.command("trec")(compare.trec)
+app.command("failures")(compare.failures)

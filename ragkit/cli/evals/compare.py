@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,35 @@ def trec(
         metrics: Any = item["metrics"]
         table.add_row(printable(str(item["name"])), *(f"{metrics[name]:.3f}" for name in HEADLINE))
     stdout.print(table)
+
+
+def failures(
+    report: Annotated[Path, typer.Argument(help="Report of `eval retrieval --out`.")],
+    at: Annotated[int, typer.Option("--at", min=1, max=100, help="A question counts as missed below this rank.")] = 5,
+    show: Annotated[int, typer.Option("--show", min=0, help="Missed questions to list.")] = 10,
+) -> None:
+    """Why the first run misses questions: at which stage the gold got lost, by question type."""
+    from ragkit.evaluation.compare import read_report
+    from ragkit.evaluation.failures import CAUSES, causes_by_type, find_failures
+
+    data = read_report(report)
+    missed = find_failures(data, at)
+    by_type = causes_by_type(missed)
+    if state.json:
+        emit_json({"at": at, "by_type": by_type, "failures": [asdict(item) for item in missed]})
+        return
+    totals = {name: row["questions"] for name, row in data["runs"][0]["by_type"].items()}
+    table = Table(
+        "type", "questions", "missed", *CAUSES, title=f"missed at {at} by {printable(data['runs'][0]['name'])}"
+    )
+    for kind, counts in by_type.items():
+        table.add_row(printable(kind), str(totals[kind]), str(sum(counts.values())), *map(str, counts.values()))
+    stdout.print(table)
+    for cause, meaning in CAUSES.items():
+        say(f"{cause}: {meaning}", style="dim")
+    for item in missed[:show]:
+        ranks = ", ".join(f"{name} {rank or '-'}" for name, rank in item.ranks.items())
+        say(f"{item.id} [{item.type}] {item.text}  ({item.cause}; {ranks})")
 
 
 def _show_metrics(difference: Difference) -> None:
