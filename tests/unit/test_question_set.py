@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ragkit.evaluation.datasets import Gold, split_of
 from ragkit.ingest.decode import decode
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -18,8 +19,8 @@ FILE = REPOSITORY / "evals" / "llm-interview" / "questions.jsonl"
 ROWS: list[dict[str, Any]] = [
     json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines() if line.strip()
 ]
-KEYS = {"id", "question", "language", "type", "gold", "reference_answer"}
-TYPES = {"lexical", "paraphrase", "cross-lingual", "comparison", "multi-hop", "typo", "unanswerable"}
+KEYS = {"id", "question", "language", "type", "gold", "reference_answer", "split"}
+TYPES = {"lexical", "paraphrase", "cross-lingual", "comparison", "multi-hop", "typo", "follow-up", "unanswerable"}
 
 
 @cache
@@ -42,8 +43,51 @@ def test_no_question_is_asked_twice() -> None:
     assert [text for text, count in Counter(row["question"] for row in ROWS).items() if count > 1] == []
 
 
-def test_there_are_at_least_150_questions() -> None:
-    assert len(ROWS) >= 150
+def test_there_are_at_least_400_questions_50_of_them_without_answer() -> None:
+    assert len(ROWS) >= 400
+    assert sum(row["type"] == "unanswerable" for row in ROWS) >= 50
+
+
+def trigrams(text: str) -> set[str]:
+    folded = "".join(character for character in text.lower() if character.isalnum())
+    return {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
+
+
+def test_no_two_questions_are_nearly_the_same() -> None:
+    # Follow-ups are alike by nature ("那它的缺点呢？"); what they lean on tells them apart.
+    texts = [
+        (row["id"], trigrams("".join(t["question"] for t in row.get("history", [])) + row["question"])) for row in ROWS
+    ]
+    alike = [(a, b) for i, (a, x) in enumerate(texts) for b, y in texts[:i] if len(x & y) > 0.7 * len(x | y)]
+    assert alike == []
+
+
+def test_the_languages_have_their_shares() -> None:
+    share = {name: count / len(ROWS) for name, count in Counter(row["language"] for row in ROWS).items()}
+    assert share == {
+        "zh": pytest.approx(0.6, abs=0.05),
+        "en": pytest.approx(0.25, abs=0.05),
+        "mixed": pytest.approx(0.15, abs=0.05),
+    }
+
+
+def test_what_is_tuned_on_dev_has_seen_no_note_of_the_test_split() -> None:
+    golds = {row["id"]: [Gold(gold["file"]) for gold in row["gold"]] for row in ROWS}
+    assert [row["id"] for row in ROWS if row["split"] != split_of(row["id"], golds[row["id"]])] == []
+    dev = {gold["file"] for row in ROWS if row["split"] == "dev" for gold in row["gold"]}
+    held_out = {
+        gold["file"] for row in ROWS if row["split"] == "test" and len(row["gold"]) == 1 for gold in row["gold"]
+    }
+    assert not dev & held_out
+    for split in ("dev", "test"):
+        assert sum(row["split"] == split for row in ROWS) >= 150
+
+
+def test_every_follow_up_has_a_history_to_lean_on_and_nothing_else_has() -> None:
+    for row in ROWS:
+        turns = row.get("history", [])
+        assert bool(turns) == (row["type"] == "follow-up"), row["id"]
+        assert all(set(turn) == {"question", "answer"} and turn["question"] and turn["answer"] for turn in turns)
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
@@ -52,7 +96,7 @@ def test_every_type_of_question_is_there_in_number(kind: str) -> None:
 
 
 def test_every_row_has_the_keys_of_the_form_and_a_known_type() -> None:
-    assert [row["id"] for row in ROWS if set(row) != KEYS or row["type"] not in TYPES] == []
+    assert [row["id"] for row in ROWS if set(row) - {"history"} != KEYS or row["type"] not in TYPES] == []
 
 
 def test_only_unanswerable_questions_have_no_gold() -> None:
