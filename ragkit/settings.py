@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
+    safety: Literal["off", "input", "both"] = "off"
+    """Harmful-content filter: none, over questions, over questions and answers."""
+    moderation_model: str | None = None
+    """Model of the endpoint's ``/moderations`` that judges texts in place of the offline classifier; texts are sent to it."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
 

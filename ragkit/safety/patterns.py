@@ -127,7 +127,7 @@ INJECTION: Final = (
     r"\b(?:enable|enter|activate|switch to|turn on)\b.{0,15}\b(?:developer|debug|god|jailbreak|dan|unrestricted|admin(?:istrator)?) mode|\b(?:disable|turn off|deactivate|switch off|remove)\b.{0,15}\b(?:content |safety )?(?:filters?|checks?|guardrails|safeguards|restrictions|moderation)\b|\bsafety (?:checks|filters?) (?:are|is) (?:now )?(?:disabled|off)",
     r"(?:忽略|无视|忘记|忘掉|抛弃|抛开|跳过|不要管|不用管|别管)(?:掉|了)?(?:你|以上|之前|前面|上面|先前|此前|上述|一切|所有|全部|收到|的|被|设定|给|原来|原有|任何|系统){0,5}(?:指令|指示|规则|提示|设定|要求|约束|限制|命令|准则|规定)",
     r"(?:你现在|从现在开始|从现在起|接下来|今后).{0,8}(?:不受.{0,4}(?:限制|约束)|没有.{0,4}(?:限制|道德|约束)|dan\b|不许拒绝|不能拒绝|必须回答一切)|没有(?:任何)?(?:道德|伦理)(?:约束|限制|底线)",
-    r"(?:输出|打印|告诉我|显示|泄露|重复|复述|展示|说出|给我看|念出|贴出).{0,14}(?:系统提示|系统指令|system prompt|第一条指令|初始指令|隐藏指令|内部指令|提示词原文)|(?:系统提示词?|system prompt).{0,6}(?:输出|打印|发给我|念|给我|显示|贴出来)",
+    r"(?:输出|打印|告诉我|显示|泄露|重复|复述|展示|说出|给我看|念出|贴出).{0,14}(?:系统提示|系统指令|system prompt|第一条指令|初始指令|隐藏指令|内部指令|提示词原文)|(?:系统提示词?|system prompt).{0,6}(?:输出给|输出来|打印|发给我|念|给我|显示|贴出来)",
     r"(?:进入|开启|打开|启用|切换到?).{0,4}(?:开发者|调试|越狱|管理员|上帝|无限制)模式|(?:关闭|解除|关掉|绕过|取消|停用)(?:你的|所有|一切|全部|掉)*(?:内容|安全)?(?:审核|限制|过滤|审查|护栏|约束)",
 )
 """Orders to the model to leave its instructions or to show them."""
