@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 
-MAX_FALSE_ALARMS: Final = 0.01
+MAX_FALSE_ALARMS: Final = 0.02
 """Share of harmless training texts that may be flagged in cross-validation; the threshold follows from it."""
 MIN_DETECTION: Final = 0.3
 """A model under which less than this is detected in cross-validation tells nothing; it then flags nothing."""

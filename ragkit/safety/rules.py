@@ -31,15 +31,15 @@ CATEGORIES: Final = (
 """What a text can be flagged for."""
 
 _ASKED: Final = (
-    r"(?:\bhow (?:do|can|could|would|should|might|to|many|much|deep|long)\b|\b(?:teach|show|tell|help|give|get|walk|guide|find|make) "
+    r"(?:\bhow (?:do|can|could|would|should|might|to|many|much|deep|long)\b|\b(?:teach|show|tell|help|give|get|walk|guide|find|make|send|build|bring) "
     r"(?:me|us)\b|\bwrite\b|\bdescribe\b|\bexplain how\b|\b(?:steps?|instructions?|guide|recipe|tutorial|plan|way|method|tips?|advice) "
     r"(?:to|for|on|of)\b|\bi(?:'m| am)? (?:want|need|plan|would like|going|wanna|will|have decided)\b|\bi'd like\b|\bwhere (?:can|do|could|to)\b"
     r"|\b(?:best|easiest|fastest|quickest|safest|least painful) (?:way|place|method|poison|weapon)\b|\bcan you\b|\bcould you\b|\bplease\b"
     r"|\bwhich\b|\bwhat(?:'s| is| are)? (?:the )?(?:best|easiest|fastest|chemicals|ingredients|materials|poison|drugs?)\b"
     r"|\b(?:sure|certainly|of course)\b|\bhere(?:'s| is| are)\b|\bstep (?:1|one)\b|\bto\b"
-    r"|怎么|怎样|如何|咋|教我|教教我|告诉我|给我|帮我|帮忙|我想|我要|我打算|我准备|我决定|哪里|哪儿|去哪|哪个网站|什么方法|什么毒|有什么办法|求"
+    r"|怎么|怎样|如何|咋|为我|替我|发点?给?我?|教我|教教我|告诉我|给我|帮我|帮忙|我想|我要|我打算|我准备|我决定|哪里|哪儿|去哪|在哪|哪些?|什么设备|有没有|有什么|哪个网站|什么方法|什么毒|有什么办法|求"
     r"|方法|步骤|教程|配方|流程|详细|写一|写个|写篇|编一|做一张|请|下面是|以下是|如下|想要|要想|多少|多深"
-    r"|^\W*(?:make|find|dox|create|generate|prove|plan|list|build|explain why)\b|^\W*(?:证明|人肉|查|曝光|开盒|编|用什么))"
+    r"|^\W*(?:make|find|dox|create|generate|prove|plan|list|build|explain why|compose|look up|design|draft|produce|hack|sell)\b|^\W*(?:证明|人肉|查|曝光|开盒|编|用什么|讲|列|搞|弄))"
 )
 _BEFORE: Final = 80
 _AFTER: Final = 40
@@ -50,7 +50,7 @@ _OWN_BEHALF: Final = (
 )
 _ABOUT_MODELS: Final = re.compile(
     r"jailbreak|越狱|red[- ]?team|红队|防御|防护|防范|防止|预防|防住|检测|识别|过滤|审核|对齐|\balign|rlhf|\bdpo\b|\bsft\b|分类器|classif|数据集|dataset"
-    r"|benchmark|评测|评估|护栏|guard|moderation|refus|拒答|拒绝|\bllms?\b|模型|chatbot|聊天机器人|\bmodels?\b|prevent|defen[cds]|mitigat|detect"
+    r"|benchmark|评测|评估|护栏|guard|moderation|refus|拒答|拒绝|\bllms?\b|模型|chatbot|机器人|\bbots?\b|\bnlp\b|热线|helpline|crisis line|preference data|偏好|recogni[sz]|识破|认出|\bfilter|\bmodels?\b|prevent|defen[cds]|mitigat|detect"
     r"|safety (?:train|filter|eval|polic)|safety-|false alarm|误报|误判|误杀|prompt injection|提示注入|adversarial|对抗样本|训练数据|training (?:data|set)"
     r"|toxicity|toxic |毒性|\brag\b|语料|\bcorpus\b|(?<!nerve )\bagents?\b"
 )

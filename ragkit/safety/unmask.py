@@ -10,12 +10,13 @@ from ragkit.text.sanitize import printable
 from ragkit.text.tokens import fold
 
 _HAN: Final = r"\u3400-\u9fff"
-_SPACED_LETTERS: Final = re.compile(r"(?<![a-z0-9])(?:[a-z0-9@$!][\s.\-_*|·~]){2,}[a-z0-9](?![a-z0-9])")
+_SPACED_LETTERS: Final = re.compile(r"(?<![a-z0-9])[a-z0-9@$!]([\s.\-_*|·~])[a-z0-9@$!](?:\1[a-z0-9@$!])+(?![a-z0-9])")
 _SEPARATORS: Final = re.compile(r"[\s.\-_*|·~]")
 _SIGNS_BETWEEN_HAN: Final = re.compile(rf"(?<=[{_HAN}])[\s.\-_*|·~+#/&^]{{1,3}}(?=[{_HAN}])")
 _WORD: Final = re.compile(r"[a-z0-9@$!]+")
 _LEET: Final = re.compile(r"[a-z@$!][0-9@$!]+[a-z]|(?<![a-z0-9])[@$][a-z]{2}|[0-9][a-z]{2,}|[a-z]{2,}[0-9@$]")
-_LEET_TABLES: Final = tuple(str.maketrans("013457@$!", f"o{one}easta{'s'}i") for one in "il")
+_ANY_LEET: Final = re.compile(r"[a-z]")
+_LEET_TABLES: Final = tuple(str.maketrans("013457@$!", f"o{one}eastasi") for one in "il")
 _MAX_TABLES_WORD: Final = 24
 
 
@@ -41,10 +42,12 @@ def unmask(text: str) -> Unmasked:
     folded = fold(printable(text))
     joined = _SPACED_LETTERS.sub(lambda match: _SEPARATORS.sub("", match.group()), folded)
     plain = _SIGNS_BETWEEN_HAN.sub("", joined)
-    readings = [_WORD.sub(lambda match, table=table: _letters(match, table), plain) for table in _LEET_TABLES]  # type: ignore[misc]
+    # One such word may be a name; where there are several, short ones ("t0") are read as letters too.
+    leet = _ANY_LEET if len(_LEET.findall(plain)) > 1 else _LEET
+    readings = [_WORD.sub(lambda match, table=table: _letters(match, table, leet), plain) for table in _LEET_TABLES]  # type: ignore[misc]
     return Unmasked(plain, tuple(dict.fromkeys([plain, *readings])), plain != folded)
 
 
-def _letters(match: re.Match[str], table: dict[int, int]) -> str:
+def _letters(match: re.Match[str], table: dict[int, int], leet: re.Pattern[str]) -> str:
     word = match.group()
-    return word.translate(table) if len(word) <= _MAX_TABLES_WORD and _LEET.search(word) else word
+    return word.translate(table) if len(word) <= _MAX_TABLES_WORD and leet.search(word) else word
