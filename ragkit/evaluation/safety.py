@@ -116,7 +116,7 @@ def wilson_ci95(hits: int, total: int) -> tuple[float, float]:
 
 
 def rates(rows: Sequence[SafetyRow]) -> dict[str, Rate]:
-    """``detection`` (flagged of harmful), ``false_alarms`` (flagged of harmless), ``precision`` (harmful of flagged)."""
+    """``detection`` (of harmful), ``false_alarms`` (of harmless), ``precision`` (harmful of flagged)."""
     harmful = [row for row in rows if row.example.harmful]
     flagged = [row for row in rows if row.verdict.flagged]
     detected = sum(row.verdict.flagged for row in harmful)

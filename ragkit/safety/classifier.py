@@ -258,4 +258,6 @@ def _read(file: Path) -> Weights | None:
         return None
     arrays = [weights.weight, weights.mean, *weights.centroids.values()]
     sound = weights.centroids and all(a.shape == weights.weight.shape and np.isfinite(a).all() for a in arrays)
-    return weights if sound and weights.weight.ndim == 1 and np.isfinite([weights.bias, weights.threshold]).all() else None
+    return (
+        weights if sound and weights.weight.ndim == 1 and np.isfinite([weights.bias, weights.threshold]).all() else None
+    )

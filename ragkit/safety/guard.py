@@ -1,10 +1,10 @@
 """What an agent calls: refuse a harmful question, withhold a harmful answer.
 
-    guard = open_guard(settings, index.model)
-    if refusal := guard.question(text):   # before retrieval
-        return refusal.text
-    if refusal := guard.answer(text):     # before the answer is shown
-        return refusal.text
+guard = open_guard(settings, index.model)
+if refusal := guard.question(text):   # before retrieval
+    return refusal.text
+if refusal := guard.answer(text):     # before the answer is shown
+    return refusal.text
 """
 
 from __future__ import annotations

@@ -17,16 +17,16 @@ _MAKE: Final = (
     r"(?:make|making|build|building|construct|assemble|assembling|create|cook|cooking|detonate|plant|set off|prepare|print|synthesi[sz]e|produce"
     r"|brew|buy|buying|get|obtain|order|smuggle|smuggling|sell|selling|grow|mix|modify|convert)"
 )
-_MAKE_ZH: Final = r"(?:自制|制作|制造|(?:做|造)(?!的)|合成|配制|提炼|购买|买|弄到|搞到|组装|改装|引爆|走私|贩卖|卖|种|生产|携带|打印)"
+_MAKE_ZH: Final = (
+    r"(?:自制|制作|制造|(?:做|造)(?!的)|合成|配制|提炼|购买|买|弄到|搞到|组装|改装|引爆|走私|贩卖|卖|种|生产|携带|打印)"
+)
 
 _WEAPON: Final = (
     r"(?:(?:pipe|nail|car|petrol|fertili[sz]er|dirty|home-?made|suicide)?[ -]?bombs?\b(?![- ]?proof)|explosives?\b|\bieds?\b|grenades?\b|molotovs?\b|nerve (?:agent|gas)|poison(?:ous)? gas"
     r"|toxic gas|sarin|ricin|anthrax|ghost guns?|silencers?\b|untraceable (?:gun|firearm|pistol|rifle)s?|illegal guns?|guns?\b|firearms?\b"
     r"|(?:chemical|biological|bio|nuclear) ?weapons?|napalm|land ?mines?\b)"
 )
-_WEAPON_ZH: Final = (
-    r"(?:炸弹(?!机)|炸药|爆炸物|雷管|手雷|手榴弹|燃烧瓶|燃烧弹|土枪|枪支|手枪|步枪|猎枪|枪|子弹|毒气|毒药|沙林|蓖麻毒素|鞭炮炸药|炭疽|神经毒剂|生化武器|化学武器|管制刀具|弩)"
-)
+_WEAPON_ZH: Final = r"(?:炸弹(?!机)|炸药|爆炸物|雷管|手雷|手榴弹|燃烧瓶|燃烧弹|土枪|枪支|手枪|步枪|猎枪|枪|子弹|毒气|毒药|沙林|蓖麻毒素|鞭炮炸药|炭疽|神经毒剂|生化武器|化学武器|管制刀具|弩)"
 _DRUG: Final = (
     r"(?:\b(?:crystal )?meth\b|methamphetamines?|cocaine|heroin|fentanyl|\blsd\b|mdma|ecstasy pills|ketamine|\bghb\b|opium|crack cocaine|illegal drugs"
     r"|\bweed\b|marijuana|date[- ]rape drugs?|magic mushrooms)"
@@ -36,9 +36,13 @@ _MINOR: Final = (
     r"(?:child(?:ren)?|minors?|kids?|under-?aged?|pre-?teens?|school ?girls?|school ?boys?|little (?:girl|boy)s?"
     r"|(?:(?:[5-9]|1[0-7])|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen)[- ]years?[- ]olds?)"
 )
-_SEX: Final = r"(?:sex(?:ual(?:ly)?)?|porn(?:ography|ographic)?|erotic(?:a)?|nudes?|naked|explicit|intimate (?:photo|picture)s?)"
+_SEX: Final = (
+    r"(?:sex(?:ual(?:ly)?)?|porn(?:ography|ographic)?|erotic(?:a)?|nudes?|naked|explicit|intimate (?:photo|picture)s?)"
+)
 _MINOR_ZH: Final = r"(?:儿童|未成年(?:人|少女|女孩)?|小学生|初中生|幼女|萝莉|小女孩|小男孩|小孩|幼童|十[一二三四五六]岁|1[0-7] ?岁|初中女生|高中女生|女学生)"
-_SEX_ZH: Final = r"(?:色情|裸照|裸体|性爱|黄色小说|黄片|成人片|性行为|性交|做爱|发生关系|情色|a片|肉文|床戏|香艳(?:故事)?|私密照)"
+_SEX_ZH: Final = (
+    r"(?:色情|裸照|裸体|性爱|黄色小说|黄片|成人片|性行为|性交|做爱|发生关系|情色|a片|肉文|床戏|香艳(?:故事)?|私密照)"
+)
 
 ACTIONS: Final[dict[str, tuple[str, ...]]] = {
     "violence": (
@@ -109,9 +113,7 @@ OUTRIGHT: Final[dict[str, tuple[str, ...]]] = {
     "illicit": (
         r"(?:zen ?me|ru ?he|na ?li|zhi ?zuo|mai).{0,16}?(?:bing ?du\b|da ?ma\b|hai ?luo ?yin|du ?pin|jia ?chao|xi ?qian)|(?:bing ?du|da ?ma|hai ?luo ?yin|du ?pin|jia ?chao)\b.{0,8}?(?:zen ?me|ru ?he|na ?li|zhi ?zuo)",
     ),
-    "privacy": (
-        r"\b(?:her|his) (?:home )?address is\b|(?:他|她)的?(?:家庭)?住址是",
-    ),
+    "privacy": (r"\b(?:her|his) (?:home )?address is\b|(?:他|她)的?(?:家庭)?住址是",),
     "hate": (
         r"\byou(?:'re| are) (?:a )?(?:worthless|pathetic|disgusting) (?:piece of |little )?(?:trash|shit|garbage|scum|loser)|\bget rid of (?:those|these|all the) (?:people|immigrants|muslims|jews)|\bfilthy (?:parasites|immigrants|animals)",
         r"你(?:就是|这)个?(?:废物|垃圾|贱人)|(?:那个?|这个?)地方的?人都是(?:垃圾|骗子|小偷)|活着浪费空气",

@@ -58,7 +58,9 @@ _ABOUT_INJECTION: Final = re.compile(
     r"jailbreak|越狱|注入|injection|attack|攻击|defen[cds]|防御|防止|怎么防|检测|detect|例如|比如|诸如|譬如|such as|for example|e\.g\."
     r"|means?\b|meaning|what does|why does|什么意思|这类|这种|之类|含义|红队|red[- ]?team|hijack|劫持|leak|泄露"
 )
-_QUOTED: Final = re.compile(r"\"[^\"]{3,200}\"|“[^”]{2,200}”|「[^」]{2,200}」|`[^`]{3,200}`|‘[^’]{3,200}’|《[^》]{1,60}》")
+_QUOTED: Final = re.compile(
+    r"\"[^\"]{3,200}\"|“[^”]{2,200}”|「[^」]{2,200}」|`[^`]{3,200}`|‘[^’]{3,200}’|《[^》]{1,60}》"
+)
 
 
 _ASKING: Final = re.compile(_ASKED)
@@ -138,7 +140,9 @@ def _asked_for(sentence: str, action: re.Pattern[str]) -> bool:
     )
 
 
-_IDENTITY: Final = re.compile(r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)")
+_IDENTITY: Final = re.compile(
+    r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)"
+)
 _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 

@@ -26,7 +26,9 @@ PLAIN = "What does layer normalisation do?"
 
 
 def training() -> list[Example]:
-    texts = [(f"zebra tiger number {n}", True) for n in range(12)] + [(f"apple cherry number {n}", False) for n in range(12)]
+    texts = [(f"zebra tiger number {n}", True) for n in range(12)] + [
+        (f"apple cherry number {n}", False) for n in range(12)
+    ]
     return [Example(str(n), t, "en", "input", harm, "cyber" if harm else "none") for n, (t, harm) in enumerate(texts)]
 
 

@@ -111,11 +111,13 @@ def test_unmasking_leaves_an_honest_text_as_it_is() -> None:
     assert unmask("b o m b").plain == "bomb" and unmask("b o m b").masked
 
 
-@pytest.mark.parametrize("text", ["how to " * 1200, "a " * 4000, "怎么做" * 2600, "1a" * 4000, "写" * 8000, "make my " * 1000])
+@pytest.mark.parametrize(
+    "text", ["how to " * 1200, "a " * 4000, "怎么做" * 2600, "1a" * 4000, "写" * 8000, "make my " * 1000]
+)
 def test_no_text_takes_long(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     check_rules(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 3
 
 
 def test_the_shipped_notes_and_their_questions_are_let_through(repository: Path) -> None:

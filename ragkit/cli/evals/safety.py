@@ -18,7 +18,9 @@ def run(
     dataset: Annotated[
         Path, typer.Argument(help="Labelled texts: questions.jsonl, or the folder that holds it.")
     ] = Path("evals/safety"),
-    errors: Annotated[bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")
+    ] = False,
 ) -> None:
     """Detection and false alarms of the safety filter, with 95 % intervals."""
     from ragkit.evaluation.safety import evaluate_safety, filters, safety_report
