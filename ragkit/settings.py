@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None
-    """Model of the endpoint's ``/moderations``; judges texts, which are sent to it, in place of the offline classifier."""
+    """Model of the endpoint's ``/moderations``; judges texts, which are sent there, not the offline classifier."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
 
