@@ -122,9 +122,13 @@ class SafetyClassifier:
         return float(probabilities[worst]), weights.category(vectors[worst])
 
     def _train(self, file: Path | None) -> Weights:
+        from threadpoolctl import threadpool_limits
+
         examples = tuple(self._training) if self._training is not None else load_examples()
         vectors = encode(self._model, [example.text for example in examples])
-        weights = train(vectors, examples)
+        # Fits this small take longer on several threads than on one, most of all where cores are busy.
+        with threadpool_limits(1):
+            weights = train(vectors, examples)
         logger.info("safety classifier trained for %s: %s", self._model.name, weights.cross_validated)
         if file is not None:
             _write(file, weights)
