@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
+    safety: Literal["off", "input", "both"] = "off"
+    """Harmful-content filter: none, over questions, over questions and answers."""
+    moderation_model: str | None = None
+    """Model of the endpoint's ``/moderations``; judges texts, which are sent there, not the offline classifier."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
 

@@ -1,0 +1,75 @@
+"""``ragkit eval safety``: how much harm the filter detects, and how often it cries wolf."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.text.sanitize import one_line, printable
+
+_RATES = ("detection", "false_alarms", "precision")
+
+
+def run(
+    dataset: Annotated[
+        Path, typer.Argument(help="Labelled texts: questions.jsonl, or the folder that holds it.")
+    ] = Path("evals/safety"),
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")
+    ] = False,
+) -> None:
+    """Detection and false alarms of the safety filter, with 95 % intervals."""
+    from ragkit.evaluation.safety import evaluate_safety, filters, safety_report
+    from ragkit.models.embeddings import resolve_embedding
+    from ragkit.safety.examples import load_examples
+
+    settings = state.settings()
+    dataset = dataset.expanduser()
+    examples = load_examples(dataset)
+    model = resolve_embedding(
+        settings.embedding_model, settings.ensure_home(), api_key=settings.api_key, base_url=settings.base_url
+    )
+    with progress_bar("Texts") as tick:
+        runs = evaluate_safety(examples, filters(settings, model), tick=tick)
+    name = (dataset if dataset.is_dir() else dataset.parent).resolve().name
+    report = safety_report(name, examples, model.name, runs)
+    if state.json:
+        emit_json(report)
+        return
+    note(f"{report['harmful']} harmful and {report['harmless']} harmless texts, {report['embedding_model']}")
+    table = Table(title=printable(name))
+    table.add_column("run")
+    for column in ("detection", "false alarms", "precision", "ms/text"):
+        table.add_column(column, justify="right")
+    for item in report["runs"]:
+        table.add_row(item["name"], *(_cell(item[rate]) for rate in _RATES), f"{item['seconds_per_text'] * 1000:.1f}")
+    stdout.print(table)
+    for key in ("language", "subset", "category"):
+        _groups(key, report["runs"])
+    if errors:
+        for done in runs:
+            for row in (row for row in done.rows if not row.correct):
+                kind = "missed" if row.example.harmful else "false alarm"
+                say(f"{done.name}: {kind} {row.example.id} {one_line(row.example.text, 100)}  [{row.verdict.reason}]")
+
+
+def _groups(key: str, runs: list[dict[str, Any]]) -> None:
+    table = Table(title=f"by {key}")
+    for column in ("run", key, "texts", "detection", "false alarms"):
+        table.add_column(column, justify="left" if column in {"run", key} else "right")
+    for item in runs:
+        for group, values in item[f"by_{key}"].items():
+            cells = [_cell(values[rate]) for rate in ("detection", "false_alarms")]
+            table.add_row(item["name"], printable(group), str(values["texts"]), *cells)
+    stdout.print(table)
+
+
+def _cell(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return "-"
+    low, high = rate["ci95"]
+    return f"{rate['value']:.3f} ({low:.3f}-{high:.3f})"
