@@ -43,9 +43,8 @@ def list_feedback(
     for item in items:
         record = item.record
         reason = f"  ({one_line(record.reason, 60)})" if record.reason else ""
-        say(
-            f"{item.id}  {record.time[:10]}  {record.rating:4}  {item.status:8}  {one_line(record.question, 80)}{reason}"
-        )
+        facts = f"{item.id}  {record.time[:10]}  {record.rating:4}  {item.status:8}"
+        say(f"{facts}  {one_line(record.question, 80)}{reason}")
     if not items:
         say("No feedback. In `ragkit chat`, /good and /bad rate the last answer.", style="dim")
 
