@@ -7,6 +7,7 @@ texts as they were; personal data is taken out when they are exported (`ragkit.f
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ class FeedbackStore:
 
     def _append(self, line: Record | Review) -> None:
         # Lone surrogates come in with file names and broken terminals; they are no UTF-8.
-        data = line.model_dump_json().encode("utf-8", "replace") + b"\n"
+        data = json.dumps(line.model_dump(), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -24,7 +24,7 @@ class Libraries:
     arguments: Any
     """``SentenceTransformerTrainingArguments``."""
     loss: Any
-    """``MultipleNegativesRankingLoss``."""
+    """``CachedMultipleNegativesRankingLoss``."""
     dataset: Any
     """``datasets.Dataset``."""
     callback: Callable[[Callable[[int, int], None]], Any]
@@ -54,9 +54,9 @@ def load_libraries() -> Libraries:
     except ImportError as exc:
         raise TrainingError(f"Training needs a package that is not installed: {exc.name or exc}.", INSTALL) from exc
     try:
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+        from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
     except ImportError:  # before version 6
-        from sentence_transformers.losses import MultipleNegativesRankingLoss
+        from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
     disable_progress_bars()
 
     class Steps(TrainerCallback):  # type: ignore[misc]
@@ -73,7 +73,7 @@ def load_libraries() -> Libraries:
         model=SentenceTransformer,
         trainer=SentenceTransformerTrainer,
         arguments=SentenceTransformerTrainingArguments,
-        loss=MultipleNegativesRankingLoss,
+        loss=CachedMultipleNegativesRankingLoss,
         dataset=Dataset,
         callback=Steps,
     )
