@@ -2,8 +2,9 @@
 
 InfoNCE with in-batch and hard negatives (van den Oord et al. 2018, arXiv:1807.03748; Karpukhin et
 al. 2020, arXiv:2004.04906), in mini-batches with cached gradients (Gao et al. 2021,
-arXiv:2101.06983), at the temperature the model was trained with and behind its own prompts. The token embeddings stay as they are: they are most of a multilingual model, and a few
-hundred pairs would only move the tokens they happen to contain.
+arXiv:2101.06983), at the temperature the model was trained with and behind its own prompts. The
+token embeddings stay as they are: they are most of a multilingual model, and a few hundred pairs
+would only move the tokens they happen to contain.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from ragkit.errors import IndexMismatchError, TrainingError, UsageError
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.retrieval import Comparison, Run, compare, evaluate, open_dataset
 from ragkit.index.fsops import fsync_file, fsync_folder
-from ragkit.models.embeddings import BundledE5Model, EmbeddingModel, SentenceTransformerModel, resolve_embedding
+from ragkit.models.embeddings import (
+    BundledE5Model,
+    EmbeddingModel,
+    SentenceTransformerModel,
+    cpu_has_bf16,
+    resolve_embedding,
+)
 from ragkit.settings import Settings
 from ragkit.training.libraries import load_libraries
 from ragkit.training.pairs import Pair, without_test
@@ -198,7 +205,7 @@ def _fit(
     # Whatever folder it ends in, the new model carries the prompts it was trained behind.
     model.prompts = {"query": query, "passage": passage, "document": passage}
     # A card would quote training texts; those of users stay where they are.
-    model.model_card_data.generate_widget_examples = False
+    model.model_card_data.widget = [{"text": ""}]
     frozen = _token_embeddings(model)
     for weights in frozen:
         weights.requires_grad_(False)
@@ -221,6 +228,9 @@ def _fit(
             lr_scheduler_type="linear",
             warmup_steps=max(1, _steps(len(pairs), how) // 10),
             seed=how.seed,
+            use_cpu=not libraries.cuda,
+            # Mixed precision: only products are in bfloat16, the weights stay in float32.
+            bf16=libraries.cuda or cpu_has_bf16(),
             prompts={"anchor": query, "positive": passage, "negative": passage},
             # A passage that is the positive of two questions must not be the negative of either.
             batch_sampler="no_duplicates",

@@ -29,6 +29,8 @@ class Libraries:
     """``datasets.Dataset``."""
     callback: Callable[[Callable[[int, int], None]], Any]
     """Makes a trainer callback that reports (steps done, steps in all)."""
+    cuda: bool
+    """Whether there is a graphics card to train on."""
 
 
 def load_libraries() -> Libraries:
@@ -44,6 +46,7 @@ def load_libraries() -> Libraries:
     os.environ.setdefault("WANDB_DISABLED", "true")
     try:
         import accelerate  # noqa: F401  (the trainer asks for it only when it starts)
+        import torch
         from datasets import Dataset, disable_progress_bars
         from sentence_transformers import (
             SentenceTransformer,
@@ -76,4 +79,5 @@ def load_libraries() -> Libraries:
         loss=CachedMultipleNegativesRankingLoss,
         dataset=Dataset,
         callback=Steps,
+        cuda=bool(torch.cuda.is_available()),
     )
