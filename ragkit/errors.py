@@ -72,3 +72,11 @@ class AgentError(RagkitError):
 
 class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
+
+
+class FeedbackError(RagkitError):
+    """Feedback cannot be kept or read."""
+
+
+class TrainingError(RagkitError):
+    """A model cannot be trained here, or from these data."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ragkit.agent.rating import Origin, rate
 from ragkit.citations.support import Verdict
+from ragkit.feedback.records import Rating, Record
+from ragkit.settings import Settings
 from ragkit.values import Hit
 
 StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
@@ -75,6 +78,11 @@ class Answer:
     passages: tuple[Hit, ...] = ()
     """Everything retrieved in this turn; marker n is passage n."""
     notes: tuple[str, ...] = ()
+    origin: Origin = field(default_factory=Origin)
+
+    def feedback(self, rating: Rating, reason: str = "", settings: Settings | None = None) -> Record:
+        """Keep what a user thought of this answer, ``good`` or ``bad``; see `ragkit.agent.rating.rate`."""
+        return rate(self, rating, reason, settings)
 
     def to_json(self) -> dict[str, Any]:
         """The fields of the command line's ``--json`` contract."""

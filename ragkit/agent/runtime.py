@@ -24,6 +24,7 @@ from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel, to_plain_messages
 from ragkit.agent.middleware.turn_control import TurnControl
+from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer, Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
@@ -237,6 +238,7 @@ class Agent:
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
             notes=plan.notes,
+            origin=self._origin(question),
         )
         if cancelled.is_set():
             return
@@ -268,6 +270,14 @@ class Agent:
         for note in plan.notes:
             emit(Thought(note))
         return plan
+
+    def _origin(self, question: str) -> Origin:
+        return Origin(
+            agent=self.spec.name,
+            index_generation=str(self.index.manifest["generation"]),
+            history=tuple((a.question, a.text) for a in self._recent()) if self._leans(question) else (),
+            home=self.index.settings.home,
+        )
 
     def _leans(self, question: str) -> bool:
         """Whether a question is to be read in the light of the conversation."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import ask, chat, doctor, evals, index, models, search
+from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, train
 from ragkit.cli.common import set_up_logging, state, stderr
 from ragkit.errors import RagkitError
 from ragkit.text.sanitize import one_line
@@ -71,6 +71,8 @@ app.command("chat", epilog=_EPILOG)(chat.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")
+app.add_typer(feedback.app, name="feedback")
+app.add_typer(train.app, name="train")
 
 
 def globals_first(arguments: list[str]) -> list[str]:

@@ -126,7 +126,7 @@ class SentenceTransformerModel:
         import torch
         from sentence_transformers import SentenceTransformer
 
-        fast_bf16 = torch.cuda.is_available() or _cpu_has_bf16()
+        fast_bf16 = torch.cuda.is_available() or cpu_has_bf16()
         try:
             return SentenceTransformer(
                 self._source,
@@ -359,7 +359,8 @@ def _hub_answers() -> bool:
     return bool(answered)
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 faster than float32."""
     import torch
 
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

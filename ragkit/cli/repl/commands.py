@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from ragkit.agent.answer import Citation
 from ragkit.agent.spec import available_agents
 from ragkit.cli.repl.loop import Conversation
+from ragkit.cli.repl.rating import rates
 from ragkit.cli.repl.screen import Screen, call, counted
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit
@@ -199,6 +200,8 @@ COMMANDS = (
     Command("open", "N", "source N in its surroundings", _open),
     Command("why", "[N]", "why passages were found: ranks and scores", _why),
     Command("trace", "", "every step of the last answer", _trace),
+    Command("good", "[REASON]", "the last answer was good: keep it as an example", rates("good")),
+    Command("bad", "[REASON]", "the last answer was bad, and why", rates("bad")),
     Command("model", "[NAME]", "show or switch the chat model", _model),
     Command("agent", "[NAME]", "show or switch the agent", _agent),
     Command("new", "", "begin a new session", _new),

@@ -1,0 +1,1 @@
+"""What users thought of answers: kept, reviewed, and turned into questions and training data."""
