@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _CLOSERS: Final = "\"'”’」』）】》)]"
-# Possessive and only from the first of a run of stops: a long run that ends no sentence is passed once, not once a stop.
+# Possessive, and from the first of a run of stops only: a long run inside a word is passed once, not once a stop.
 _END: Final = re.compile(
     rf"[。！？；…]+[{re.escape(_CLOSERS)}]*|(?<![.!?;])[.!?;]++[{re.escape(_CLOSERS)}]*+(?=\s|$)|\n+",
 )
