@@ -92,6 +92,7 @@ def make_document(path: str, text: str, content_hash: str = "") -> Document:
     """Build a document from text that is decoded already; front matter gives title and tags."""
     # Texts from JSON may bring other newlines, which the parser would count as lines, and half surrogate pairs.
     text = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
+    path = path.encode("utf-8", "backslashreplace").decode("utf-8")
     title, metadata = "", {}
     front, _ = split_front_matter(text)
     if front is not None:

@@ -289,6 +289,10 @@ def test_text_from_memory_holds_no_half_surrogate_pair() -> None:
     assert make_document("a", "a\ud83db").text == "a?b"
 
 
+def test_a_path_from_memory_holds_no_half_surrogate_pair() -> None:
+    assert make_document("a\udcff.md", "x").path == r"a\udcff.md"
+
+
 def test_the_content_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes("机器学习的笔记\r\n".encode("gb18030"))
     (tmp_path / "b.md").write_bytes("机器学习的笔记\n".encode())
