@@ -231,7 +231,8 @@ class Index:
     @property
     def language(self) -> Language:
         """The language that most chunks are in."""
-        return "zh" if self._snapshot.chinese.mean() >= 0.5 else "en"
+        chinese = self._snapshot.chinese
+        return "zh" if 2 * int(chinese.sum()) >= max(len(chinese), 1) else "en"
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class IndexRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **kwargs: Any
     ) -> list[LangChainDocument]:
-        return [to_langchain(hit) for hit in self.index.search(query, k=k or self.k, mode=self.mode)]
+        return [to_langchain(hit) for hit in self.index.search(query, k=self.k if k is None else k, mode=self.mode)]
 
 
 def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> BaseTool:

@@ -22,6 +22,8 @@ class Document:
     """SHA-256 (hex) of the file's bytes."""
     title: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
+    """What had to be guessed or replaced to read the file (`ragkit.ingest.decode`); empty if nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,14 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Warned:
+    """A file that was read and indexed, but not quite as it stands, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class IndexReport:
     """What `Index.update` did. Counts are documents unless the name says otherwise."""
 
@@ -120,6 +130,8 @@ class IndexReport:
     deleted: int
     unchanged: int
     skipped: tuple[Skipped, ...]
+    warnings: tuple[Warned, ...] = ()
+    """Of every document in the index, unchanged ones too, sorted by path."""
     embedding_model: str
     embedded_chunks: int
     seconds: float

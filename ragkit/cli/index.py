@@ -36,6 +36,8 @@ def run(
         return
     for item in done.skipped:
         note(f"skipped {item.path}: {item.reason}", style="yellow")
+    for warned in done.warnings:
+        note(f"warning {warned.path}: {warned.reason}", style="yellow")
     say(
         f"{done.documents} notes, {done.chunks} chunks: {done.added} added, {done.updated} updated, "
         f"{done.deleted} deleted, {done.unchanged} unchanged ({done.seconds:.1f} s)"

@@ -40,7 +40,9 @@ class DenseIndex:
         return cls(index)
 
     def save(self, path: Path) -> None:
-        faiss.write_index(self._index, str(path))
+        # FAISS itself opens no path that is not valid UTF-8.
+        with path.open("wb") as file:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, path: Path) -> DenseIndex:
@@ -50,7 +52,8 @@ class DenseIndex:
             IndexCorruptError: If FAISS cannot read the file.
         """
         try:
-            return cls(faiss.read_index(str(path)))
+            with path.open("rb") as file:
+                return cls(faiss.read_index(faiss.PyCallbackIOReader(file.read)))  # type: ignore[attr-defined]
         except RuntimeError as exc:
             raise IndexCorruptError(f"{path} cannot be read by FAISS.", "Rebuild: ragkit index --rebuild.") from exc
 

@@ -50,7 +50,12 @@ def write_json_atomically(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True), encoding="utf-8")
+        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError:  # the name of a folder that is no UTF-8; escaped, it comes back as it was
+            data = json.dumps(value, indent=1, sort_keys=True).encode("ascii")
+        temporary.write_bytes(data)
         fsync_file(temporary)
         os.replace(temporary, path)
     except BaseException:

@@ -20,13 +20,15 @@ from ragkit.values import Chunk, Document
 
 _SCHEMA = """
 CREATE TABLE documents (path TEXT PRIMARY KEY, content_hash TEXT NOT NULL, size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL) WITHOUT ROWID;
+    mtime_ns INTEGER NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL,
+    warning TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, document TEXT NOT NULL, heading TEXT NOT NULL,
     text TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, start_line INTEGER NOT NULL,
     end_line INTEGER NOT NULL, language TEXT NOT NULL);
 CREATE INDEX chunks_by_document ON chunks (document, start);
 CREATE UNIQUE INDEX chunks_by_id ON chunks (id);
 """
+_DOCUMENT = "path, content_hash, title, metadata, text, warning"
 _COLUMNS = 'id, document, heading, text, start, "end", start_line, end_line, language'
 
 
@@ -51,7 +53,7 @@ def write_store(path: Path, documents: Iterable[tuple[Document, int, int]], chun
         connection.execute("PRAGMA journal_mode = OFF")
         connection.executescript(_SCHEMA)
         connection.executemany(
-            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     d.path,
@@ -61,6 +63,7 @@ def write_store(path: Path, documents: Iterable[tuple[Document, int, int]], chun
                     d.title,
                     json.dumps(d.metadata, ensure_ascii=False),
                     _sound(d.text),
+                    d.warning,
                 )
                 for d, size, mtime in documents
             ),
@@ -125,11 +128,18 @@ class ChunkStore:
 
     def _document(self, path: str) -> Document | None:
         """The document at `path` as it was indexed, or None."""
-        rows = self._rows("SELECT path, content_hash, title, metadata, text FROM documents WHERE path = ?", (path,))
+        rows = self._rows(f"SELECT {_DOCUMENT} FROM documents WHERE path = ?", (path,))
         if not rows:
             return None
-        found, content_hash, title, metadata, text = rows[0]
-        return Document(path=found, text=text, content_hash=content_hash, title=title, metadata=json.loads(metadata))
+        found, content_hash, title, metadata, text, warning = rows[0]
+        return Document(
+            path=found,
+            text=text,
+            content_hash=content_hash,
+            title=title,
+            metadata=json.loads(metadata),
+            warning=warning,
+        )
 
     def chunks_of(self, document: str) -> list[tuple[int, Chunk]]:
         """``(ordinal, chunk)`` of a document, in order of appearance."""

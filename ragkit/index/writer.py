@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,7 @@ from ragkit.ingest.chunker import ChunkSettings, chunk_document
 from ragkit.ingest.loader import SourceFile, read_all, scan
 from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
-from ragkit.values import Chunk, Document, IndexReport, Skipped
+from ragkit.values import Chunk, Document, IndexReport, Skipped, Warned
 
 Progress = Callable[[int, int], None]
 """Called with (chunks embedded so far, chunks to embed)."""
@@ -167,14 +168,19 @@ def index_documents(
     """Make the index in `folder` equal to documents that are in memory already.
 
     Raises:
-        IngestError: If there is no document.
+        IngestError: If there is no document, or two have the same path.
         IndexMismatchError: If model, analyser or chunker differ from the index's.
     """
     began = time.monotonic()
+    if twice := [path for path, count in Counter(document.path for document in documents).items() if count > 1]:
+        raise IngestError(
+            f"{len(twice)} path(s) stand for more than one document, the first is {twice[0]!r}.",
+            "Give every document a path of its own: make_document(path, text).",
+        )
     with writer_lock(folder), _previous(folder) as old:
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
-        known = old.store.files() if old else {}
+        known = old.store.files() if old is not None else {}
         kept = {d.path for d in documents if d.path in known and known[d.path].content_hash == d.content_hash}
         gathered = [(document, len(document.text), 0) for document in documents]
         report = _update(folder, gathered, kept, [], old, (), model, settings, progress)
@@ -190,7 +196,7 @@ def _gather(
     sources: Sequence[SourceFile], skipped: list[Skipped], old: Snapshot | None
 ) -> tuple[list[tuple[Document, int, int]], set[str]]:
     """Documents with size and mtime, and the paths among them that are as they were indexed."""
-    known = old.store.files() if old else {}
+    known = old.store.files() if old is not None else {}
     documents: list[tuple[Document, int, int]] = []
     kept: set[str] = set()
     changed = [s for s in sources if (k := known.get(s.path)) is None or (k.size, k.mtime_ns) != (s.size, s.mtime_ns)]
@@ -221,7 +227,7 @@ def _update(
     settings: IndexSettings,
     progress: Progress | None,
 ) -> dict[str, object]:
-    known = old.store.files() if old else {}
+    known = old.store.files() if old is not None else {}
     if not documents:
         reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
         raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.", "Notes are .md or .txt files.")
@@ -233,6 +239,7 @@ def _update(
         "unchanged": len(kept),
         "updated": len(paths & known.keys()) - len(kept),
         "skipped": tuple(sorted(skipped, key=lambda item: item.path)),
+        "warnings": tuple(Warned(path=d.path, reason=d.warning) for d, _, _ in documents if d.warning),
         "embedding_model": model.name,
     }
     if old is not None and _as_indexed(documents, kept, old):
@@ -268,7 +275,7 @@ def _chunks_and_vectors(
             chunks.extend(chunk for _, chunk in old.store.chunks_of(document.path))
         else:
             chunks.extend(chunk_document(document, settings.chunks))
-    known = {chunk.search_text: i for i, chunk in enumerate(old.store.all_chunks())} if old else {}
+    known = {chunk.search_text: i for i, chunk in enumerate(old.store.all_chunks())} if old is not None else {}
     missing = list(dict.fromkeys(c.search_text for c in chunks if c.search_text not in known))
     vectors = np.zeros((len(chunks), model.identity.dimension), dtype=np.float32)
     if old is not None:

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar
 
-from ragkit.text.language import is_cjk
+from ragkit.text.language import count_cjk
 
 OTHER_WEIGHT: Final = 0.4
 """Width of a non-Han character; a Han character is 1. 300 Han and 750 Latin characters both
@@ -43,7 +43,7 @@ class Block:
 
 def width(text: str) -> float:
     """Length of `text` in Han characters, other characters counting 0.4."""
-    han = sum(map(is_cjk, text))
+    han = count_cjk(text)
     return han + OTHER_WEIGHT * (len(text) - han)
 
 

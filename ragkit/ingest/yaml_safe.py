@@ -11,6 +11,8 @@ from yaml.events import AliasEvent
 _MAPPING: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*(?:[^\n]*:(?:[ \t\n]|\Z)|\s*\{|\s*\Z)")
 """How front matter begins; prose between two thematic breaks does not."""
 
+_LONGEST_NUMBER: Final = 400
+
 
 class _PlainLoader(yaml.SafeLoader):
     """SafeLoader without aliases: a few nested aliases can unfold to gigabytes."""
@@ -20,6 +22,17 @@ class _PlainLoader(yaml.SafeLoader):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        # What only looks like a number or a date (2024-13-45, 5,000 digits) is text, and no reason to lose the rest.
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float", ":timestamp")):
+            if len(node.value) > _LONGEST_NUMBER:
+                return node.value
+            try:
+                return super().construct_object(node, deep=deep)
+            except (ValueError, OverflowError):
+                return node.value
+        return super().construct_object(node, deep=deep)
 
 
 def load_yaml(text: str) -> Any:

@@ -12,7 +12,7 @@ languages that costs most of the dense leg's hits. Ranks start at 1; ties are de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,6 +86,29 @@ def fuse(
         score = cosines.get(ordinal, lowest) / tau + settings.weight * max(0.0, share - settings.floor)
         fused.append(Candidate(ordinal, score, share))
     return sorted(fused, key=lambda c: (-c.score, c.ordinal))
+
+
+def distinct_first(ranked: Sequence[Candidate], text_of: Callable[[int], str], k: int) -> list[Candidate]:
+    """The `k` best candidates, those that only repeat the text of a better one behind all others.
+
+    Copies of a note would otherwise fill a short list. They are kept behind, not dropped: a copy
+    may be all there is, or the one that was looked for.
+
+    Args:
+        ranked: Best first.
+        text_of: Text of a chunk by its ordinal; asked for no more candidates than needed.
+        k: At most so many, 1 or more.
+    """
+    seen: set[str] = set()
+    first: list[Candidate] = []
+    repeated: list[Candidate] = []
+    for candidate in ranked:
+        text = text_of(candidate.ordinal)
+        (repeated if text in seen else first).append(candidate)
+        seen.add(text)
+        if len(first) == k:
+            break
+    return [*first, *repeated][:k]
 
 
 def combine_queries(lists: Sequence[Sequence[Candidate]], weights: Sequence[float]) -> list[Candidate]:

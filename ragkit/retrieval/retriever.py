@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from ragkit.errors import UsageError
 from ragkit.index.snapshot import Snapshot
 from ragkit.models.embeddings import EmbeddingModel, Vectors
-from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, fuse
+from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit, LegScore
 
@@ -81,7 +81,7 @@ class Retriever:
         self._snapshot, self._model, self._settings = snapshot, model, settings
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
-        """The `k` best chunks, best first.
+        """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
 
         Args:
             queries: The question, or several queries for it; the first is the user's own.
@@ -99,22 +99,32 @@ class Retriever:
         if not queries:
             raise UsageError("The question is empty.", "Type a question.")
         check_question(queries[0].text)
-        n = max(self._settings.candidates, k)
-        runs = [self._legs(query, n, mode) for query in queries]
-        if len(runs) == 1:
-            merged = runs[0].fused
-        else:
-            merged = combine_queries([run.fused for run in runs], [query.weight for query in queries])
-        return [self._hit(candidate, rank, queries, runs) for rank, candidate in enumerate(merged[:k], start=1)]
+        vectors = [None if mode == "sparse" else self._embed(query) for query in queries]
+        # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
+        for deeper in (1, 4, 16):
+            n = deeper * max(self._settings.candidates, k)
+            runs = [self._legs(query, vector, n, mode) for query, vector in zip(queries, vectors, strict=True)]
+            if len(runs) == 1:
+                merged = runs[0].fused
+            else:
+                merged = combine_queries([run.fused for run in runs], [query.weight for query in queries])
+            best = distinct_first(merged, self._text, k)
+            copies = len(best) - len({self._text(candidate.ordinal) for candidate in best})
+            if not copies or all(max(len(run.dense), len(run.sparse)) < n for run in runs):
+                break
+        return [self._hit(candidate, rank, queries, runs) for rank, candidate in enumerate(best, start=1)]
 
-    def _legs(self, query: Query, n: int, mode: Mode) -> _Legs:
+    def _text(self, ordinal: int) -> str:
+        return self._snapshot.store.chunk(ordinal).text
+
+    def _embed(self, query: Query) -> Vectors:
+        return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
+
+    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode) -> _Legs:
         dense: list[tuple[int, float]] = []
         sparse: list[tuple[int, float]] = []
         coverage: dict[int, float] = {}
-        if mode != "sparse":
-            vector = (
-                self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
-            )
+        if vector is not None:
             dense = self._dense(vector, n)
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)

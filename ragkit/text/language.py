@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from ragkit.text.tokens import STOP_WORDS
@@ -11,6 +12,8 @@ LanguageGroup = Literal["zh", "other"]
 
 CJK_RANGES: Final = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 """Code point ranges of Han characters (inclusive)."""
+
+_CJK_RUNS: Final = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in CJK_RANGES) + "]+")
 
 ZH_SHARE: Final = 0.15
 """A text with more than this share of Han characters counts as Chinese."""
@@ -22,10 +25,15 @@ def is_cjk(char: str) -> bool:
     return any(low <= code <= high for low, high in CJK_RANGES)
 
 
+def count_cjk(text: str) -> int:
+    """Number of Han characters in `text`."""
+    return 0 if text.isascii() else sum(map(len, _CJK_RUNS.findall(text)))
+
+
 def cjk_share(text: str) -> float:
     """Share (0..1) of Han characters among the characters that are not white space."""
-    solid = [char for char in text if not char.isspace()]
-    return sum(map(is_cjk, solid)) / len(solid) if solid else 0.0
+    solid = sum(map(len, text.split()))
+    return count_cjk(text) / solid if solid else 0.0
 
 
 def language_group(text: str) -> LanguageGroup:
@@ -43,7 +51,7 @@ def answer_language(question: str) -> Language:
     one Han character decides, because an English question has none, save a quoted word. Words
     such as "what" or "the" tell that case from "FlashAttention vs PagedAttention 区别".
     """
-    han = sum(map(is_cjk, question))
+    han = count_cjk(question)
     words = [word.lower() for word in question.split() if word.isascii() and word.isalpha()]
     english = han < len(words) and cjk_share(question) <= ZH_SHARE and not STOP_WORDS.isdisjoint(words)
     return "zh" if han > 0 and not english else "en"

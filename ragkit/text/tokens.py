@@ -2,7 +2,8 @@
 
 Han runs give every character and every adjacent pair of characters; Latin runs give a
 stemmed word; numbers and identifiers stay whole. Traditional characters fold to simplified,
-full width to half width. The query side also drops question phrases, because 什么 or 哪个 are
+full width to half width; accents stay, in one form; invisible characters and terminal escape
+sequences vanish. The query side also drops question phrases, because 什么 or 哪个 are
 rare in passages and would carry a high idf.
 
 `ANALYSER_VERSION` is part of the index fingerprint: raise it with any change of the tokens.
@@ -18,11 +19,15 @@ from typing import Final
 
 import Stemmer
 
-ANALYSER_VERSION: Final = "zen-2"
+from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE
+
+ANALYSER_VERSION: Final = "zen-3"
 
 _CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_LATIN: Final = "a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff"
+_WORD: Final = rf"[{_LATIN}0-9][{_LATIN}0-9\u0300-\u036f]*"  # an accent that has no composed form stands behind
 _RUN: Final = re.compile(
-    rf"[a-z0-9]+(?:[._'\-][a-z0-9]+)*[+#]*|[{_CJK}]+|[^\W\d_a-z{_CJK}]+",
+    rf"{_WORD}(?:[._'\-]{_WORD})*[+#]*|[{_CJK}]+|[^\W\d_{_LATIN}{_CJK}]+",
 )
 _CJK_RUN: Final = re.compile(f"[{_CJK}]")
 
@@ -40,6 +45,8 @@ STOP_WORDS: Final = frozenset(
     on or our over she should such than that the their then there these they this those to under
     was we were what when where which who whom whose why will with would you your""".split()
 )
+
+_VANISH: Final = dict.fromkeys(INVISIBLE)
 
 _lock = threading.Lock()
 _stemmer = Stemmer.Stemmer("english")
@@ -66,7 +73,15 @@ def _stem(word: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Fold width, compatibility forms, case and traditional characters (NFKC, casefold, t2s)."""
+    """Fold width, compatibility forms, case and traditional characters (NFKC, lower case, t2s).
+
+    Invisible characters (zero width spaces and joiners, soft hyphens, byte order marks) and
+    terminal escape sequences are taken out first: pasted text has them in the middle of words.
+    """
+    if not text.isascii():
+        text = text.translate(_VANISH)
+    if "\x1b" in text:
+        text = ANSI_SEQUENCE.sub("", text)
     folded = unicodedata.normalize("NFKC", text).lower()
     return folded.translate(_simplified_table()) if _CJK_RUN.search(folded) else folded
 

@@ -58,6 +58,15 @@ def test_index_says_what_it_did_and_what_it_skipped(place: tuple[Path, dict[str,
     assert all(item["reason"] for item in value["skipped"])
 
 
+def test_index_says_which_notes_were_guessed_at(place: tuple[Path, dict[str, str]]) -> None:
+    (place[0] / "old").mkdir(exist_ok=True)
+    (place[0] / "old" / "latin.md").write_bytes("Das Gedächtnis größerer Modelle wächst natürlich.".encode("latin-1"))
+    shown = run(place, "index", "old", "--index", "ix-old")
+    assert "warning latin.md: read as Windows-1252" in shown.stderr
+    [warning] = as_json(run(place, "index", "old", "--index", "ix-old", "--json"))["warnings"]
+    assert warning.keys() == {"path", "reason"}
+
+
 def test_search_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
     value = as_json(run(place, "search", "GRU 有几个门", "-k", "1", "--index", "ix", "--json"))
     assert value["queries"] == ["GRU 有几个门"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragkit.api import Index, default_folder
+from ragkit.api import Index, default_folder, remember_notes, remembered_notes
 from ragkit.errors import IndexCorruptError, IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
 from ragkit.index import fsops, writer
 from ragkit.index.snapshot import MANIFEST
@@ -226,6 +226,55 @@ def test_notes_without_any_chunk_are_searched_without_a_hit(tmp_path: Path, fold
     assert open_and_ask(folder, notes) == [[] for _ in range(len(QUERIES) * len(MODES))]
 
 
+@pytest.mark.filterwarnings("error")
+def test_notes_without_any_chunk_are_unchanged_the_second_time(tmp_path: Path, folder: Path) -> None:
+    notes = write(tmp_path / "n", {"a.md": "---\ntitle: 只有元数据\n---\n"})
+    open_and_ask(folder, notes)
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    assert index.report is not None
+    assert (index.report.added, index.report.unchanged) == (0, 1)
+    assert index.language in {"zh", "en"}
+
+
+def test_what_was_guessed_is_reported_as_long_as_the_note_is_there(notes: Path, folder: Path) -> None:
+    (notes / "latin.md").write_bytes("Das Gedächtnis größerer Modelle wächst natürlich.".encode("latin-1"))
+    for _ in range(2):
+        index = Index.open(notes, folder, embedding=HashingEmbedder())
+        assert index.report is not None
+        [warned] = index.report.warnings
+        assert warned.path == "latin.md"
+        assert "Windows-1252" in warned.reason
+    assert index.search("Gedächtnis", k=1, mode="sparse")[0].document == "latin.md"
+
+
+def test_an_index_inside_its_notes_does_not_index_itself(notes: Path) -> None:
+    for folder in (notes / "ix", notes):
+        open_and_ask(folder, notes)
+        index = Index.open(notes, folder, embedding=HashingEmbedder())
+        assert set(index.documents()) == set(NOTES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
+def test_folders_whose_names_are_no_utf8_work(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path)
+    notes, folder = (Path(os.fsdecode(raw + name)) for name in (b"/\xb1\xca\xbc\xc7", b"/idx_\xb1"))
+    write(notes, NOTES)
+    before = open_and_ask(folder, notes)
+    assert open_and_ask(folder, notes) == open_and_ask(folder) == before
+    remember_notes(load_settings(), [notes])
+    assert remembered_notes(load_settings()) == [notes.resolve()]
+    with contextlib.closing(Index.open(notes, embedding=HashingEmbedder())) as index:
+        assert answers(index) == before
+
+
+def test_two_documents_of_one_path_are_refused_before_embedding(folder: Path) -> None:
+    embedder = HashingEmbedder()
+    with pytest.raises(IngestError, match=r"'a\.md'.*path of its own"):
+        Index.from_documents([make_document("a.md", "x y"), make_document("a.md", "z w")], folder, embedding=embedder)
+    assert embedder.documents_embedded == 0
+    assert not folder.exists()
+
+
 def test_a_new_index_measures_the_language_axis_once(notes: Path, folder: Path) -> None:
     embedder = HashingEmbedder()
     index = Index.open(notes, folder, embedding=embedder)
@@ -255,6 +304,20 @@ def test_a_hit_is_the_slice_of_its_document(notes: Path, folder: Path) -> None:
         assert document is not None
         assert document.text[hit.start : hit.end] == hit.text
         assert document.text.split("\n")[hit.start_line - 1] == hit.text.split("\n")[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("copies", [8, 120])
+def test_copies_of_a_note_do_not_crowd_out_the_others(notes: Path, folder: Path, mode: str, copies: int) -> None:
+    write(notes, {f"copy/{i:03}.md": "LSTM GRU 的区别。LSTM GRU\n" for i in range(copies)})
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    hits = index.search("LSTM 和 GRU 的区别", k=3, mode=mode)  # type: ignore[arg-type]
+    texts = [hit.text for hit in hits]
+    assert hits[0].document == "copy/000.md"
+    assert any(hit.document == "rnn.md" for hit in hits)
+    behind = [hit.document.startswith("copy/") for hit in hits[1:]]
+    assert behind == sorted(behind)
+    assert len(texts) == 3
 
 
 def test_a_hit_says_which_leg_gave_it_which_rank(notes: Path, folder: Path) -> None:
@@ -324,7 +387,7 @@ def test_another_analyser_is_refused_with_the_remedy(
 ) -> None:
     open_and_ask(folder, notes)
     monkeypatch.setattr(writer, "ANALYSER_VERSION", "zen-99")
-    with pytest.raises(IndexMismatchError, match=r"analyser zen-2.*zen-99.*--rebuild"):
+    with pytest.raises(IndexMismatchError, match=r"analyser zen-3.*zen-99.*--rebuild"):
         open_and_ask(folder, notes)
 
 

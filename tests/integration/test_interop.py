@@ -13,6 +13,7 @@ from langchain_core.tools import BaseTool
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from ragkit.api import Index
+from ragkit.errors import UsageError
 from ragkit.interop import IndexRetriever
 from ragkit.testing import HashingEmbedder
 from ragkit.values import Hit
@@ -67,6 +68,12 @@ def test_the_retriever_returns_the_hits_of_the_index_with_their_places(index: In
 def test_a_retrieved_document_survives_json(index: Index) -> None:
     document = index.as_retriever().invoke("注意力")[0]
     assert Document.model_validate_json(document.model_dump_json()) == document
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_retriever_refuses_the_k_that_a_search_refuses(index: Index, k: int) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        index.as_retriever().invoke("注意力", k=k)
 
 
 def test_a_retriever_runs_in_a_chain(index: Index) -> None:

@@ -13,6 +13,7 @@ from ragkit.retrieval.fusion import (
     Candidate,
     FusionSettings,
     combine_queries,
+    distinct_first,
     estimate_temperature,
     fuse,
 )
@@ -130,3 +131,27 @@ def test_a_query_that_found_nothing_changes_nothing() -> None:
 def test_lists_and_weights_must_belong_together() -> None:
     with pytest.raises(ValueError, match="shorter"):
         combine_queries([[Candidate(1, 1.0, 0.0)], [Candidate(1, 1.0, 0.0)]], [1.0])
+
+
+def test_copies_of_a_text_stand_behind_every_other_text() -> None:
+    texts = {1: "a", 2: "a", 3: "b", 4: "a", 5: "c"}
+    ranked = [Candidate(ordinal, 10.0 - ordinal, 0.0) for ordinal in texts]
+    order = [candidate.ordinal for candidate in distinct_first(ranked, texts.__getitem__, 5)]
+    assert order == [1, 3, 5, 2, 4]
+
+
+def test_copies_fill_the_list_only_if_nothing_else_is_left() -> None:
+    ranked = [Candidate(ordinal, 1.0, 0.0) for ordinal in range(4)]
+    assert [c.ordinal for c in distinct_first(ranked, lambda _: "same", 3)] == [0, 1, 2]
+
+
+def test_texts_behind_the_last_place_are_not_fetched() -> None:
+    asked: list[int] = []
+    ranked = [Candidate(ordinal, 1.0, 0.0) for ordinal in range(100)]
+
+    def text_of(ordinal: int) -> str:
+        asked.append(ordinal)
+        return str(ordinal)
+
+    assert distinct_first(ranked, text_of, 2) == ranked[:2]
+    assert asked == [0, 1]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from ragkit.text.language import ZH_SHARE, answer_language, cjk_share, is_cjk, language_group
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.text.language import ZH_SHARE, answer_language, cjk_share, count_cjk, is_cjk, language_group
 
 GROUPS = {
     "梯度下降是一种优化算法。": "zh",
@@ -52,3 +56,17 @@ def test_exactly_the_limit_is_not_chinese_yet() -> None:
 )
 def test_han_characters_are_told_from_other_characters(char: str, han: bool) -> None:
     assert is_cjk(char) is han
+
+
+@given(st.text(alphabet="a 中\u3000\x1c\u2028\u200b\U00020001字\uf900\u33ff\u3400\u9fff\ua000\n"))
+def test_counting_agrees_with_asking_for_each_character(text: str) -> None:
+    solid = [char for char in text if not char.isspace()]
+    assert count_cjk(text) == sum(map(is_cjk, text))
+    assert cjk_share(text) == (sum(map(is_cjk, solid)) / len(solid) if solid else 0.0)
+
+
+def test_counting_is_quick() -> None:
+    began = time.process_time()
+    for _ in range(20):
+        count_cjk("中文 mixed " * 25_000)
+    assert time.process_time() - began < 2  # character by character: 4 s and more

@@ -98,11 +98,14 @@ def test_a_link_out_of_the_root_is_skipped_unread(tmp_path: Path) -> None:
     assert skipped == {"link.md": "a link that leads outside the folder of notes"}
 
 
-def test_a_linked_folder_is_not_entered(tmp_path: Path) -> None:
+def test_a_linked_folder_is_not_entered_and_said(tmp_path: Path) -> None:
     write(tmp_path / "outside", secret="secret")
     root = write(tmp_path / "root", a="x")
     (root / "folder").symlink_to(tmp_path / "outside", target_is_directory=True)
-    assert set(load(root)[0]) == {"a.md"}
+    documents, skipped = load(root)
+    assert set(documents) == {"a.md"}
+    assert skipped.keys() == {"folder"}
+    assert "symbolic link" in skipped["folder"]
 
 
 def test_a_link_inside_the_root_is_read(tmp_path: Path) -> None:
@@ -186,20 +189,96 @@ def test_a_missing_root_is_an_error_that_names_it(tmp_path: Path) -> None:
         scan([tmp_path / "nowhere"])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
-def test_a_file_name_that_is_no_utf8_becomes_a_printable_path(tmp_path: Path) -> None:
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.md")).write_text("x", encoding="utf-8")
-    documents, _ = load(tmp_path)
-    assert set(documents) == {"bad\ufffd.md"}
+posix = pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
-def test_two_file_names_that_become_one_path_are_not_lost_in_silence(tmp_path: Path) -> None:
-    for name in (b"/bad\xfe.md", b"/bad\xff.md"):
-        Path(os.fsdecode(os.fsencode(tmp_path) + name)).write_text("x", encoding="utf-8")
+def write_bytes(root: Path, name: bytes, text: str) -> None:
+    file = Path(os.fsdecode(os.fsencode(root) + b"/" + name))
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+@posix
+def test_a_file_name_in_gbk_is_read_as_gbk(tmp_path: Path) -> None:
+    write_bytes(tmp_path, "笔记/注意力.md".encode("gbk"), "x")
+    write_bytes(tmp_path, "深度学习.md".encode("gbk"), "y")
     documents, skipped = load(tmp_path)
-    assert set(documents) == set(skipped) == {"bad\ufffd.md"}
-    assert "same path" in skipped["bad\ufffd.md"]
+    assert {path: document.text for path, document in documents.items()} == {"笔记/注意力.md": "x", "深度学习.md": "y"}
+    assert not skipped
+
+
+@posix
+def test_other_file_names_stay_different_and_printable(tmp_path: Path) -> None:
+    write_bytes(tmp_path, b"bad\xfe.md", "x")
+    write_bytes(tmp_path, b"bad\xff.md", "y")
+    documents, skipped = load(tmp_path)
+    assert {path: document.text for path, document in documents.items()} == {r"bad\xfe.md": "x", r"bad\xff.md": "y"}
+    assert not skipped
+
+
+@posix
+def test_the_same_name_in_utf8_and_in_gbk_is_two_notes(tmp_path: Path) -> None:
+    write_bytes(tmp_path, "笔记.md".encode(), "x")
+    write_bytes(tmp_path, "笔记.md".encode("gbk"), "y")
+    documents, _ = load(tmp_path)
+    assert documents.pop("笔记.md").text == "x"
+    [(path, document)] = documents.items()
+    assert document.text == "y"
+    assert path.startswith(r"\xb1")
+
+
+@posix
+def test_roots_with_names_in_gbk_are_prefixes_like_any_other(tmp_path: Path) -> None:
+    write_bytes(tmp_path, "笔记/a.md".encode("gbk"), "x")
+    write(tmp_path / "more", b="y")
+    documents, _ = load(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + "笔记".encode("gbk"))), tmp_path / "more")
+    assert set(documents) == {"笔记/a.md", "more/b.md"}
+
+
+def test_what_was_guessed_is_said_on_the_document(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes("Das Gedächtnis größerer Modelle wächst natürlich.".encode("latin-1"))
+    write(tmp_path, b="plain")
+    documents, _ = load(tmp_path)
+    assert documents["a.md"].warning.startswith("read as Windows-1252")
+    assert documents["b.md"].warning == ""
+
+
+def test_an_index_among_the_notes_is_not_read(tmp_path: Path) -> None:
+    generation = f"gen-{1:020d}-0a1b2c"
+    for index in (tmp_path, tmp_path / "ix"):
+        write(index / generation, terms="x")
+        (index / "MANIFEST.json").write_text('{"generation": "g", "seal": "s"}', encoding="utf-8")
+    write(tmp_path / "ix" / "other", a="x")
+    write(tmp_path / "web", b="y")
+    (tmp_path / "web" / "MANIFEST.json").write_text('{"name": "a web page"}', encoding="utf-8")
+    write(tmp_path, c="z")
+    assert set(load(tmp_path)[0]) == {"web/b.md", "c.md"}
+
+
+def test_a_root_may_be_a_link_to_a_file(tmp_path: Path) -> None:
+    target = write(tmp_path / "elsewhere", real="x") / "real.md"
+    (tmp_path / "here").mkdir()
+    for name in ("link.md", "bare"):
+        (tmp_path / "here" / name).symlink_to(target)
+        documents, skipped = load(tmp_path / "here" / name)
+        assert {path: document.text for path, document in documents.items()} == {name: "x"}
+        assert not skipped
+
+
+def test_a_root_may_be_a_link_to_a_folder(tmp_path: Path) -> None:
+    target = write(tmp_path / "elsewhere", a="x")
+    (target / "inner.md").symlink_to(target / "a.md")
+    (tmp_path / "link").symlink_to(target, target_is_directory=True)
+    documents, skipped = load(tmp_path / "link")
+    assert set(documents) == {"a.md", "inner.md"}
+    assert not skipped
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "9" * 5000, "2024-13-45", "1_0" * 3000])
+def test_a_number_nobody_can_hold_is_text_and_costs_nothing_else(number: str) -> None:
+    document = make_document("a.md", f"---\nn: {number}\ntitle: 标题\n---\n正文\n")
+    assert document.title == "标题"
+    assert document.metadata["n"] == number
 
 
 def test_text_from_memory_has_its_newlines_normalised() -> None:
@@ -208,6 +287,10 @@ def test_text_from_memory_has_its_newlines_normalised() -> None:
 
 def test_text_from_memory_holds_no_half_surrogate_pair() -> None:
     assert make_document("a", "a\ud83db").text == "a?b"
+
+
+def test_a_path_from_memory_holds_no_half_surrogate_pair() -> None:
+    assert make_document("a\udcff.md", "x").path == r"a\udcff.md"
 
 
 def test_the_content_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:

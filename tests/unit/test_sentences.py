@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -41,3 +42,17 @@ def test_spans_hold_every_character_that_is_not_white_space_once_and_in_order(te
     assert all(a < b for a, b in spans)
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
     assert "".join("".join(text[a:b] for a, b in spans).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("unit", ["J. Smith, ", "1. ", ";a", " \n", ".)", "e.g. ", "…", "x. "])
+@pytest.mark.parametrize("end", ["", "x", " 1. x"])
+def test_time_grows_with_the_length_whatever_the_text(unit: str, end: str) -> None:
+    began = time.process_time()
+    list(sentence_spans(unit * (60_000 // len(unit)) + end))
+    assert time.process_time() - began < 2  # quadratic: 10 s and more
+
+
+def test_a_long_run_of_stops_inside_a_word_takes_no_time() -> None:
+    began = time.process_time()
+    assert list(sentence_spans(";" * 60_000 + "x")) == [(0, 60_001)]
+    assert time.process_time() - began < 2

@@ -23,6 +23,11 @@ PASSAGES = {
     "the model and its data": ["model", "data"],
     "hidden_size": ["hidden_s", "hidden", "size"],
     "第3章": ["第", "3", "章"],
+    "un café naïve": ["un", "café", "naïv"],
+    "Schlüssel größer": ["schlüssel", "größer"],
+    "x\u0304": ["x\u0304"],
+    "3÷4": ["3", "4"],
+    "LoRAを使う": ["lora", "を", "使", "う"],
     "": [],
     "，。！？": [],
 }
@@ -34,6 +39,15 @@ SAME = [
     ("LSTM", "lstm"),
     ("ﬁne-tuning", "fine-tuning"),
     ("為什麼需要位置編碼", "为什么需要位置编码"),
+    ("cafe\u0301", "café"),
+    ("NAI\u0308VE", "naïve"),
+    ("ｃａｆé", "café"),
+    ("quok\u200bka", "quokka"),
+    ("wid\u200cth\u2060", "width"),
+    ("soft\u00adhyphen", "softhyphen"),
+    ("\ufeff注\u200b意\u200d力", "注意力"),
+    ("\x1b[31mRed\x1b[0m heading", "Red heading"),
+    ("ﾄﾗﾝｽﾌｫｰﾏｰ", "トランスフォーマー"),
 ]
 QUESTIONS = {
     "什么是梯度消失？": ["是", "梯", "度", "消", "失", "是梯", "梯度", "度消", "消失"],
