@@ -11,6 +11,7 @@ from typing import Any, Final
 from ragkit.api import Index
 from ragkit.errors import DatasetError
 from ragkit.evaluation.datasets import Dataset, Question
+from ragkit.evaluation.gold import check_gold, gold_places, overlaps
 from ragkit.evaluation.metrics import METRICS, bootstrap_ci95, mean_metrics, question_metrics, randomisation_test
 from ragkit.index.writer import Progress
 from ragkit.retrieval.retriever import MODES, check_mode
@@ -110,7 +111,8 @@ def evaluate(
     questions = [question for question in dataset.questions if question.gold]
     if not questions:
         raise DatasetError(f"Data set {dataset.name} has no question with gold.", "")
-    _check_gold(questions, index, dataset)
+    if not dataset.by_document:
+        check_gold(questions, index)
     runs = []
     for number, name in enumerate(modes):
         mode, *extras = name.split("+")
@@ -159,46 +161,12 @@ def _ranks(question: Question, hits: Sequence[Hit], dataset: Dataset, index: Ind
         order = list(dict.fromkeys(hit.document for hit in hits))
         ranks = {document: rank for rank, document in enumerate(order, start=1)}
         return tuple(ranks.get(document) for document in dict.fromkeys(g.document for g in question.gold))
-    places = _gold_places(question, index)
+    places = gold_places(question, index)
     met: list[int | None] = []
     for group in dict.fromkeys(g.group for g in question.gold):
         spans = [span for g, span in places if g == group]
-        met.append(next((h.rank for h in hits if any(_overlaps(h, span) for span in spans)), None))
+        met.append(next((h.rank for h in hits if any(overlaps(h, span) for span in spans)), None))
     return tuple(met)
-
-
-def _overlaps(hit: Hit, span: tuple[str, int, int]) -> bool:
-    document, start, end = span
-    return hit.document == document and hit.start < end and start < hit.end
-
-
-def _gold_places(question: Question, index: Index) -> list[tuple[str, tuple[str, int, int]]]:
-    """Every place where a gold quote stands, as ``(group, (document, start, end))``."""
-    places = []
-    for gold in question.gold:
-        document = index.document(gold.document)
-        text = document.text if document else ""
-        quote = gold.quote.replace("\r\n", "\n").replace("\r", "\n")
-        if not quote and document:
-            places.append((gold.group, (gold.document, 0, len(text))))
-            continue
-        at = text.find(quote)
-        while quote and at != -1:
-            places.append((gold.group, (gold.document, at, at + len(quote))))
-            at = text.find(quote, at + 1)
-    return places
-
-
-def _check_gold(questions: Sequence[Question], index: Index, dataset: Dataset) -> None:
-    for question in questions:
-        if dataset.by_document:
-            continue
-        groups = {gold.group for gold in question.gold}
-        if {group for group, _ in _gold_places(question, index)} != groups:
-            files = ", ".join(sorted({gold.document for gold in question.gold}))
-            raise DatasetError(
-                f"Question {question.id}: its gold quote is not in {files}.", "Correct the quote; it must be verbatim."
-            )
 
 
 def report_json(dataset: Dataset, index: Index, runs: Sequence[Run]) -> dict[str, Any]:

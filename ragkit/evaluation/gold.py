@@ -1,0 +1,71 @@
+"""Where the gold of a question stands in the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ragkit.api import Index
+from ragkit.errors import DatasetError
+from ragkit.evaluation.datasets import Question
+
+Place = tuple[str, int, int]
+"""Document, start and end in characters of its text."""
+
+
+class Span(Protocol):
+    """A slice of a document: a hit, or a citation."""
+
+    @property
+    def document(self) -> str: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+def gold_places(question: Question, index: Index) -> list[tuple[str, Place]]:
+    """Every place where a gold quote stands, as ``(group, (document, start, end))``."""
+    places = []
+    for gold in question.gold:
+        document = index.document(gold.document)
+        text = document.text if document else ""
+        quote = gold.quote.replace("\r\n", "\n").replace("\r", "\n")
+        if not quote and document:
+            places.append((gold.group, (gold.document, 0, len(text))))
+            continue
+        at = text.find(quote)
+        while quote and at != -1:
+            places.append((gold.group, (gold.document, at, at + len(quote))))
+            at = text.find(quote, at + 1)
+    return places
+
+
+def check_gold(questions: Sequence[Question], index: Index) -> None:
+    """Make sure that every gold quote stands where its question says.
+
+    Raises:
+        DatasetError: If one does not; names the question and the files.
+    """
+    for question in questions:
+        groups = {gold.group for gold in question.gold}
+        if {group for group, _ in gold_places(question, index)} != groups:
+            files = ", ".join(sorted({gold.document for gold in question.gold}))
+            raise DatasetError(
+                f"Question {question.id}: its gold quote is not in {files}.", "Correct the quote; it must be verbatim."
+            )
+
+
+def overlaps(span: Span, place: Place) -> bool:
+    """Whether a slice and a gold place share a character."""
+    document, start, end = place
+    return span.document == document and span.start < end and start < span.end
+
+
+def holds(span: Span, place: Place) -> bool:
+    """Whether a slice and a gold place share at least half of the shorter of the two."""
+    document, start, end = place
+    shared = min(span.end, end) - max(span.start, start)
+    return span.document == document and 2 * shared >= min(span.end - span.start, end - start) > 0
