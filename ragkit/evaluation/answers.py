@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -41,6 +42,8 @@ from ragkit.evaluation.judge import VALUE, AnswerJudge, Grade
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.text_metrics import NOTHING, TextMetrics, as_dict, unrelated_sentences
 from ragkit.text.sentences import split_sentences
+
+log = logging.getLogger(__name__)
 
 FORMAT: Final = 1
 """Raised with any change of what a row holds or how it is computed."""
@@ -265,7 +268,14 @@ def _grade(question: Question, plain: str, judge: AnswerJudge | None) -> Grade |
         return None
     if not plain:
         return Grade("wrong", "no answer")
-    return judge.grade(question.text, question.reference_answer, plain)
+    try:
+        return judge.grade(question.text, question.reference_answer, plain)
+    except EndpointError:
+        raise
+    except ModelError as exc:
+        # One reply the judge could not bring into form must not cost the answers of a long run.
+        log.warning("question %s is not graded: %s", question.id, exc)
+        return None
 
 
 def _numbered(answer: Answer) -> list[tuple[bool, Any]]:
@@ -287,4 +297,4 @@ def _schemas(agent: Agent) -> dict[str, Draft202012Validator]:
         index=agent.index, question="", standalone="", queries=(), passages_per_search=1, max_steps=1, max_passages=1
     )
     tools = {name: TOOLS[name](turn) for name in agent.spec.header.tools}
-    return {name: Draft202012Validator(tool.get_input_schema().model_json_schema()) for name, tool in tools.items()}
+    return {name: Draft202012Validator(tool.get_input_jsonschema()) for name, tool in tools.items()}

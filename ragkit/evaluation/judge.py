@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ def agreement(
         if tick is not None:
             tick(len(grades), len(rows))
     truth, given = [row.label for row in rows], [grade.label for grade in grades]
-    languages = {language: [i for i, row in enumerate(rows) if row.language == language] for language in _languages(rows)}
+    equal = [a == b for a, b in zip(truth, given, strict=True)]
     return Agreement(
         judge=judge.name,
         labels=labels_digest(rows),
@@ -204,7 +205,8 @@ def agreement(
         kappa=_number(cohen_kappa_score(truth, given, labels=list(LABELS))),
         kappa_linear=_number(cohen_kappa_score(truth, given, labels=list(LABELS), weights="linear")),
         by_language={
-            language: sum(truth[i] == given[i] for i in at) / len(at) for language, at in languages.items()
+            language: statistics.fmean(same for same, row in zip(equal, rows, strict=True) if row.language == language)
+            for language in sorted({row.language for row in rows})
         },
         confusion={a: {b: list(zip(truth, given, strict=True)).count((a, b)) for b in LABELS} for a in LABELS},
         disagreements=tuple(
@@ -240,10 +242,6 @@ def kept_agreement(home: Path, judge: str) -> dict[str, Any] | None:
 
 def _record(home: Path, judge: str) -> Path:
     return home / "evals" / f"judge-{hashlib.sha256(judge.encode()).hexdigest()[:12]}.json"
-
-
-def _languages(rows: Sequence[Labelled]) -> list[str]:
-    return sorted({row.language for row in rows})
 
 
 def _number(value: Any) -> float:

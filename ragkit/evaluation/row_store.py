@@ -58,7 +58,9 @@ class RowStore:
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as exc:
-                raise DatasetError(f"{self.path} cannot be written: {exc.strerror}.", "Name another with --out.") from exc
+                raise DatasetError(
+                    f"{self.path} cannot be written: {exc.strerror}.", "Name another with --out."
+                ) from exc
         self._rows[key] = row
 
     @staticmethod

@@ -121,11 +121,12 @@ class BertScore:
             raise ModelError("BERTScore needs three unrelated sentences for its baseline.", "Give more text.")
         self._model = model
         self._kept: dict[str, Vectors] = {}
-        contextual = token_vectors(model, ["baseline"]) is not None
+        self._contextual = token_vectors(model, ["baseline"]) is not None
         self.units = (
-            f"{WINDOW}-token means of the middle layer" if contextual else f"{TEXT_WINDOW}-token windows embedded as texts"
+            f"{WINDOW}-token means of the middle layer"
+            if self._contextual
+            else f"{TEXT_WINDOW}-token windows embedded as texts"
         )
-        self._contextual = contextual
         self._tokens = _Tokens()
         groups = {language: [s for s in sentences if answer_language(s) == language] for language in ("zh", "en")}
         whole = self._baseline(sentences)

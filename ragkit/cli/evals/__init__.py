@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import retrieval
+from ragkit.cli.evals import answers, judge, retrieval
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -15,3 +15,5 @@ def _group() -> None:
 
 
 app.command("retrieval")(retrieval.run)
+app.command("answers")(answers.run)
+app.command("judge")(judge.run)
