@@ -11,12 +11,14 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragkit.agent.answer import Answer, Citation
 from ragkit.errors import UsageError
+from ragkit.retrieval.rewrite import Turn
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Session:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
             raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
         return cls(home / "sessions" / f"{identity}.jsonl")
+
+    @classmethod
+    def seeded(cls, turns: Sequence[Turn]) -> Session:
+        """A conversation in memory that begins with these earlier turns."""
+        session = cls()
+        session.answers = [PastAnswer(turn.question, turn.answer, turn.question, ()) for turn in turns]
+        return session
 
     @classmethod
     def start(cls, home: Path) -> Session:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ragkit.content import content_dir
-from ragkit.errors import DatasetError
+from ragkit.errors import DatasetError, UsageError
 from ragkit.ingest.loader import make_document
 from ragkit.retrieval.rewrite import Turn
 from ragkit.text.language import answer_language
@@ -85,7 +85,7 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Da
     Args:
         dataset: Any data set.
         split: ``dev``, ``test`` or ``all``.
-        limit: At most about so many questions, the same share of each type; None takes all.
+        limit: At most so many questions, every type in its share; None takes all.
 
     Raises:
         DatasetError: If the split is unknown or holds no question.
@@ -95,16 +95,39 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Da
     questions = [q for q in dataset.questions if split in ("all", q.split)]
     if not questions:
         raise DatasetError(f"Data set {dataset.name} has no question in split {split!r}.", "")
-    if limit is not None and limit < len(questions):
-        groups: dict[str, list[Question]] = {}
-        for question in questions:
-            groups.setdefault(question.type, []).append(question)
-        kept: set[str] = set()
-        for group in groups.values():
-            count = max(1, round(limit * len(group) / len(questions)))
-            kept.update(group[i * len(group) // count].id for i in range(count))
-        questions = [q for q in questions if q.id in kept]
+    if limit is not None:
+        questions = stratified(questions, limit)
     return replace(dataset, questions=tuple(questions))
+
+
+def stratified(questions: Sequence[Question], limit: int) -> list[Question]:
+    """Exactly `limit` questions (all, if there are no more), spread evenly over each type; no chance in it.
+
+    Every type gets its share by largest remainder, and at least one question while there are
+    enough places. The order is that of `questions`.
+
+    Raises:
+        UsageError: If the limit is below 1.
+    """
+    if limit < 1:
+        raise UsageError(f"--limit {limit} leaves no question.", "It must be at least 1.")
+    if limit >= len(questions):
+        return list(questions)
+    places: dict[str, list[int]] = {}
+    for at, question in enumerate(questions):
+        places.setdefault(question.type, []).append(at)
+    exact = {kind: limit * len(at) / len(questions) for kind, at in places.items()}
+    share = {kind: int(value) for kind, value in exact.items()}
+    # A type below one place comes first, then the largest remainder.
+    for kind in sorted(places, key=lambda k: (share[k] > 0, share[k] - exact[k]))[: limit - sum(share.values())]:
+        share[kind] += 1
+    for kind in [kind for kind in places if not share[kind]]:
+        richest = max(share, key=lambda k: share[k])
+        if share[richest] > 1:
+            share[richest] -= 1
+            share[kind] = 1
+    picked = [at[(2 * n + 1) * len(at) // (2 * share[kind])] for kind, at in places.items() for n in range(share[kind])]
+    return [questions[at] for at in sorted(picked)]
 
 
 def load_dataset(path: Path, notes: Path | None = None) -> Dataset:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Dataset, Question
+from ragkit.evaluation.datasets import Question
 from ragkit.values import Hit
 
-Span = tuple[str, int, int]
-"""Document, first character, character after the last."""
+Place = tuple[str, int, int]
+"""Document, start and end in characters of its text."""
 
 
-def gold_places(question: Question, index: Index) -> list[tuple[str, Span]]:
-    """Every place where a gold quote stands, as ``(group, span)``. A gold without quote is its whole document."""
+class Span(Protocol):
+    """A slice of a document: a hit, or a citation."""
+
+    @property
+    def document(self) -> str: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+def gold_places(question: Question, index: Index) -> list[tuple[str, Place]]:
+    """Every place where a gold quote stands, as ``(group, place)``. A gold without quote is its whole document."""
     places = []
     for gold in question.gold:
         document = index.document(gold.document)
@@ -30,13 +44,8 @@ def gold_places(question: Question, index: Index) -> list[tuple[str, Span]]:
     return places
 
 
-def overlaps(document: str, start: int, end: int, span: Span) -> bool:
-    """Whether a passage and a span share a character."""
-    return document == span[0] and start < span[2] and span[1] < end
-
-
 def ranks_of(
-    question: Question, hits: Sequence[Hit], places: Sequence[tuple[str, Span]], by_document: bool
+    question: Question, hits: Sequence[Hit], places: Sequence[tuple[str, Place]], by_document: bool
 ) -> tuple[int | None, ...]:
     """For each need of a question the rank (from 1) at which `hits` met it, or None."""
     if by_document:
@@ -46,18 +55,16 @@ def ranks_of(
     met: list[int | None] = []
     for group in dict.fromkeys(g.group for g in question.gold):
         spans = [span for g, span in places if g == group]
-        met.append(next((h.rank for h in hits if any(overlaps(h.document, h.start, h.end, s) for s in spans)), None))
+        met.append(next((hit.rank for hit in hits if any(overlaps(hit, span) for span in spans)), None))
     return tuple(met)
 
 
-def check_gold(questions: Sequence[Question], index: Index, dataset: Dataset) -> None:
-    """Make sure that every gold can be found.
+def check_gold(questions: Sequence[Question], index: Index) -> None:
+    """Make sure that every gold quote stands where its question says.
 
     Raises:
-        DatasetError: If a quote is not in its file; names the question.
+        DatasetError: If one does not; names the question and the files.
     """
-    if dataset.by_document:
-        return
     for question in questions:
         groups = {gold.group for gold in question.gold}
         if {group for group, _ in gold_places(question, index)} != groups:
@@ -65,3 +72,16 @@ def check_gold(questions: Sequence[Question], index: Index, dataset: Dataset) ->
             raise DatasetError(
                 f"Question {question.id}: its gold quote is not in {files}.", "Correct the quote; it must be verbatim."
             )
+
+
+def overlaps(span: Span, place: Place) -> bool:
+    """Whether a slice and a gold place share a character."""
+    document, start, end = place
+    return span.document == document and span.start < end and start < span.end
+
+
+def holds(span: Span, place: Place) -> bool:
+    """Whether a slice and a gold place share at least half of the shorter of the two."""
+    document, start, end = place
+    shared = min(span.end, end) - max(span.start, start)
+    return span.document == document and 2 * shared >= min(span.end - span.start, end - start) > 0

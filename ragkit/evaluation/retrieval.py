@@ -188,7 +188,8 @@ def evaluate(
             if open_with is None:
                 raise DatasetError(f"Run {spec.name!r} names a settings file.", "Only the command line takes those.")
             searched = open_with(spec.config)
-        check_gold(questions, searched, dataset)
+        if not dataset.by_document:
+            check_gold(questions, searched)
         if spec.needs_chat and not searched.has_chat:
             raise DatasetError(f"Run {spec.name!r} needs a chat model.", "Set one, or leave the transform out.")
         if number == 0 or spec.config is not None:

@@ -35,7 +35,7 @@ def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
         names = judged.setdefault(question.id, {})
         for _, span in gold_places(question, index):
             for chunk in index.chunks(span[0]):
-                if overlaps(chunk.document, chunk.start, chunk.end, span):
+                if overlaps(chunk, span):
                     names[f"{chunk.document}#{chunk.start}-{chunk.end}"] = 1
     return judged
 

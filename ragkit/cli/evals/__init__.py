@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import compare, retrieval
-from ragkit.cli.evals import retrieval, safety
+from ragkit.cli.evals import answers, compare, judge, retrieval, safety
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -20,3 +19,5 @@ app.command("compare")(compare.run)
 app.command("trec")(compare.trec)
 app.command("failures")(compare.failures)
 app.command("safety")(safety.run)
+app.command("answers")(answers.run)
+app.command("judge")(judge.run)
