@@ -36,7 +36,7 @@ ABSTENTION: Final = {
     "en": "The notes do not contain an answer to this question.",
 }
 ABSENT: Final = {"zh": "笔记里没有提到 {}。", "en": "The notes never mention {}."}
-WORDLESS: Final = {
+_WORDLESS: Final = {
     "zh": "问题里没有可以检索的文字，请用文字提问。",
     "en": "The question has no words to look for; please ask in words.",
 }
@@ -142,6 +142,11 @@ def abstention(turn: TurnState) -> str:
         lines.append(_NEAREST[language])
         lines.extend(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
     return "\n".join(lines)
+
+
+def wordless(question: str) -> str:
+    """What is said to a question of punctuation or emoji only; its width tells the language."""
+    return _WORDLESS["zh" if re.search("[\u3000-\u303f\uff00-\uffef]", question) else "en"]
 
 
 def place(hit: Hit) -> str:

@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
-from ragkit.agent.compose import WORDLESS, Composed, abstention, compose
+from ragkit.agent.compose import Composed, abstention, compose, wordless
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES, JsonProtocolModel, to_plain_messages
 from ragkit.agent.middleware.turn_control import TurnControl
@@ -253,7 +253,7 @@ class Agent:
     def _wordless(self, question: str) -> Answer:
         """The answer to a question without a word; the conversation does not keep it."""
         return Answer(
-            text=WORDLESS["zh" if any(ord(char) > 0x2FFF for char in question if char < "\U00010000") else "en"],
+            text=wordless(question),
             citations=(),
             abstained=True,
             steps=(),

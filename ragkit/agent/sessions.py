@@ -68,7 +68,7 @@ class Session:
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
     def append(self, answer: Answer) -> str:
-        """Add a finished turn, on disk first.
+        """Add a finished turn and save it.
 
         Returns:
             One line for the user if it could not be saved, else an empty string. It is said once,
