@@ -92,7 +92,7 @@ def compose(
         sentences: Its sentences with passage numbers, where the model gave them apart.
         quoted: Whether the sentences are word for word those of the passages they name.
     """
-    parsed = parse_answer(printable(written)) if sentences is None else _given(sentences)
+    parsed = parse_answer(printable(written)) if sentences is None else _given(sentences, quoted)
     kept: list[CitedSentence] = []
     cited: dict[int, _Cited] = {}
     removed: list[Removed] = []
@@ -126,9 +126,9 @@ def compose(
     return Composed(render(kept), citations, tuple(removed), unresolved, abstained=False)
 
 
-def _given(sentences: Sequence[tuple[str, Sequence[int]]]) -> list[CitedSentence]:
+def _given(sentences: Sequence[tuple[str, Sequence[int]]], quoted: bool) -> list[CitedSentence]:
     """Sentences that came with their sources: a marker in their text is a foreign one, copied from a note."""
-    cleaned = [(without_markers(printable(text)), numbers) for text, numbers in sentences]
+    cleaned = [(without_markers(printable(text), keep_numbers=quoted), numbers) for text, numbers in sentences]
     return [CitedSentence(text, tuple(dict.fromkeys(numbers))) for text, numbers in cleaned if re.search(r"\w", text)]
 
 

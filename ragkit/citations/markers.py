@@ -32,7 +32,9 @@ _INDEXED: Final = re.compile(
 """A variable right before a bracket, perhaps indexed already (``dp[i]``): the bracket is its index."""
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _ASIDE: Final = re.compile(
-    rf"{_CODE.pattern}|\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)|(?<![\\$])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\])\$(?!\d)", re.DOTALL
+    rf"{_CODE.pattern}|\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)"
+    r"|(?<![\\$])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\])\$(?!\d)",
+    re.DOTALL,
 )
 """Code and formulas. As in Pandoc, ``$`` opens a formula only in front of a character and closes it only
 behind one, so that prices are no formulas."""
@@ -71,13 +73,20 @@ def parse_answer(text: str) -> list[CitedSentence]:
     return parts
 
 
-def without_markers(text: str) -> str:
-    """`text` without anything that reads like one of our markers, for text that was not written to carry any."""
+def without_markers(text: str, *, keep_numbers: bool = False) -> str:
+    """`text` without anything that reads like one of our markers, for text that was not written to carry any.
+
+    Args:
+        text: Text of a note or a model.
+        keep_numbers: Write ``[3]`` as ``(3)`` instead of leaving it out.
+    """
     masked, codes = _set_aside(text)
     clean: list[str] = []
     last = 0
     for start, end, _ in _markers(masked):
-        clean.append(masked[last:start].rstrip(" \t"))
+        before = masked[last:start]
+        numbers = masked[start:end].strip("[]【】［］ ")
+        clean.append(f"{before}({numbers})" if keep_numbers else before.rstrip(" \t"))
         last = end
     clean.append(masked[last:])
     return _put_back("".join(clean), codes)

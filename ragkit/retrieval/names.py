@@ -20,8 +20,11 @@ Vocabulary = Callable[[str], list[str]]
 _WORD: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
 _NUMBERED: Final = re.compile(r"([A-Z][A-Za-z]+)-?(\d+(?:\.\d+)?)")
 _LATIN: Final = re.compile(r"[A-Za-z][A-Za-z'’]*")
-_BEGINS: Final = re.compile(r"(?:^|[.!?:;。！？：；…\n\"“”‘「『（(*#>-])[\s\"“‘「『（(*#>-]*$")
-"""What stands before the first word of a sentence, a line, a quotation or a list item."""
+_OPENING: Final = ' \t"“‘「『（(*#>-'
+_ENDING: Final = frozenset(".!?:;。！？：；…\r\n”’」』）)")
+"""In front of a capital letter, one of these begins a sentence, a line or a list item, with `_OPENING` between."""
+_SMALL: Final = frozenset("a an and at by for from in of on or the to vs with".split())
+"""Words that stay small in titles."""
 _ORDINARY: Final = STOP_WORDS | frozenset(
     """again all another answer any anyone anything ask because best better both but called case cases
     compare comparison define definition describe detail details difference differences discuss
@@ -72,7 +75,8 @@ def unknown_names(
             if not any(known(form) for form in forms) and not apart:
                 unknown.append(word)
             continue
-        begins = english and word[1:].islower() and _BEGINS.search(question[: match.start()]) is not None
+        before = question[: match.start()].rstrip(_OPENING)
+        begins = english and word[1:].islower() and (not before or before[-1] in _ENDING)
         plain = shouted or (titled and word[1:].islower()) or word.lower() in _ORDINARY
         if numbered_only or begins or plain or len(word) < 2 or any(c.isdigit() for c in word):
             continue
@@ -86,14 +90,15 @@ def _case_says_nothing(question: str) -> tuple[bool, bool]:
     """Whether an English question is written Like A Title, and whether it is written IN CAPITALS.
 
     It is a title if most words begin with a capital letter and one of them, not the first, is an
-    ordinary word, or if there are more such words than names in one question.
+    ordinary word, or if there are more such words than names in one question and no others.
     """
     words = _LATIN.findall(question)[1:]
     capital = [word for word in words if word[0].isupper()]
     if not capital or 2 * len(capital) < len(words):
         return False, False
     ordinary = any(word.lower() in _ORDINARY for word in capital if word != "I")
-    titled = ordinary or len(capital) >= _FEW
+    small = all(word in _SMALL for word in words if not word[0].isupper())
+    titled = ordinary or (small and len(capital) >= _FEW)
     return titled, titled and 2 * sum(word.isupper() for word in words) > len(words)
 
 
