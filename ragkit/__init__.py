@@ -44,6 +44,7 @@ __all__ = [
     "load_settings",
 ]
 
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

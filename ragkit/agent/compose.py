@@ -178,8 +178,9 @@ def _place(turn: TurnState, sentence: str, named: tuple[int, ...]) -> _Placed:
 def _judge(turn: TurnState, sentence: str, hit: Hit, named: bool) -> Support:
     # What the calculator found in this turn needs no passage.
     computed = " ".join(number for number in numbers_in(sentence) if turn.computed(number))
-    passage = f"{hit.chunk.search_text}\n{computed}"
-    if is_quoted(sentence, hit.text):
+    # Invisible characters were taken out of the sentence; in the passage they would part its words.
+    passage = f"{printable(hit.chunk.search_text)}\n{computed}"
+    if is_quoted(sentence, passage):
         return Support(1.0)
     if crosses_languages(sentence, hit.chunk):
         # Terms of two languages cannot be compared: the passage must at least be the one that was named.

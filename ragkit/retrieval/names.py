@@ -23,8 +23,6 @@ _LATIN: Final = re.compile(r"[A-Za-z][A-Za-z'’]*")
 _OPENING: Final = ' \t"“‘「『（(*#>-'
 _ENDING: Final = frozenset(".!?:;。！？：；…\r\n”’」』）)")
 """In front of a capital letter, one of these begins a sentence, a line or a list item, with `_OPENING` between."""
-_SMALL: Final = frozenset("a an and at by for from in of on or the to vs with".split())
-"""Words that stay small in titles."""
 _ORDINARY: Final = STOP_WORDS | frozenset(
     """again all another answer any anyone anything ask because best better both but called case cases
     compare comparison define definition describe detail details difference differences discuss
@@ -90,15 +88,14 @@ def _case_says_nothing(question: str) -> tuple[bool, bool]:
     """Whether an English question is written Like A Title, and whether it is written IN CAPITALS.
 
     It is a title if most words begin with a capital letter and one of them, not the first, is an
-    ordinary word, or if there are more such words than names in one question and no others.
+    ordinary word, or if all do and they are more than one question has names.
     """
     words = _LATIN.findall(question)[1:]
     capital = [word for word in words if word[0].isupper()]
     if not capital or 2 * len(capital) < len(words):
         return False, False
     ordinary = any(word.lower() in _ORDINARY for word in capital if word != "I")
-    small = all(word in _SMALL for word in words if not word[0].isupper())
-    titled = ordinary or (small and len(capital) >= _FEW)
+    titled = ordinary or len(capital) == len(words) >= _FEW
     return titled, titled and 2 * sum(word.isupper() for word in words) > len(words)
 
 

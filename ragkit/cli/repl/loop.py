@@ -177,9 +177,10 @@ class Repl:
             for failure in self._conversation.failures():
                 self._screen.error(failure)
             try:
-                message = clean_question(self._reader.read()).strip()
-                if message and self._reader.echo:
-                    self._screen.asked(message)
+                typed = self._reader.read().strip()
+                if typed and self._reader.echo:
+                    self._screen.asked(typed)
+                message = clean_question(typed).strip()
                 if message and self._handle(message):
                     return
             except EOFError:
