@@ -6,7 +6,6 @@ The names below are loaded at first use, so ``import ragkit`` needs neither torc
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,17 +44,24 @@ __all__ = [
     "load_settings",
 ]
 
-try:
-    __version__ = version("ragkit")
-except PackageNotFoundError:
-    __version__ = "0.0.0"
-
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'ragkit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "__version__"])
+
+
+def _version() -> str:
+    # Reading it costs more time than everything else here.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ragkit")
+    except PackageNotFoundError:
+        return "0.0.0"

@@ -2,6 +2,9 @@
 
 Environment variables start with ``RAGKIT_`` (``RAGKIT_CHAT_MODEL``). ``ragkit.toml`` is read from
 the working folder, then from ``$RAGKIT_HOME``; ``--config FILE`` names another. Unknown keys are errors.
+
+The file in the working folder may have come with somebody else's notes. An address in it gets a key
+from the same file only, never the user's own.
 """
 
 from __future__ import annotations
@@ -10,19 +13,21 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ragkit.errors import ConfigError
+
+_FOUND_HERE: Final = Path("ragkit.toml")
 
 
 class Settings(BaseSettings):
     """All settings of ragkit. Every field can be set in ``ragkit.toml`` by its name."""
 
-    model_config = SettingsConfigDict(env_prefix="RAGKIT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="RAGKIT_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=lambda: user_data_path("ragkit", appauthor=False))
     """Folder for indexes, prepared models, sessions and history."""
@@ -57,6 +62,8 @@ class Settings(BaseSettings):
     """Model of the endpoint's ``/moderations``; judges texts, which are sent there, not the offline classifier."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
+    _found_here: frozenset[str] = PrivateAttr(default=frozenset())
+    """Settings whose value is that of the ragkit.toml in the working folder, which nobody named."""
 
     @classmethod
     def settings_customise_sources(
@@ -80,6 +87,25 @@ class Settings(BaseSettings):
     def base_url(self) -> str | None:
         """Address of the OpenAI-compatible endpoint, from the settings or ``OPENAI_BASE_URL``."""
         return self.openai_base_url or os.environ.get("OPENAI_BASE_URL") or None
+
+    def check_address(self, name: str, model: str) -> None:
+        """Refuse a model string with an address that would get a key from elsewhere.
+
+        Args:
+            name: Setting that `model` comes from, if only indirectly.
+            model: Model string, or the address itself.
+
+        Raises:
+            ConfigError: If the setting is that of the ragkit.toml in the working folder, `model` names
+                an address, and the key is not from the same file.
+        """
+        here = self._found_here
+        if name in here and "openai_api_key" not in here and self.api_key and ("@" in model or "//" in model):
+            raise ConfigError(
+                f"Setting {name!r} in {_FOUND_HERE.resolve()} names an address that would get your API key.",
+                f"If you trust it, set RAGKIT_{name.upper()} or pass --config {_FOUND_HERE}; "
+                "else put openai_api_key beside it.",
+            )
 
     def ensure_home(self) -> Path:
         """Create `home` readable by its owner only, and return it.
@@ -112,14 +138,19 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     try:
         from_env = Settings(**given)
         merged = {**values, **{key: getattr(from_env, key) for key in from_env.model_fields_set}}
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(map(str, first["loc"])) or "settings"
-        from_file = name in values and f"RAGKIT_{name.upper()}" not in os.environ and name not in given
+        from_file = name in values and not os.environ.get(f"RAGKIT_{name.upper()}") and name not in given
         source = f" in {file}" if file and from_file else ""
         remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
+    if file == _FOUND_HERE and config is None:
+        settings._found_here = frozenset(key for key in values if key not in from_env.model_fields_set)
+        for key in ("openai_base_url", "chat_model", "embedding_model"):
+            settings.check_address(key, getattr(settings, key) or "")
+    return settings
 
 
 def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | None, dict[str, Any]]:
@@ -127,7 +158,7 @@ def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | Non
         raise ConfigError(f"Configuration file not found: {config}", "Check the path given with --config.")
     home = given.get("home") or os.environ.get("RAGKIT_HOME")
     home = Path(home) if home else user_data_path("ragkit", appauthor=False)
-    candidates = [config] if config else [Path("ragkit.toml"), home / "ragkit.toml"]
+    candidates = [config] if config else [_FOUND_HERE, home / "ragkit.toml"]
     for file in candidates:
         if file is not None and file.is_file():
             try:

@@ -28,6 +28,15 @@ class Citation:
     end: int
     quote: str
     verdict: Verdict
+    note: str = ""
+    """What the verdict is about, if there is more to say: which numbers are in no source."""
+
+    @property
+    def flag(self) -> str:
+        """What a reader must know of a citation that is not simply right: `` (partly: ...)``; else empty."""
+        if self.verdict == "supported":
+            return ""
+        return f" ({self.verdict}: {self.note})" if self.note else f" ({self.verdict})"
 
     @property
     def where(self) -> str:
@@ -78,6 +87,8 @@ class Answer:
     passages: tuple[Hit, ...] = ()
     """Everything retrieved in this turn; marker n is passage n."""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
 
     def feedback(self, rating: Rating, reason: str = "", settings: Settings | None = None) -> Record:
@@ -94,6 +105,7 @@ class Answer:
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
             "unresolved_markers": self.unresolved_markers,
+            "warnings": list(self.warnings),
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,

@@ -8,7 +8,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
-from ragkit.agent.json_protocol import GAVE_UP, SENTENCES
+from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.turn import TurnState
 from ragkit.ingest.blocks import width
 from ragkit.text.sentences import sentence_spans
@@ -36,7 +36,7 @@ def quote_passages(turn: TurnState) -> AIMessage:
     if not sentences:
         return AIMessage("", additional_kwargs={GAVE_UP: "no passage"})
     text = "\n".join(f"{quote}[{numbers[0]}]" for quote, numbers in sentences)
-    return AIMessage(text, additional_kwargs={SENTENCES: sentences})
+    return AIMessage(text, additional_kwargs={SENTENCES: sentences, QUOTED: True})
 
 
 def _excerpt(text: str, terms: set[str], idf: Callable[[str], float]) -> str:

@@ -32,6 +32,8 @@ from ragkit.models.chat import constrained
 MAX_REPAIRS: Final = 2
 SENTENCES: Final = "ragkit_sentences"
 """Key in ``additional_kwargs`` of the final message: ``[[text, [passage numbers]], ...]``."""
+QUOTED: Final = "ragkit_quoted"
+"""Key that says that the sentences are word for word those of their passages."""
 THOUGHT: Final = "ragkit_thought"
 GAVE_UP: Final = "ragkit_gave_up"
 _MAX_SENTENCES: Final = 6

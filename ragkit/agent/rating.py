@@ -94,4 +94,4 @@ def _identity(answer: Answer) -> str:
 def _version() -> str:
     from ragkit import __version__
 
-    return __version__
+    return str(__version__)

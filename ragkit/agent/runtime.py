@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +21,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
-from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.compose import Composed, abstention, compose, wordless
 from ragkit.agent.extractive import NOTICE, quote_passages
-from ragkit.agent.json_protocol import GAVE_UP, SENTENCES, JsonProtocolModel, to_plain_messages
+from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES, JsonProtocolModel, to_plain_messages
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer, Session
@@ -36,6 +37,8 @@ from ragkit.retrieval.retriever import Query, check_question
 from ragkit.retrieval.rewrite import Plan, Turn, is_follow_up, plan_queries
 from ragkit.settings import Settings
 from ragkit.text.language import answer_language
+from ragkit.text.sanitize import clean_question
+from ragkit.text.tokens import query_terms
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -117,12 +120,12 @@ class Agent:
 
     @staticmethod
     def check(question: str) -> str:
-        """The question without white space around it.
+        """The question, cleaned, without white space around it.
 
         Raises:
             UsageError: If it is empty or longer than 8,000 characters.
         """
-        text = question.strip()
+        text = clean_question(question).strip()
         check_question(text, MAX_QUESTION_CHARS)
         return text
 
@@ -190,6 +193,10 @@ class Agent:
 
     def _run(self, question: str, emit: Any, cancelled: threading.Event) -> None:
         began = time.monotonic()
+        if not query_terms(question):
+            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
+            emit(Done(self._wordless(question)))
+            return
         plan = self._understand(question, emit)
         turn = self._turn(question, plan.standalone, plan.queries, emit)
         turn.cancelled = cancelled
@@ -242,8 +249,24 @@ class Agent:
         )
         if cancelled.is_set():
             return
-        self.session.append(answer)
-        emit(Done(answer))
+        unsaved = self.session.append(answer)
+        emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+
+    def _wordless(self, question: str) -> Answer:
+        """The answer to a question without a word; the conversation does not keep it."""
+        return Answer(
+            text=wordless(question),
+            citations=(),
+            abstained=True,
+            steps=(),
+            stop_reason="abstained",
+            question=question,
+            standalone=question,
+            model=self.chat.name,
+            embedding_model=self.index.model.name,
+            usage={},
+            seconds=0.0,
+        )
 
     def _understand(self, question: str, emit: Any) -> Plan:
         """The queries of the first search: follow-ups rewritten, translation where it is needed."""
@@ -334,7 +357,8 @@ class Agent:
             return Composed(abstention(turn), (), (), 0, abstained=True)
         if not final.text.strip():
             raise ModelError(f"{self.chat.name} returned an empty reply.", "Ask again, or use another model.")
-        return compose(turn, final.text, final.additional_kwargs.get(SENTENCES))
+        given = final.additional_kwargs
+        return compose(turn, final.text, given.get(SENTENCES), quoted=bool(given.get(QUOTED)))
 
     def _preface(self, question: str, composed: Composed) -> str:
         if not self.chat.extractive:

@@ -1,7 +1,8 @@
 """Conversations on disk: one JSON line a finished turn, appended and synced before it is shown as done.
 
 A crash can cut at most the line being written; a cut last line is ignored when the session is
-opened again.
+opened again. A disk that takes nothing never costs an answer: turns wait in memory and are
+written with the next one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.agent.answer import Answer, Citation
-from ragkit.errors import UsageError
+from ragkit.errors import AgentError, UsageError
 from ragkit.retrieval.rewrite import Turn
 
 
@@ -41,6 +42,8 @@ class Session:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.answers: list[PastAnswer] = []
+        self._waiting: list[bytes] = []
+        self._warned = False
         if path is not None and path.is_file():
             self.answers = _read(path)
 
@@ -55,6 +58,7 @@ class Session:
 
         Raises:
             UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
+            AgentError: If it is there but cannot be read.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
             raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
@@ -72,28 +76,56 @@ class Session:
         """A new session with a name from date and chance."""
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
-    def append(self, answer: Answer) -> None:
-        """Add a finished turn, on disk first."""
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
-            line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                # A crash may have cut the last line; the next record must not be glued to it.
-                size = os.fstat(fd).st_size
-                if size and os.pread(fd, 1, size - 1) != b"\n":
-                    line = b"\n" + line
-                os.write(fd, line)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+    def append(self, answer: Answer) -> str:
+        """Add a finished turn and save it.
+
+        Returns:
+            One line for the user if it could not be saved, else an empty string. It is said once,
+            until saving works again.
+        """
         self.answers.append(PastAnswer(answer.question, answer.text, answer.standalone, answer.citations))
+        if self.path is None:
+            return ""
+        record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
+        self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        try:
+            _append(self.path, self._waiting)
+        except OSError as exc:
+            first, self._warned = not self._warned, True
+            reason = exc.strerror or type(exc).__name__
+            remedy = "Make room there, or set RAGKIT_HOME to a folder you may write to."
+            return f"The session cannot be saved in {self.path}: {reason}. {remedy}" if first else ""
+        self._warned = False
+        return ""
+
+
+def _append(path: Path, lines: list[bytes]) -> None:
+    """Append `lines` and force them to the disk; those that are written leave the list."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        while lines:
+            # A crash or a full disk may have cut the last line; the next record must not be glued to it.
+            size = os.fstat(fd).st_size
+            whole = not size or os.pread(fd, 1, size - 1) == b"\n"
+            rest = memoryview(lines[0] if whole else b"\n" + lines[0])
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fsync(fd)
+            lines.pop(0)
+    finally:
+        os.close(fd)
 
 
 def _read(path: Path) -> list[PastAnswer]:
     answers = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as exc:
+        raise AgentError(
+            f"The session {path} cannot be read: {exc.strerror}.", "Check its permissions, or name another session."
+        ) from exc
+    for line in text.split("\n"):
         try:
             record = json.loads(line)
             citations = tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in record["citations"])

@@ -7,6 +7,7 @@ that a marker means the same in the prompt, on the screen and in the citations.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ WEAK_COVERAGE: Final = 0.35
 """Coverage below which the best passage is not about what the question asks."""
 PASSAGE_CHARS: Final = 1600
 """Longest text of one passage shown to a model."""
+_ROUNDING: Final = 0.05
+"""How far a rounded result may be from the exact one, relative to it."""
 
 
 @dataclass
@@ -98,6 +101,24 @@ class TurnState:
     def best_coverage(self) -> float:
         """Largest share of the question's idf mass that one passage contains."""
         return best_coverage(self.passages)
+
+    def computed(self, number: str) -> bool:
+        """Whether a number as it is written in an answer is the result of a calculation of this turn.
+
+        It may be rounded ("1.07" for 1.0737), grouped ("524,288") or a percentage.
+        """
+        share, plain = number.endswith("%"), number.removesuffix("%").replace(",", "")
+        try:
+            digits, stated = len(plain.partition(".")[2]), float(plain)
+            results = [
+                float(step.observation.rpartition("=")[2]) * scale
+                for step in self.steps
+                if step.tool == "calculate" and not step.observation.startswith("Error")
+                for scale in ((1, 100) if share else (1,))
+            ]
+            return any(round(r, digits) == stated and math.isclose(r, stated, rel_tol=_ROUNDING) for r in results)
+        except (ValueError, OverflowError):
+            return False
 
     def record(
         self, tool: str, arguments: dict[str, Any], observation: str, seconds: float, hits: Sequence[Hit] = ()

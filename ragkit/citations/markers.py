@@ -1,24 +1,46 @@
-"""Citation markers in generated text: ``[1]``, ``[1,2]``, ``[1][2]``, ``【1】``, ``［1］``, ``[^1]``.
+"""Citation markers in generated text: ``[1]``, ``[1,2]``, ``[1-3]``, ``[1][2]``, ``【1】``, ``［1］``, ``[^1]``.
 
-Code spans and code blocks are left alone: ``a[1]`` in code is no citation.
+Code, formulas and array indexing (``a[1]``) are left alone, and so are intervals such as ``[0, 1]``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from ragkit.text.sentences import sentence_spans
 
-_NUMBERS: Final = r"\s*\^?\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*"
+_NUMBER: Final = r"[-−]?\d{1,3}"
+_RANGE: Final = rf"{_NUMBER}(?:\s*[-–—~～]\s*\d{{1,3}})?"
+_NUMBERS: Final = rf"\s*\^?\s*({_RANGE}(?:\s*[,，、;；]\s*\^?{_RANGE})*)\s*"
+_PLAIN: Final = rf"\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()"
 MARKER: Final = re.compile(
-    rf"(?<![\w\])\[])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()|(?<=[^\x00-\x7f])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?!\()"
-    rf"|[【［]{_NUMBERS}[】］]|(?<=[\]\w)])\[{{1,2}}{_NUMBERS}\]{{1,2}}(?=[\s.,;:!?\[]|[^\x00-\x7f]|$)"
+    rf"(?<![\w\])\[]){_PLAIN}|(?<=[^\x00-\x7f]){_PLAIN}|[【［]{_NUMBERS}[】］]"
+    rf"|(?<=[\]\w)]){_PLAIN}(?=[\s.,;:!?\[]|[^\x00-\x7f]|$)"
 )
+"""What looks like a marker; `_markers` says what is one."""
+_BEHIND_STOP: Final = re.compile(rf"([。！？；.!?;]+)((?:[ \t]?(?:{MARKER.pattern}))+)")
+_ONE: Final = re.compile(rf"({_NUMBER})(?:\s*[-–—~～]\s*(\d{{1,3}}))?")
+_LONGEST_RANGE: Final = 20
+_INDEXED: Final = re.compile(
+    r"(?<![A-Za-z0-9_.])(?:[a-z]\d*|[A-Za-z]\w*\.[a-z_][\w.]*|\w*_\w*"
+    r"|arr|array|list|lst|nums|dp|args|argv|shape|vec|mat|grid|matrix|tensor|buf|res|ans|tmp)(?:\[\w*[A-Za-z]\w*\])*$",
+    re.ASCII,
+)
+"""A variable right before a bracket, perhaps indexed already (``dp[i]``): the bracket is its index."""
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_ASIDE: Final = re.compile(
+    rf"{_CODE.pattern}|\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)"
+    r"|(?<![\\$])\$(?=[^\s$])[^$\n]*?(?<=[^\s\\])\$(?!\d)",
+    re.DOTALL,
+)
+"""Code and formulas. As in Pandoc, ``$`` opens a formula only in front of a character and closes it only
+behind one, so that prices are no formulas."""
 _MASKED: Final = re.compile("`([\U000f0000-\U000ffffd])`")
+_FIRST_SIGN: Final = 0xF0000
+_MOST_CODES: Final = 0xFFFE
 
 
 @dataclass(frozen=True)
@@ -51,24 +73,73 @@ def parse_answer(text: str) -> list[CitedSentence]:
     return parts
 
 
-def _prose(text: str) -> list[CitedSentence]:
-    # Inline code is set aside: a semicolon in it ends no sentence, and brackets in it are no markers.
+def without_markers(text: str, *, keep_numbers: bool = False) -> str:
+    """`text` without anything that reads like one of our markers, for text that was not written to carry any.
+
+    Args:
+        text: Text of a note or a model.
+        keep_numbers: Write ``[3]`` as ``(3)`` instead of leaving it out.
+    """
+    masked, codes = _set_aside(text)
+    clean: list[str] = []
+    last = 0
+    for start, end, _ in _markers(masked):
+        before = masked[last:start]
+        numbers = masked[start:end].strip("[]【】［］ ")
+        clean.append(f"{before}({numbers})" if keep_numbers else before.rstrip(" \t"))
+        last = end
+    clean.append(masked[last:])
+    return _put_back("".join(clean), codes)
+
+
+def _set_aside(text: str) -> tuple[str, list[str]]:
+    """`text` with a sign for each piece of code and formula, and the pieces.
+
+    A semicolon in them ends no sentence, and brackets in them are no markers.
+    """
     codes: list[str] = []
 
     def mask(code: re.Match[str]) -> str:
+        if len(codes) >= _MOST_CODES:
+            return code.group()
         codes.append(code.group())
-        return f"`{chr(0xF0000 + len(codes) - 1)}`"
+        return f"`{chr(_FIRST_SIGN + len(codes) - 1)}`"
 
-    masked = _CODE.sub(mask, text)
-    return [
-        replace(sentence, text=_MASKED.sub(lambda code: codes[ord(code.group(1)) - 0xF0000], sentence.text))
-        for sentence in _sentences(masked)
-    ]
+    return _ASIDE.sub(mask, text), codes
+
+
+def _put_back(text: str, codes: Sequence[str]) -> str:
+    def piece(sign: re.Match[str]) -> str:
+        at = ord(sign.group(1)) - _FIRST_SIGN
+        return codes[at] if at < len(codes) else sign.group()
+
+    return _MASKED.sub(piece, text)
+
+
+def _markers(text: str) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Start, end and numbers of each marker; code and formulas are set aside already."""
+    for match in MARKER.finditer(text):
+        found = next(group for group in match.groups() if group)
+        numbers: list[int] = []
+        for first, last in _ONE.findall(found):
+            low = int(first.replace("−", "-"))
+            high = int(last) if last else low
+            numbers.extend(range(low, high + 1) if 0 < low <= high <= low + _LONGEST_RANGE else sorted({low, high}))
+        if len(numbers) > 1 and min(numbers) <= 0:
+            continue  # values in [0, 1]
+        if match.group().startswith("[") and _INDEXED.search(text, max(0, match.start() - 60), match.start()):
+            continue
+        yield match.start(), match.end(), tuple(dict.fromkeys(numbers))
+
+
+def _prose(text: str) -> list[CitedSentence]:
+    masked, codes = _set_aside(text)
+    return [replace(sentence, text=_put_back(sentence.text, codes)) for sentence in _sentences(masked)]
 
 
 def _sentences(text: str) -> list[CitedSentence]:
     # Markers after the full stop ("是的。[1]") move in front of it, so that they stay with their sentence.
-    moved = re.sub(rf"([。！？；.!?;]+)((?:[ \t]?(?:{MARKER.pattern}))+)", r"\2\1", text)
+    moved = _BEHIND_STOP.sub(lambda m: m[2] + m[1] if any(_markers(m[2])) else m[0], text)
     sentences: list[CitedSentence] = []
     last_end = 0
     for start, end in sentence_spans(moved):
@@ -78,11 +149,10 @@ def _sentences(text: str) -> list[CitedSentence]:
         markers: list[int] = []
         clean: list[str] = []
         last = 0
-        for match in MARKER.finditer(raw):
-            numbers = next(group for group in match.groups() if group)
-            markers.extend(int(number) for number in re.findall(r"\d+", numbers))
-            clean.append(raw[last : match.start()].rstrip())
-            last = match.end()
+        for begin, stop, numbers in _markers(raw):
+            markers.extend(numbers)
+            clean.append(raw[last:begin].rstrip())
+            last = stop
         clean.append(raw[last:])
         sentence = "".join(clean).strip()
         if re.search(r"\w", sentence) or _MASKED.search(sentence):
@@ -113,7 +183,8 @@ def with_markers(text: str, markers: Sequence[int]) -> str:
     marks = "".join(f"[{number}]" for number in markers)
     if not marks:
         return text
-    return f"{text} {marks}" if text.isascii() else f"{text}{marks}"
+    # Glued to a Latin word, a marker would read like an index.
+    return f"{text} {marks}" if text[-1:].isascii() else f"{text}{marks}"
 
 
 def _gap(before: str, after: str) -> str:

@@ -31,6 +31,11 @@ _NUMBER: Final = re.compile(r"(?<![a-z0-9_.])\d+(?:[.,]\d+)*%?")
 _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*+])\s+")
 """The number of a list item is no fact that a passage could support."""
 _QUOTE_GAIN: Final = 0.12
+_NO_BODY: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$$|[|:\s=*_-]+$")
+"""Headings, fences, rules: lines that frame what a note says."""
+_UNDERLINE: Final = re.compile(r"[ \t]*\n[ \t]*(?:=+|-+)[ \t]*(?:\n|$)")
+"""What follows a heading that is underlined."""
+_MIN_QUOTED: Final = 6
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,18 @@ def content_terms(sentence: str) -> list[str]:
     return wide or terms
 
 
+def numbers_in(sentence: str) -> list[str]:
+    """Distinct numbers of a sentence, folded, without the number of a list item."""
+    return list(dict.fromkeys(_NUMBER.findall(fold(_LIST_MARK.sub("", sentence)))))
+
+
+def is_quoted(sentence: str, passage: str) -> bool:
+    """Whether a sentence stands in a passage word for word, white space and list marks aside."""
+    quoted = " ".join(_LIST_MARK.sub("", sentence).split())
+    whole = rf"(?<![A-Za-z0-9.,]){re.escape(quoted)}(?![A-Za-z0-9])"
+    return len(quoted) >= _MIN_QUOTED and re.search(whole, " ".join(passage.split())) is not None
+
+
 def support(sentence: str, passage: str, idf: Idf) -> Support:
     """Judge one sentence against one passage.
 
@@ -80,14 +97,12 @@ def support(sentence: str, passage: str, idf: Idf) -> Support:
         passage: Source text, with its heading path if that is to count.
         idf: Inverse document frequency of an analysed term.
     """
-    sentence = _LIST_MARK.sub("", sentence)
     there = set(tokenize(passage))
-    terms = content_terms(sentence)
+    terms = content_terms(_LIST_MARK.sub("", sentence))
     total = sum(idf(term) for term in terms)
     share = sum(idf(term) for term in terms if term in there) / total if total else 0.0
     numbers = set(_NUMBER.findall(fold(passage)))
-    missing = tuple(number for number in dict.fromkeys(_NUMBER.findall(fold(sentence))) if number not in numbers)
-    return Support(share, missing)
+    return Support(share, tuple(number for number in numbers_in(sentence) if number not in numbers))
 
 
 def crosses_languages(sentence: str, chunk: Chunk) -> bool:
@@ -95,17 +110,19 @@ def crosses_languages(sentence: str, chunk: Chunk) -> bool:
     return (answer_language(sentence) == "zh") != (chunk.language == "zh")
 
 
-def support_across(sentence: str, chunk: Chunk) -> Support:
+def support_across(sentence: str, passage: str) -> Support:
     """Judge a sentence against a passage in another language: only its numbers can be checked.
 
     The verdict is ``partly`` at best, because nothing here can tell a true translation from a wrong one.
     """
-    found = support(sentence, chunk.search_text, lambda term: 1.0)
+    found = support(sentence, passage, lambda term: 1.0)
     return Support(PARTLY if not found.missing_numbers else 0.0, found.missing_numbers)
 
 
 def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Similarity | None = None) -> Span:
     """The slice of `chunk` that carries `sentences`: their best source sentences and what lies between.
+
+    It neither begins nor ends with a heading, unless the chunk has nothing else.
 
     Args:
         sentences: What the answer says with this chunk as its source.
@@ -114,7 +131,7 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
         similarity: Likeness of a sentence to each of several texts, used where answer and source
             are in different languages and share few terms.
     """
-    spans = list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
+    spans = _body(chunk.text) or list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
     tokens = [set(tokenize(chunk.text[a:b])) for a, b in spans]
     chosen: list[int] = []
     for sentence in sentences:
@@ -127,6 +144,15 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
     start = spans[first][0]
     end = spans[last][1]
     return _span(chunk, start, end)
+
+
+def _body(text: str) -> list[tuple[int, int]]:
+    """Sentences, list items and table rows of a source text, without headings, fences and rules."""
+    return [
+        (start, end)
+        for start, end in sentence_spans(text)
+        if not _NO_BODY.match(text[start:end]) and not _UNDERLINE.match(text, end)
+    ]
 
 
 def _span(chunk: Chunk, start: int, end: int) -> Span:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ragkit.agent.answer import Answer, Done, Thought, Token, ToolCalled
-from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout, warn
 from ragkit.text.sanitize import one_line, printable
 
 
@@ -32,6 +32,7 @@ def run(
     # What can be wrong with the words typed is said before anything slow begins.
     Agent.check(question)
     spec = load_agent(settings.agent)
+    settings.check_address("agent", "" if model else spec.header.model or "")
     kept = Session.open(settings.ensure_home(), session) if session else None
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)
@@ -55,12 +56,14 @@ def run(
     assert answer is not None
     if state.json:
         emit_json(answer.to_json())
-        return
-    if streamed:
-        say()
-    if streamed.strip() != answer.text.strip():
-        say(answer.text)
-    show_sources(answer)
+    else:
+        if streamed:
+            say()
+        if streamed.strip() != answer.text.strip():
+            say(answer.text)
+        show_sources(answer)
+    for warning in answer.warnings:
+        warn(warning)
 
 
 def show_sources(answer: Answer) -> None:
@@ -68,7 +71,7 @@ def show_sources(answer: Answer) -> None:
     if answer.citations:
         say()
     for citation in answer.citations:
-        flag = "" if citation.verdict == "supported" else f" ({citation.verdict})"
-        say(f"[{citation.marker}] {one_line(citation.where)}{flag}  {one_line(citation.quote, 120)}", style="dim")
+        line = f"[{citation.marker}] {one_line(citation.where)}{citation.flag}  {one_line(citation.quote, 120)}"
+        say(line, style="yellow" if citation.flag else "dim")
     for item in answer.removed:
         say(f"removed (not in the notes): {one_line(item.sentence, 160)}", style="yellow")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragkit.cli.common import open_index, state
+from ragkit.cli.common import drop_closed_output, open_index, state
 from ragkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(
     home = settings.ensure_home()
     kept = Session.open(home, session) if session else Session.start(home)
     spec = load_agent(settings.agent)
+    settings.check_address("agent", "" if model else spec.header.model or "")
     chat = ready_chat(model or spec.header.model or settings.chat_model, settings)
     conversation = Conversation(open_index(settings), settings, spec, chat, kept, model_named=model is not None)
     conversation.warm()
@@ -54,6 +55,11 @@ def run(
         Repl(conversation, screen, reader, commands.run, debug=state.debug).run()
     except KeyboardInterrupt:
         _leave(130)
+        raise
+    except (BrokenPipeError, SystemExit):
+        # Whoever read the answers went away.
+        drop_closed_output()
+        _leave(0)
         raise
     _leave(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,13 +18,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ragkit.content import default_corpus
 from ragkit.settings import Settings, load_settings
-from ragkit.text.sanitize import printable
+from ragkit.text.sanitize import escape_json, one_line, printable
 
 if TYPE_CHECKING:
     from ragkit.api import Index
 
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def ensure_streams() -> None:
+    """Give standard input and output that are closed something harmless to stand for them.
+
+    Otherwise the next file that is opened, such as the index, would take their place and get what
+    is printed.
+    """
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, encoding="utf-8", errors="replace", closefd=False))
+
+
+def drop_closed_output() -> None:
+    """Send to nowhere what would go to a reader that went away; the interpreter would complain at its exit."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 @dataclass
@@ -65,8 +94,10 @@ def emit_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout, nothing else."""
     # On a terminal with another encoding escapes are right where replacement signs would be wrong.
     plain = "utf" not in (sys.stdout.encoding or "").lower()
-    text = json.dumps(value, ensure_ascii=plain, indent=2, default=str)
-    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    text = escape_json(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    if plain:
+        text = json.dumps(json.loads(text), indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str = "", style: str | None = None) -> None:
@@ -78,6 +109,11 @@ def note(text: str, style: str | None = "dim") -> None:
     """A line on stderr, silenced by -q."""
     if state.verbosity >= 0:
         stderr.print(printable(text), style=style)
+
+
+def warn(text: str) -> None:
+    """One line on stderr about something that went wrong beside the answer; -q does not silence it."""
+    stderr.print(f"Warning: {one_line(text, 600)}", style="yellow")
 
 
 @contextmanager

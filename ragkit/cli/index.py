@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state
-from ragkit.errors import UsageError
+from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
+from ragkit.errors import RagkitError, UsageError
+
+if TYPE_CHECKING:
+    from ragkit.api import Index
+    from ragkit.values import IndexReport
 
 
 def run(
@@ -25,10 +29,22 @@ def run(
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
+    unsaved = ""
     if settings.index is None:
-        remember_notes(settings, roots)
+        try:
+            remember_notes(settings, roots)
+        except (OSError, RagkitError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            unsaved = f"The notes are indexed, but {settings.home} cannot keep them as the notes in use: {reason}. "
+            unsaved += "Name them with --notes, or set RAGKIT_HOME to a folder you may write to."
     done = index.report
     assert done is not None
+    _report(index, done)
+    if unsaved:
+        warn(unsaved)
+
+
+def _report(index: Index, done: IndexReport) -> None:
     if state.json:
         fields = asdict(done)
         fields.pop("embedded_chunks")

@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 expected failure, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -14,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, train
-from ragkit.cli.common import set_up_logging, state, stderr
+from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError
-from ragkit.text.sanitize import one_line
+from ragkit.text.sanitize import one_line, printable
 
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = {"--json", "--debug", "-v", "-vv", "--verbose", "-q", "--quiet"}
@@ -98,6 +99,7 @@ def globals_first(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; never returns."""
+    ensure_streams()
     given = globals_first(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -105,13 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     state.debug = "--debug" in given
     code = _run(given)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_stdout()
+    drop_closed_output()
     if code == _INTERRUPTED:
         # A library's worker may sit in a model call that cannot be cancelled; leaving must not wait for it.
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -123,14 +121,22 @@ def _run(arguments: list[str]) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except _ClickException as exc:
-        exc.show()
+        # The message repeats what was typed, which may have been pasted from anywhere.
+        exc.message = one_line(str(exc.message), 600)
+        shown = io.StringIO()
+        exc.show(file=shown)
+        stderr.print(printable(shown.getvalue()), end="")
         return int(exc.exit_code)
+    except SystemExit as exc:
+        # This is how typer and rich leave when nobody reads their output any more.
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        return 0
     except (KeyboardInterrupt, typer.Abort):
         _show_trace()
         stderr.print("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        _drop_stdout()
         return 0
     except RagkitError as exc:
         _show_trace()
@@ -145,8 +151,3 @@ def _run(arguments: list[str]) -> int:
 def _show_trace() -> None:
     if state.debug:
         traceback.print_exc()
-
-
-def _drop_stdout() -> None:
-    # Whoever read our output went away; the interpreter must not complain about it at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

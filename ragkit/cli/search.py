@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli.common import emit_json, open_index, say, state
-from ragkit.text.sanitize import one_line
+from ragkit.text.sanitize import clean_question, one_line
 from ragkit.values import Hit
 
 _SHOWN_LINES = 6
@@ -43,6 +43,7 @@ def run(
     from ragkit.retrieval.retriever import check_mode
 
     chosen = check_mode(mode)
+    query = clean_question(query)
     began = time.monotonic()
     index = open_index(state.settings())
     plan = index.plan(query, rewrite=rewrite, hyde=hyde)

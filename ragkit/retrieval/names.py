@@ -19,6 +19,24 @@ Vocabulary = Callable[[str], list[str]]
 
 _WORD: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
 _NUMBERED: Final = re.compile(r"([A-Z][A-Za-z]+)-?(\d+(?:\.\d+)?)")
+_LATIN: Final = re.compile(r"[A-Za-z][A-Za-z'’]*")
+_OPENING: Final = ' \t"“‘「『（(*#>-'
+_ENDING: Final = frozenset(".!?:;。！？：；…\r\n”’」』）)")
+"""In front of a capital letter, one of these begins a sentence, a line or a list item, with `_OPENING` between."""
+_ORDINARY: Final = STOP_WORDS | frozenset(
+    """again all another answer any anyone anything ask because best better both but called case cases
+    compare comparison define definition describe detail details difference differences discuss
+    each either else etc every everything example examples explain few find first get give given
+    good hello help here hey hi idea if just kindly know last least less let like list ll
+    look made main make makes making me mean meaning means more most must my name need needed needs
+    nor now ok okay one only other others ourselves out overview please question questions re
+    really said same say says second short show simple so some something still suggest
+    summarise summarize summary take teach tell thank thanks them thing things think three too try
+    two understand up us use used useful uses using ve versus very vs want way ways well
+    whether while without work works worth write yes yet""".split()
+)
+"""Words of questions that are no names, however they are written."""
+_FEW: Final = 3
 _TYPO: Final = 0.72
 """Likeness of two words from which one counts as a misspelling of the other."""
 
@@ -29,7 +47,8 @@ def unknown_names(
     """Names of the question that no chunk contains, in order.
 
     A name is a Latin word that begins with a capital letter, unless that merely begins an English
-    sentence. A word without digits that resembles a term of the notes is a misspelling, no name.
+    sentence or a title. A word without digits that resembles a term of the notes is a misspelling,
+    no name.
 
     Args:
         question: The question as it was understood.
@@ -39,6 +58,7 @@ def unknown_names(
             in another script, so they say nothing when the question is in another language.
     """
     english = answer_language(question) == "en"
+    titled, shouted = _case_says_nothing(question) if english else (False, False)
     unknown = []
     for match in _WORD.finditer(question):
         word = match.group()
@@ -53,14 +73,30 @@ def unknown_names(
             if not any(known(form) for form in forms) and not apart:
                 unknown.append(word)
             continue
-        before = question[: match.start()].rstrip()
-        begins = english and word[1:].islower() and (not before or before[-1] in ".!?")
-        if numbered_only or begins or len(word) < 2 or word.lower() in STOP_WORDS or any(c.isdigit() for c in word):
+        before = question[: match.start()].rstrip(_OPENING)
+        begins = english and word[1:].islower() and (not before or before[-1] in _ENDING)
+        plain = shouted or (titled and word[1:].islower()) or word.lower() in _ORDINARY
+        if numbered_only or begins or plain or len(word) < 2 or any(c.isdigit() for c in word):
             continue
         terms = tokenize(word)
         if terms and not any(known(term) for term in terms) and not _misspelt(terms[0], like):
             unknown.append(word)
     return list(dict.fromkeys(unknown))
+
+
+def _case_says_nothing(question: str) -> tuple[bool, bool]:
+    """Whether an English question is written Like A Title, and whether it is written IN CAPITALS.
+
+    It is a title if most words begin with a capital letter and one of them, not the first, is an
+    ordinary word, or if all do and they are more than one question has names.
+    """
+    words = _LATIN.findall(question)[1:]
+    capital = [word for word in words if word[0].isupper()]
+    if not capital or 2 * len(capital) < len(words):
+        return False, False
+    ordinary = any(word.lower() in _ORDINARY for word in capital if word != "I")
+    titled = ordinary or len(capital) == len(words) >= _FEW
+    return titled, titled and 2 * sum(word.isupper() for word in words) > len(words)
 
 
 def _misspelt(term: str, like: Vocabulary) -> bool:

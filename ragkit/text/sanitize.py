@@ -1,7 +1,7 @@
-"""Text from notes, models and file names, made safe to print on a terminal.
+r"""Text from notes, models, users and file names, made safe to print, to search for and to hand on.
 
 Control characters, escape sequences, bidirectional overrides and invisible characters are
-replaced; line breaks and tabs stay.
+replaced; line breaks and tabs stay. In JSON they stay too, as ``\uXXXX``.
 """
 
 from __future__ import annotations
@@ -9,44 +9,74 @@ from __future__ import annotations
 import re
 from typing import Final
 
-INVISIBLE: Final = frozenset(
-    [
-        *range(0x200B, 0x2010),  # zero width space and joiners, direction marks
-        *range(0x202A, 0x202F),
-        *range(0x2060, 0x2070),  # word joiner, invisible operators, direction isolates
-        *range(0xE0000, 0xE0080),  # tags
-        0xFEFF,
-        0x061C,
-        0x00AD,  # soft hyphen
-    ]
-)
-"""Code points that take no room on a page and no part in a word."""
-
 ANSI_SEQUENCE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()*+][0-9A-Z]|[=>78cDEHM])"
 )
 """Terminal escape sequences as they stand in logs: colours, cursor movements, titles, links."""
 
+_CONTROLS: Final = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t\r"]
+_BREAKS: Final = [0x0D, 0x2028, 0x2029]
+_JOINERS: Final = [0x200C, 0x200D]
+"""Invisible, but part of words in some scripts and of emoji."""
+_INVISIBLE: Final = [
+    *(0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F),
+    *range(0x202A, 0x202F),
+    *range(0x2060, 0x2070),
+    *(0xFEFF, 0xFFF9, 0xFFFA, 0xFFFB),
+    *range(0x1D173, 0x1D17B),
+    *range(0xE0000, 0xE0080),
+    *range(0xE0100, 0xE01F0),
+]
+INVISIBLE: Final = frozenset([*_JOINERS, *_INVISIBLE])
+"""Code points that take no room on a page and no part in a word."""
+_SURROGATES: Final = range(0xD800, 0xE000)
 
-def _table() -> dict[int, str]:
-    table: dict[int, str] = {code: "\ufffd" for code in [*range(0x20), *range(0x7F, 0xA0)]}
-    for kept in "\n\t":
-        del table[ord(kept)]
-    table[ord("\r")] = "\n"
-    table.update(dict.fromkeys(INVISIBLE, ""))
-    table.update(dict.fromkeys(range(0xD800, 0xE000), "\ufffd"))
-    return table
-
-
-_UNSAFE: Final = _table()
+_PRINTABLE: Final[dict[int, str]] = {
+    **dict.fromkeys([*_CONTROLS, *_SURROGATES], "\ufffd"),
+    **dict.fromkeys(_BREAKS, "\n"),
+    **dict.fromkeys(INVISIBLE, ""),
+}
+_QUESTION: Final[dict[int, str]] = {
+    **dict.fromkeys([*_CONTROLS, *_SURROGATES, 0xFFFD], " "),
+    **dict.fromkeys(_BREAKS, "\n"),
+    **dict.fromkeys(_INVISIBLE, ""),
+}
+_JSON: Final[dict[int, str]] = {
+    **{
+        code: "".join(f"\\u{unit:04x}" for unit in memoryview(chr(code).encode("utf-16-le")).cast("H"))
+        for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *INVISIBLE)
+    },
+    **dict.fromkeys(_SURROGATES, "\ufffd"),
+}
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def printable(text: str) -> str:
     """`text` without anything that could steer a terminal or hide from the reader."""
-    return text.translate(_UNSAFE)
+    return text.translate(_PRINTABLE)
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """`text` printable, on one line, cut to `limit` characters with an ellipsis."""
     flat = " ".join(printable(text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def clean_question(text: str) -> str:
+    """What was asked, as text that every part of the way to an answer can take.
+
+    Arguments and terminal lines that are no UTF-8 arrive with lone surrogates, which no encoder
+    takes; they and control characters become spaces. Two halves of one character are joined.
+    Invisible characters, which split words that were copied from elsewhere, are left out.
+    """
+    joined = _PAIR.sub(lambda pair: pair.group().encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return joined.translate(_QUESTION)
+
+
+def escape_json(text: str) -> str:
+    r"""A JSON text with every character that could steer a terminal or hide written as ``\uXXXX``.
+
+    Its parsed value stays the same, except that lone surrogates, which other parsers refuse,
+    become U+FFFD. `text` must be what ``json.dumps`` gave: such characters stand in strings only.
+    """
+    return text.translate(_JSON)

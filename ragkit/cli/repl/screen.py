@@ -159,12 +159,14 @@ class Screen:
         if answer.citations:
             self.line()
         for citation in answer.citations:
-            flag = "" if citation.verdict == "supported" else f" ({citation.verdict})"
             quote = one_line(citation.quote, _QUOTE)
-            self.line(f'[{citation.marker}] {one_line(citation.where)}{flag}  "{quote}"', style="dim")
+            line = f'[{citation.marker}] {one_line(citation.where)}{citation.flag}  "{quote}"'
+            self.line(line, style="yellow" if citation.flag else "dim")
         for item in answer.removed:
             self.line(f"removed ({one_line(item.reason)}): {one_line(item.sentence, _LINE)}", style="yellow")
         self.aside(footer(answer))
+        for warning in answer.warnings:
+            self.hint(f"Warning: {warning}")
         self.line()
 
 
