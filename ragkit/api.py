@@ -330,7 +330,8 @@ def remembered_notes(settings: Settings) -> list[Path]:
 def index_settings(settings: Settings) -> IndexSettings:
     """The part of the settings that decides the contents of an index."""
     chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
-    return IndexSettings(chunks=chunks, bm25=BM25Settings())
+    bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
+    return IndexSettings(chunks=chunks, bm25=bm25)
 
 
 def fusion_settings(settings: Settings) -> FusionSettings:

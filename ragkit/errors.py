@@ -72,3 +72,7 @@ class AgentError(RagkitError):
 
 class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
+
+
+class CheckFailed(RagkitError):
+    """A measurement was made, and missed what a suite asks of it."""
