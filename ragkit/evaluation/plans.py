@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,6 +18,16 @@ from ragkit.evaluation.runs import parse_run
 from ragkit.ingest.yaml_safe import load_yaml
 
 _ROOT_MARKS: Final = (".git", "pyproject.toml")
+Tick = Callable[[int, int], None]
+"""Called with (things done, things in all)."""
+Bar = Callable[[str], AbstractContextManager[Tick]]
+"""Opens a progress bar with this label."""
+
+
+@contextmanager
+def no_bar(label: str) -> Iterator[Tick]:
+    """A `Bar` that shows nothing."""
+    yield lambda done, total: None
 
 
 class Strict(BaseModel):

@@ -162,9 +162,7 @@ def open_dataset(
     if not dataset.documents:
         raise DatasetError(f"Data set {dataset.name} has no corpus.", "Name its notes with --notes DIR.")
     folder = _folder(dataset, settings, "".join(d.path + d.content_hash for d in dataset.documents), embedding)
-    return Index.from_documents(
-        dataset.documents, folder, embedding=embedding, settings=settings, progress=progress
-    )
+    return Index.from_documents(dataset.documents, folder, embedding=embedding, settings=settings, progress=progress)
 
 
 def _folder(dataset: Dataset, settings: Settings, identity: str, embedding: EmbeddingModel | None) -> Path:

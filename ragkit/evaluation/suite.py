@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,7 +13,16 @@ from pydantic import Field, ValidationError, model_validator
 
 from ragkit.errors import CheckFailed, ConfigError, DatasetError, UsageError
 from ragkit.evaluation.datasets import Dataset
-from ragkit.evaluation.plans import DatasetRef, Strict, check_metric, check_run, check_unique, split_missing
+from ragkit.evaluation.plans import (
+    Bar,
+    DatasetRef,
+    Strict,
+    check_metric,
+    check_run,
+    check_unique,
+    no_bar,
+    split_missing,
+)
 from ragkit.evaluation.retrieval import Run, evaluate, open_dataset, report_json
 from ragkit.evaluation.suite_checks import (
     BaselineSet,
@@ -25,7 +34,6 @@ from ragkit.evaluation.suite_checks import (
     check_regression,
     check_threshold,
 )
-from ragkit.index.writer import Progress
 from ragkit.settings import Settings
 
 _UPDATE: Final = "Write it with --update-baseline."
@@ -53,7 +61,8 @@ class Suite(Strict):
         labels = [ref.label for ref in self.datasets]
         check_unique(labels, "data set")
         check_unique([check_run(run) for run in self.runs], "run")
-        named = [(item.dataset, (item.run,), (item.metric,)) for item in self.thresholds]
+        named: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+        named += [(item.dataset, (item.run,), (item.metric,)) for item in self.thresholds]
         named += [(item.dataset or labels[0], (item.run, *item.than), item.metrics) for item in self.not_worse]
         for dataset, runs, metrics in named:
             if dataset not in labels:
@@ -130,8 +139,7 @@ def run_suite(
     settings: Settings,
     *,
     update_baseline: bool = False,
-    progress: Progress | None = None,
-    tick: Callable[[int, int], None] | None = None,
+    bar: Bar = no_bar,
 ) -> SuiteResult:
     """Measure every run on every data set, and check what the suite asks.
 
@@ -140,8 +148,7 @@ def run_suite(
         root: Folder that its paths are relative to.
         settings: Settings in force.
         update_baseline: Write the baseline instead of comparing with it.
-        progress: Told about embedding.
-        tick: Called with (questions done, questions in all) of each data set.
+        bar: Shows progress: embedding and questions of each data set.
 
     Raises:
         DatasetError: If a data set is missing that is not optional, or the baseline does not fit.
@@ -157,7 +164,7 @@ def run_suite(
     measured = []
     for ref in suite.datasets:
         if ref.label in present:
-            measured.append(_measure(ref.load(root, ref.split), suite.runs, settings, progress, tick))
+            measured.append(_measure(ref.load(root, ref.split), suite.runs, settings, bar))
     checks: list[Check] = []
     notes: list[str] = []
     for item in measured:
@@ -170,16 +177,12 @@ def run_suite(
     return SuiteResult(suite, tuple(measured), tuple(checks), skipped, tuple(notes))
 
 
-def _measure(
-    dataset: Dataset,
-    runs: Sequence[str],
-    settings: Settings,
-    progress: Progress | None,
-    tick: Callable[[int, int], None] | None,
-) -> Measured:
-    index = open_dataset(dataset, settings, progress)
+def _measure(dataset: Dataset, runs: Sequence[str], settings: Settings, bar: Bar) -> Measured:
+    with bar(f"Embedding {dataset.name}") as progress:
+        index = open_dataset(dataset, settings, progress)
     try:
-        found = evaluate(dataset, index, runs, tick=tick)
+        with bar(f"Questions of {dataset.name}") as tick:
+            found = evaluate(dataset, index, runs, tick=tick)
         report = report_json(dataset, index, found, rows=True)
         return Measured(dataset, index.model.name, tuple(found), report)
     finally:
@@ -231,7 +234,9 @@ def _write_baseline(path: Path, suite: Suite, measured: Sequence[Measured], old:
 
     # A data set that is not there today keeps what was measured when it was.
     kept = {ref.label: old.datasets[ref.label] for ref in suite.datasets if old and ref.label in old.datasets}
-    fresh = {item.dataset.name: baseline_set(item.embedding_model, item.runs, item.dataset.questions) for item in measured}
+    fresh = {
+        item.dataset.name: baseline_set(item.embedding_model, item.runs, item.dataset.questions) for item in measured
+    }
     data = Baseline(ragkit=__version__, datasets=kept | fresh).model_dump(mode="json")
     text = json.dumps({**data, "datasets": {}}, ensure_ascii=False, sort_keys=True)
     # One line a question, so that a diff shows which ones changed.

@@ -92,9 +92,7 @@ def check_threshold(threshold: Threshold, run: Run) -> Check:
         ConfigError: If it is about no question at all.
     """
     rows = [
-        row
-        for row in run.rows
-        if threshold.type in {None, row.type} and threshold.language in {None, row.language}
+        row for row in run.rows if threshold.type in {None, row.type} and threshold.language in {None, row.language}
     ]
     about = " ".join(filter(None, (threshold.type, threshold.language)))
     if not rows:
@@ -119,7 +117,9 @@ def check_not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> li
     ]
 
 
-def check_regression(dataset: str, runs: Sequence[Run], asked: Sequence[Question], baseline: BaselineSet) -> list[Check]:
+def check_regression(
+    dataset: str, runs: Sequence[Run], asked: Sequence[Question], baseline: BaselineSet
+) -> list[Check]:
     """Each run against itself in the baseline, over the questions that did not change since.
 
     Holm's correction is over runs and metrics of the data set.

@@ -21,13 +21,12 @@ import numpy as np
 from ragkit.errors import DatasetError
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
-from ragkit.evaluation.plans import split_missing
+from ragkit.evaluation.plans import Bar, no_bar, split_missing
 from ragkit.evaluation.retrieval import DEPTH, Comparison, evaluate, open_dataset
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.runs import parse_run
 from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, randomisation_test
 from ragkit.evaluation.sweep_space import DEFAULT_RUN, RUN, SWEPT, Sweep, changes_of
-from ragkit.index.writer import Progress
 from ragkit.ingest.loader import scan
 from ragkit.models.cache import CachedCompletions, CachedEmbeddings, KeyValueFile
 from ragkit.models.chat import resolve_chat
@@ -191,7 +190,7 @@ def run_sweep(
     trials: int | None = None,
     fresh: bool = False,
     told: Callable[[int, int, Trial], None] | None = None,
-    progress: Progress | None = None,
+    bar: Bar = no_bar,
 ) -> SweepResult:
     """Measure every point on dev, then the best one and the default on test.
 
@@ -204,7 +203,7 @@ def run_sweep(
         trials: Number of points in place of the file's.
         fresh: Measure again what the log holds.
         told: Called after each trial with (trials done, trials in all, the trial).
-        progress: Told about embedding.
+        bar: Shows progress of embedding.
 
     Raises:
         DatasetError: If a data set is missing, has no question of a split, or a chat model is needed and not there.
@@ -216,7 +215,7 @@ def run_sweep(
     # The settings in force always take part, so that the best trial is never worse on dev.
     changes = _distinct([{}, *(changes_of(point, base) for point in sweep.points(trials))])
     _check_chat(changes, make, models)
-    bench = _Bench(sweep, make, models, log, fresh, progress)
+    bench = _Bench(sweep, make, models, log, fresh, bar)
     done: list[Trial] = []
     for change in changes:
         done.append(bench.measure(change, splits[sweep.split]))
@@ -237,7 +236,7 @@ class _Bench:
     models: CachedModels
     log: RowStore
     fresh: bool
-    progress: Progress | None
+    bar: Bar
 
     @property
     def depth(self) -> int:
@@ -264,7 +263,8 @@ class _Bench:
         return Trial(changes, {metric: tuple(found) for metric, found in values.items()}, known)
 
     def _values(self, settings: Settings, run: str, dataset: Dataset) -> dict[str, list[float]]:
-        index = open_dataset(dataset, settings, self.progress, embedding=self.models.embedding(settings))
+        with self.bar(f"Embedding {dataset.name}") as progress:
+            index = open_dataset(dataset, settings, progress, embedding=self.models.embedding(settings))
         try:
             if parse_run(run).transforms:
                 index.chat = self.models.chat(settings)
