@@ -172,7 +172,7 @@ def run_suite(
         if old is not None and not update_baseline:
             checks += _regressions(item, old, notes)
     if update_baseline and file is not None:
-        _write_baseline(file, suite, measured, old)
+        write_baseline(file, suite, measured, old)
         notes.append(f"wrote {file}")
     return SuiteResult(suite, tuple(measured), tuple(checks), skipped, tuple(notes))
 
@@ -229,10 +229,20 @@ def _read_baseline(path: Path, *, must: bool) -> Baseline | None:
         raise ConfigError(f"{path} is no baseline: {exc.errors()[0]['msg']}.", _UPDATE) from exc
 
 
-def _write_baseline(path: Path, suite: Suite, measured: Sequence[Measured], old: Baseline | None) -> None:
+def write_baseline(path: Path, suite: Suite, measured: Sequence[Measured], old: Baseline | None) -> None:
+    """Write what was measured as the new baseline.
+
+    Args:
+        path: File to write.
+        suite: Its data sets are kept in the file, no others.
+        measured: What was measured now.
+        old: The baseline so far: a data set that is not there today keeps what was measured when it was.
+
+    Raises:
+        ConfigError: If the place cannot be written to.
+    """
     from ragkit import __version__
 
-    # A data set that is not there today keeps what was measured when it was.
     kept = {ref.label: old.datasets[ref.label] for ref in suite.datasets if old and ref.label in old.datasets}
     fresh = {
         item.dataset.name: baseline_set(item.embedding_model, item.runs, item.dataset.questions) for item in measured

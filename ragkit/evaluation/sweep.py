@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from ragkit.errors import DatasetError
+from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
 from ragkit.evaluation.plans import Bar, no_bar, split_missing
@@ -28,10 +29,6 @@ from ragkit.evaluation.runs import parse_run
 from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, randomisation_test
 from ragkit.evaluation.sweep_space import DEFAULT_RUN, RUN, SWEPT, Sweep, changes_of
 from ragkit.ingest.loader import scan
-from ragkit.models.cache import CachedCompletions, CachedEmbeddings, KeyValueFile
-from ragkit.models.chat import resolve_chat
-from ragkit.models.embeddings import EmbeddingModel, resolve_embedding
-from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.settings import Settings
 
 _SHALLOW: Final = 10
@@ -39,53 +36,6 @@ _SHALLOW: Final = 10
 _MODELS: Final = frozenset({"embedding_model", "chat_model"})
 SettingsMaker = Callable[..., Settings]
 """`ragkit.settings.load_settings`, or what wraps it: settings with these values on top."""
-
-
-class CachedModels:
-    """The models that settings name, each asked the same thing once and for all.
-
-    Args:
-        home: ``$RAGKIT_HOME``; the caches are kept in its folder ``cache``.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._embeddings: dict[str, CachedEmbeddings] = {}
-        self._chats: dict[str, CachedCompletions | None] = {}
-
-    @cached_property
-    def _vectors(self) -> KeyValueFile:
-        return KeyValueFile(self._home / "cache" / "embeddings.sqlite")
-
-    @cached_property
-    def _replies(self) -> KeyValueFile:
-        return KeyValueFile(self._home / "cache" / "completions.sqlite")
-
-    def embedding(self, settings: Settings) -> EmbeddingModel:
-        """The embedding model."""
-        name = settings.embedding_model
-        if name not in self._embeddings:
-            model = resolve_embedding(name, self._home, api_key=settings.api_key, base_url=settings.base_url)
-            self._embeddings[name] = CachedEmbeddings(model, self._vectors)
-        return self._embeddings[name]
-
-    def chat(self, settings: Settings) -> StructuredModel | None:
-        """The chat model for query transforms; None if there is none."""
-        name = settings.chat_model
-        if name not in self._chats:
-            structured = resolve_chat(name, settings).structured()
-            identity = self.chat_identity(settings)
-            self._chats[name] = CachedCompletions(structured, identity, self._replies) if structured else None
-        return self._chats[name]
-
-    def chat_identity(self, settings: Settings) -> str:
-        """Name and address of the chat model: two servers may call different models the same."""
-        return f"{resolve_chat(settings.chat_model, settings).name}@{settings.base_url or ''}"
-
-    @property
-    def computed(self) -> int:
-        """Texts that had to be embedded so far."""
-        return sum(model.computed for model in self._embeddings.values())
 
 
 @dataclass(frozen=True)

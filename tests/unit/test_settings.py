@@ -141,3 +141,18 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"RAGKIT_HOME"):
         load_settings(home=tmp_path / "file" / "home").ensure_home()
+
+
+def test_the_defaults_are_those_of_the_index_and_of_the_fusion() -> None:
+    from ragkit.api import fusion_settings, index_settings
+    from ragkit.index.writer import IndexSettings
+    from ragkit.retrieval.fusion import FusionSettings
+
+    assert index_settings(load_settings()) == IndexSettings()
+    assert fusion_settings(load_settings()) == FusionSettings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("bm25_k1", "-1"), ("bm25_b", "1.5"), ("bm25_variant", "bm26")])
+def test_bm25_settings_have_their_ranges(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}'"):
+        load_settings(**{name: value})
