@@ -26,9 +26,10 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier sweep measured.")] = False,
 ) -> None:
     """Grid or random search over settings; broken off, it goes on where it stood. Vectors are cached."""
+    from ragkit.evaluation.cached_models import CachedModels
     from ragkit.evaluation.plans import read_plan, root_of
     from ragkit.evaluation.row_store import RowStore
-    from ragkit.evaluation.sweep import CachedModels, run_sweep
+    from ragkit.evaluation.sweep import run_sweep
     from ragkit.evaluation.sweep_space import Sweep
 
     check_no_corpus()
