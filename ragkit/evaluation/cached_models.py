@@ -8,7 +8,6 @@ from pathlib import Path
 from ragkit.models.cache import CachedCompletions, CachedEmbeddings, KeyValueFile
 from ragkit.models.chat import resolve_chat
 from ragkit.models.embeddings import EmbeddingModel, resolve_embedding
-from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.settings import Settings
 
 
@@ -40,7 +39,7 @@ class CachedModels:
             self._embeddings[name] = CachedEmbeddings(model, self._vectors)
         return self._embeddings[name]
 
-    def chat(self, settings: Settings) -> StructuredModel | None:
+    def chat(self, settings: Settings) -> CachedCompletions | None:
         """The chat model for query transforms; None if there is none."""
         name = settings.chat_model
         if name not in self._chats:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ragkit.errors import DatasetError
+from ragkit.errors import DatasetError, EndpointError
 from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
@@ -157,6 +157,7 @@ def run_sweep(
 
     Raises:
         DatasetError: If a data set is missing, has no question of a split, or a chat model is needed and not there.
+        EndpointError: If the chat model did not answer in the middle; the trials before it are kept.
     """
     base = make()
     present, skipped = split_missing(sweep.datasets, root)
@@ -216,9 +217,15 @@ class _Bench:
         with self.bar(f"Embedding {dataset.name}") as progress:
             index = open_dataset(dataset, settings, progress, embedding=self.models.embedding(settings))
         try:
-            if parse_run(run).transforms:
-                index.chat = self.models.chat(settings)
+            chat = self.models.chat(settings) if parse_run(run).transforms else None
+            failed = chat.unreachable if chat is not None else 0
+            index.chat = chat
             [result] = evaluate(dataset, index, [run], depth=self.depth)
+            if chat is not None and chat.unreachable > failed:
+                raise EndpointError(
+                    f"The chat model did not answer {chat.unreachable - failed} times in run {run!r}: a void trial.",
+                    "Start the sweep again when it does; it goes on where it stood.",
+                )
             return {metric: result.values(metric) for metric in self.metrics}
         finally:
             index.close()

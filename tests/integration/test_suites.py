@@ -12,7 +12,7 @@ import pytest
 
 from ragkit.api import Index
 from ragkit.cli.main import main
-from ragkit.errors import DatasetError, IndexMismatchError
+from ragkit.errors import DatasetError, EndpointError, IndexMismatchError
 from ragkit.evaluation import retrieval
 from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import load_dataset
@@ -350,6 +350,25 @@ def test_replies_of_the_chat_model_are_cached(
     sweep_once(root, fields={"space": {"run": ["hybrid+hyde"], "coverage_weight": [5, 10, 20]}})
     assert len(asked) == len(set(asked))
     assert {topic for topic in TOPICS[::2] if any(topic in text for text in asked)} == set(TOPICS[::2])
+
+
+def test_a_trial_in_which_the_chat_model_did_not_answer_is_void(
+    root: Path, tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chat:
+        name = "gone"
+
+        def structured(self) -> Chat:
+            return self
+
+        def complete_json(self, system: str, user: str, schema: Any, max_tokens: int = 256) -> dict[str, Any]:
+            raise EndpointError("no route to the model")
+
+    monkeypatch.setattr("ragkit.evaluation.cached_models.resolve_chat", lambda spec, settings: Chat())
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(EndpointError, match=r"did not answer 8 times in run 'hybrid\+hyde'"):
+        sweep_once(root, log, fields={"space": {"run": ["hybrid", "hybrid+hyde"]}})
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 1, "the default was measured, the void trial not kept"
 
 
 def trial(values: list[float], **changes: Any) -> Trial:
