@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
+from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
@@ -23,6 +23,7 @@ from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
+from ragkit.text.sanitize import clean_question
 from ragkit.values import Chunk, Document, Hit, IndexReport
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class Index:
         translate: bool | None = None,
     ) -> Plan:
         """The queries that `search` would run, the user's own first."""
+        query = clean_question(query)
         check_question(query)
         translate = rewrite if translate is None else translate
         if not (rewrite or hyde or translate):
@@ -331,7 +333,8 @@ def remembered_notes(settings: Settings) -> list[Path]:
 def index_settings(settings: Settings) -> IndexSettings:
     """The part of the settings that decides the contents of an index."""
     chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
-    return IndexSettings(chunks=chunks, bm25=BM25Settings())
+    bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
+    return IndexSettings(chunks=chunks, bm25=bm25)
 
 
 def fusion_settings(settings: Settings) -> FusionSettings:
@@ -366,4 +369,10 @@ def _model_for(
         if manifest is not None and not rebuild:
             # "auto" must not change the vector space of an index because a hub became reachable.
             spec = manifest.model["name"]
+            if spec.startswith("openai:") and "@" in spec:
+                # An index folder is data; it must not say where keys are sent.
+                raise ConfigError(
+                    f"The index in {folder} names an address for its embedding model: {spec}.",
+                    "Name the model yourself: set embedding_model.",
+                )
     return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)

@@ -80,3 +80,7 @@ class FeedbackError(RagkitError):
 
 class TrainingError(RagkitError):
     """A model cannot be trained here, or from these data."""
+
+
+class CheckFailed(RagkitError):
+    """A measurement was made, and missed what a suite asks of it."""

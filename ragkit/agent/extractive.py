@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from langchain_core.messages import AIMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
 
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.turn import TurnState
+from ragkit.errors import RagkitError
 from ragkit.ingest.blocks import width
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import query_terms, tokenize
@@ -24,12 +26,17 @@ _WIDTH: Final = 150
 _MAX_QUOTE: Final = 600
 
 
-def quote_passages(turn: TurnState) -> AIMessage:
-    """The final message of a turn without a model: up to three quotes with their passage numbers."""
+def quote_passages(turn: TurnState, floor: float = 0.0) -> AIMessage:
+    """The final message of a turn without a model: up to three quotes with their passage numbers.
+
+    Args:
+        turn: Holds the passages.
+        floor: Coverage (0..1) of the question that a passage must have to be quoted.
+    """
     terms = set(query_terms(turn.standalone))
     sentences = []
     for number, hit in enumerate(turn.passages, start=1):
-        if quote := _excerpt(hit.text, terms, turn.index.idf):
+        if hit.coverage >= floor and (quote := _excerpt(hit.text, terms, turn.index.idf)):
             sentences.append([f"- {quote}", [number]])
         if len(sentences) == _QUOTES:
             break
@@ -53,3 +60,17 @@ def _excerpt(text: str, terms: set[str], idf: Callable[[str], float]) -> str:
             break
         quote = f"{quote} {' '.join(sentence.split())}".strip()
     return quote[:_MAX_QUOTE]
+
+
+class NoModel(BaseChatModel):
+    """Stands where the loop wants a model when every reply comes from `TurnControl`."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "none"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        raise RagkitError("No language model is configured.", "Set OPENAI_API_KEY or install ragkit[local].")

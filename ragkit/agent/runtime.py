@@ -21,9 +21,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
-from ragkit.agent.compose import Composed, abstention, compose, wordless
-from ragkit.agent.extractive import NOTICE, quote_passages
-from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES, JsonProtocolModel, to_plain_messages
+from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.extractive import NoModel, quote_passages
+from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import JsonProtocolModel, to_plain_messages
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer, Session
@@ -31,10 +32,11 @@ from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
 from ragkit.agent.turn import WEAK_COVERAGE, TurnState, best_coverage
 from ragkit.api import Index
-from ragkit.errors import ModelError, RagkitError
+from ragkit.errors import RagkitError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
 from ragkit.retrieval.rewrite import Plan, Turn, is_follow_up, plan_queries
+from ragkit.safety.guard import open_guard
 from ragkit.settings import Settings
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import clean_question
@@ -59,11 +61,19 @@ class Agent:
         session: Where the conversation is kept; None keeps it in memory only.
     """
 
-    def __init__(self, spec: AgentSpec, index: Index, chat: ChatModel, session: Session | None = None) -> None:
+    def __init__(
+        self,
+        spec: AgentSpec,
+        index: Index,
+        chat: ChatModel,
+        session: Session | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         self.spec = spec
         self.index = index
         self.chat = chat
         self.session = session or Session()
+        self._guard = open_guard(settings or index.settings, index.model)
 
     @classmethod
     def load(
@@ -93,7 +103,7 @@ class Agent:
         spec = load_agent(agent)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session)
+        return cls(spec, index, chat, session, settings)
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.
@@ -193,36 +203,19 @@ class Agent:
 
     def _run(self, question: str, emit: Any, cancelled: threading.Event) -> None:
         began = time.monotonic()
-        if not query_terms(question):
-            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
-            emit(Done(self._wordless(question)))
+        if told := self._told_at_once(question):
+            emit(Done(told))
             return
         plan = self._understand(question, emit)
         turn = self._turn(question, plan.standalone, plan.queries, emit)
         turn.cancelled = cancelled
-        final: AIMessage | None = None
         stop: StopReason = "answered"
-        graph = self._graph(turn)
-        config = {"recursion_limit": 4 * self.spec.header.max_steps + 20}
-        with endpoint_errors(self.chat.name):
-            for mode, part in graph.stream(
-                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
-            ):
-                if cancelled.is_set():
-                    return
-                if mode == "messages":
-                    chunk = part[0]
-                    if isinstance(chunk, AIMessageChunk) and chunk.text:
-                        emit(Token(chunk.text))
-                    continue
-                for update in part.values():
-                    for message in (update or {}).get("messages", []):
-                        if isinstance(message, AIMessage):
-                            _count(turn, message)
-                            final = message if not message.tool_calls else None
+        final = self._final(turn, emit)
         if cancelled.is_set():
             return
-        composed = self._composed(turn, final)
+        composed = finish(turn, final, self.chat)
+        if refusal := self._guard.answer(composed.text):
+            composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         if turn.out_of_steps:
             stop = "max_steps"
         elif composed.abstained:
@@ -230,7 +223,7 @@ class Agent:
         for citation in composed.citations:
             emit(CitationFound(citation))
         answer = Answer(
-            text=self._preface(question, composed),
+            text=composed.text,
             citations=composed.citations,
             abstained=composed.abstained,
             steps=tuple(turn.steps),
@@ -252,10 +245,42 @@ class Agent:
         unsaved = self.session.append(answer)
         emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
 
-    def _wordless(self, question: str) -> Answer:
-        """The answer to a question without a word; the conversation does not keep it."""
+    def _final(self, turn: TurnState, emit: Any) -> AIMessage | None:
+        """Let the agent loop run; its last message, or None if the turn was cancelled."""
+        final: AIMessage | None = None
+        graph = self._graph(turn)
+        config = {"recursion_limit": 4 * self.spec.header.max_steps + 20}
+        with endpoint_errors(self.chat.name):
+            for mode, part in graph.stream(
+                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
+            ):
+                if turn.cancelled.is_set():
+                    return None
+                if mode == "messages":
+                    chunk = part[0]
+                    # What is judged as a whole must not be on the screen before.
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not self._guard.judges_answers:
+                        emit(Token(chunk.text))
+                    continue
+                for update in part.values():
+                    for message in (update or {}).get("messages", []):
+                        if isinstance(message, AIMessage):
+                            _count(turn, message)
+                            final = message if not message.tool_calls else None
+        return final
+
+    def _told_at_once(self, question: str) -> Answer | None:
+        """What is said without looking for anything; the conversation does not keep it."""
+        text = ""
+        if not query_terms(question):
+            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
+            text = wordless(question)
+        elif refusal := self._guard.question(question):
+            text = refusal.text
+        if not text:
+            return None
         return Answer(
-            text=wordless(question),
+            text=text,
             citations=(),
             abstained=True,
             steps=(),
@@ -273,9 +298,11 @@ class Agent:
         header = self.spec.header
         structured = self.chat.structured()
         alone = Plan((Query(question),), question)
-        if structured is None or header.rewrite == "never":
+        if header.rewrite == "never":
             return alone
         history = tuple(Turn(a.question, a.text) for a in self._recent()) if self._leans(question) else ()
+        if structured is None:
+            return plan_queries(question, None, history=history)
         language = self.index.language
         foreign = answer_language(question) != language
         weak = header.rewrite == "always" or (foreign and self._is_weak(question))
@@ -332,7 +359,7 @@ class Agent:
         header = self.spec.header
         tools = [TOOLS[name](turn) for name in header.tools]
         if self.chat.extractive:
-            model: BaseChatModel = _NoModel()
+            model: BaseChatModel = NoModel()
         elif self.chat.tool_calling == "json":
             model = JsonProtocolModel(inner=self.chat.model(), max_tokens=header.max_answer_tokens)
         else:
@@ -351,33 +378,6 @@ class Agent:
             asked = f"{turn.question}\n({turn.standalone})"
         messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
-
-    def _composed(self, turn: TurnState, final: AIMessage | None) -> Composed:
-        if final is None or final.additional_kwargs.get(GAVE_UP):
-            return Composed(abstention(turn), (), (), 0, abstained=True)
-        if not final.text.strip():
-            raise ModelError(f"{self.chat.name} returned an empty reply.", "Ask again, or use another model.")
-        given = final.additional_kwargs
-        return compose(turn, final.text, given.get(SENTENCES), quoted=bool(given.get(QUOTED)))
-
-    def _preface(self, question: str, composed: Composed) -> str:
-        if not self.chat.extractive:
-            return composed.text
-        return f"{NOTICE[answer_language(question)]}\n{composed.text}"
-
-
-class _NoModel(BaseChatModel):
-    """Stands where the loop wants a model when every reply comes from `TurnControl`."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "none"
-
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        return self
-
-    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        raise RagkitError("No language model is configured.", "Set OPENAI_API_KEY or install ragkit[local].")
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:

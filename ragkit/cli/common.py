@@ -175,6 +175,8 @@ def open_index(settings: Settings, *, quiet: bool = False) -> Index:
     if done is not None and not quiet:
         for item in done.skipped:
             note(f"skipped {item.path}: {item.reason}", style="yellow")
+        for warning in done.warnings:
+            note(f"{warning.path}: {warning.reason}", style="yellow")
         if done.added or done.updated or done.deleted:
             note(
                 f"indexed {done.documents} notes ({done.added} new, {done.updated} changed, {done.deleted} gone) "

@@ -50,7 +50,7 @@ def embedding(
     from ragkit.evaluation.datasets import load_dataset
     from ragkit.evaluation.retrieval import open_dataset
     from ragkit.training.embedding import TrainingSettings, train_embedding
-    from ragkit.training.pairs import pairs_from_questions, read_pairs, split_test
+    from ragkit.training.pairs import pairs_from_questions, read_pairs
 
     if not pairs and pairs_from is None:
         raise TrainingError("There is nothing to train on.", "Give --pairs FILE.jsonl, or --pairs-from DATASET.")
@@ -58,7 +58,8 @@ def embedding(
     settings = state.settings()
     learnt = read_pairs(pairs or [])
     data = load_dataset(dataset, settings.notes)
-    rest, test = split_test(data.questions)
+    rest = [question for question in data.questions if question.split == "dev"]
+    test = [question for question in data.questions if question.split == "test"]
     if pairs_from is not None:
         same = pairs_from.expanduser().resolve() == dataset.expanduser().resolve()
         source = data if same else load_dataset(pairs_from, settings.notes)

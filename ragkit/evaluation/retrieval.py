@@ -20,6 +20,7 @@ from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_m
 from ragkit.evaluation.runs import RunSpec, parse_run
 from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
 from ragkit.index.writer import Progress
+from ragkit.models.embeddings import EmbeddingModel
 from ragkit.settings import Settings
 from ragkit.values import Hit
 
@@ -132,28 +133,42 @@ class Comparison:
     """Interval of the difference."""
 
 
-def open_dataset(dataset: Dataset, settings: Settings, progress: Progress | None = None) -> Index:
+def open_dataset(
+    dataset: Dataset,
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    embedding: EmbeddingModel | None = None,
+) -> Index:
     """The index of a data set's corpus, built below ``$RAGKIT_HOME`` unless it is there.
 
     Settings that decide the contents of an index have a folder of their own each.
+
+    Args:
+        dataset: Brings its corpus along or names its notes.
+        settings: Of this measurement.
+        progress: Told about embedding.
+        embedding: Model in place of that of the settings, such as one that caches; it gets folders of its own
+            and never touches the index that other commands use.
 
     Raises:
         DatasetError: If the set names no corpus.
     """
     if dataset.notes is not None:
         folder = None
-        if index_settings(settings) != index_settings(Settings.model_construct()):
-            folder = _folder(dataset, settings, str(dataset.notes.resolve()))
-        return Index.open(dataset.notes, folder, settings=settings, progress=progress)
+        if embedding is not None or index_settings(settings) != index_settings(Settings.model_construct()):
+            folder = _folder(dataset, settings, str(dataset.notes.resolve()), embedding)
+        return Index.open(dataset.notes, folder, embedding=embedding, settings=settings, progress=progress)
     if not dataset.documents:
         raise DatasetError(f"Data set {dataset.name} has no corpus.", "Name its notes with --notes DIR.")
-    folder = _folder(dataset, settings, "".join(d.path + d.content_hash for d in dataset.documents))
-    return Index.from_documents(dataset.documents, folder, settings=settings, progress=progress)
+    folder = _folder(dataset, settings, "".join(d.path + d.content_hash for d in dataset.documents), embedding)
+    return Index.from_documents(dataset.documents, folder, embedding=embedding, settings=settings, progress=progress)
 
 
-def _folder(dataset: Dataset, settings: Settings, identity: str) -> Path:
+def _folder(dataset: Dataset, settings: Settings, identity: str, embedding: EmbeddingModel | None) -> Path:
     deciding = json.dumps(asdict(index_settings(settings)), sort_keys=True)
-    digest = hashlib.sha256(f"{identity}\n{deciding}\n{settings.embedding_model}".encode(errors="surrogatepass"))
+    model = settings.embedding_model if embedding is None else embedding.identity.fingerprint
+    digest = hashlib.sha256(f"{identity}\n{deciding}\n{model}".encode(errors="surrogatepass"))
     return settings.ensure_home() / "indexes" / f"eval-{dataset.name}-{digest.hexdigest()[:10]}"
 
 
@@ -164,6 +179,7 @@ def evaluate(
     *,
     tick: Callable[[int, int], None] | None = None,
     open_with: Opener | None = None,
+    depth: int = DEPTH,
 ) -> list[Run]:
     """Run every way to search over the answerable questions of a data set.
 
@@ -173,6 +189,8 @@ def evaluate(
         names: Runs, see `ragkit.evaluation.runs`.
         tick: Called with (questions done, questions in all).
         open_with: Opens the corpus under another settings file, for runs that name one.
+        depth: Hits that are asked for. Each leg proposes at least so many, whatever ``candidates`` says;
+            metrics at a greater depth are too low then.
 
     Raises:
         DatasetError: If no question has gold, gold points to text that is not there, or a run is unknown.
@@ -199,7 +217,7 @@ def evaluate(
         for done, question in enumerate(questions, start=1):
             began = time.perf_counter()
             # Several chunks of one document may stand before the next document.
-            hits = search(searched, question, spec, 3 * DEPTH if dataset.by_document else DEPTH)
+            hits = search(searched, question, spec, 3 * depth if dataset.by_document else depth)
             found.append((question, hits, time.perf_counter() - began))
             if tick is not None:
                 tick(number * len(questions) + done, len(specs) * len(questions))

@@ -63,6 +63,11 @@ class SafetyGuard:
         self._filter = safety
         self._answers = answers
 
+    @property
+    def judges_answers(self) -> bool:
+        """Whether an answer must be held back until it is whole."""
+        return self._filter is not None and self._answers
+
     def question(self, text: str) -> Refusal | None:
         """The refusal of a harmful question, in its language; None lets it through."""
         if self._filter is None:

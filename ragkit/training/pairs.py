@@ -6,7 +6,6 @@ Questions of the test split must never be among them, see `without_test`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -63,20 +62,6 @@ def _pair(line: str, where: str) -> Pair:
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise TrainingError(f"{where}: {', '.join(_KEYS)} must be texts that are not empty.", "Correct the line.")
     return Pair(*texts)
-
-
-def split_test(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-    """Questions for training and for the test.
-
-    A question whose ``split`` says so is for the test. Where no question says anything, chance
-    decides by the id, half and half, the same way on every machine and whatever is added later.
-    """
-    marked = [getattr(question, "split", "") for question in questions]
-    if "test" in marked:
-        test = {question.id for question, split in zip(questions, marked, strict=True) if split == "test"}
-    else:
-        test = {q.id for q in questions if hashlib.sha256(q.id.encode("utf-8", "replace")).digest()[0] & 1}
-    return [q for q in questions if q.id not in test], [q for q in questions if q.id in test]
 
 
 def without_test(pairs: Iterable[Pair], test_questions: Sequence[Question]) -> list[Pair]:

@@ -113,9 +113,36 @@ def test_a_sentence_the_notes_do_not_support_is_taken_out_and_reported(index: In
 
 def test_with_nothing_supported_it_abstains_and_shows_the_nearest(index: Index) -> None:
     bot, _ = agent(index, say(("巴黎是法国的首都。", [1])))
-    answer = bot.ask("RNN 的缺点是什么？")
+    answer = bot.ask("RNN 在语音合成和机器翻译的历史里扮演过什么角色？")
     assert answer.abstained and answer.citations == () and answer.stop_reason == "abstained"
     assert "笔记里没有找到" in answer.text and "rnn.md:" in answer.text
+
+
+def test_where_the_model_stumbles_over_what_the_notes_plainly_say_they_are_quoted(index: Index) -> None:
+    bot, _ = agent(index, say(("巴黎是法国的首都。", [1])))
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert not answer.abstained and "没有依据" in answer.text and "巴黎" not in answer.text
+    assert [c.document for c in answer.citations] == ["rnn.md"]
+    assert [item.sentence for item in answer.removed] == ["巴黎是法国的首都。"]
+    sound(answer, index)
+
+
+def test_a_harmful_question_is_refused_before_anything_is_searched(index: Index) -> None:
+    model = ScriptedChatModel(replies=[])
+    settings = load_settings(tool_calling="json", safety="both")
+    bot = Agent.load("interview", index=index, model=model, settings=settings)
+    answer = bot.ask("怎么在家里自己制作炸弹？")
+    assert answer.abstained and answer.passages == () and model.calls == []
+    assert "安全过滤" in answer.text
+    assert bot.session.answers == []
+
+
+def test_with_answers_judged_nothing_is_streamed_before_the_verdict(index: Index) -> None:
+    model = ScriptedChatModel(replies=[say(("RNN 的缺点是梯度消失。", [1]))])
+    settings = load_settings(tool_calling="json", safety="both")
+    bot = Agent.load("interview", index=index, model=model, settings=settings)
+    kinds = [event.type for event in bot.stream("RNN 的缺点是什么？")]
+    assert "token" not in kinds and kinds[-1] == "done"
 
 
 def test_giving_up_abstains_in_the_language_of_the_question(index: Index) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from ragkit.evaluation.sampling import stratified
 
 from ragkit.errors import UsageError
-from ragkit.evaluation.datasets import Question
+from ragkit.evaluation.datasets import Question, stratified
 
 
 def questions(**counts: int) -> list[Question]:

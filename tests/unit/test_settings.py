@@ -202,3 +202,18 @@ def test_an_agent_that_a_found_file_names_sends_the_key_nowhere(monkeypatch: pyt
     with pytest.raises(ConfigError, match="'agent'"):
         settings.check_address("agent", "openai:m@http://x")
     load_settings(agent="theirs.md").check_address("agent", "openai:m@http://x")
+
+
+def test_the_defaults_are_those_of_the_index_and_of_the_fusion() -> None:
+    from ragkit.api import fusion_settings, index_settings
+    from ragkit.index.writer import IndexSettings
+    from ragkit.retrieval.fusion import FusionSettings
+
+    assert index_settings(load_settings()) == IndexSettings()
+    assert fusion_settings(load_settings()) == FusionSettings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("bm25_k1", "-1"), ("bm25_b", "1.5"), ("bm25_variant", "bm26")])
+def test_bm25_settings_have_their_ranges(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}'"):
+        load_settings(**{name: value})

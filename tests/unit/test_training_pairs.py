@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from ragkit.evaluation.retrieval import Comparison
 from ragkit.retrieval.rewrite import Turn
 from ragkit.testing import HashingEmbedder
 from ragkit.training.embedding import TrainingSettings, is_better, train_embedding
-from ragkit.training.pairs import Pair, pairs_from_questions, read_pairs, split_test, without_test
+from ragkit.training.pairs import Pair, pairs_from_questions, read_pairs, without_test
 
 NOTES = {
     "rnn.md": "# 循环神经网络\n\nRNN 的缺点是梯度消失，而且不能并行训练。\n",
@@ -77,24 +76,6 @@ def test_progress_is_reported(index: Index) -> None:
     seen: list[tuple[int, int]] = []
     pairs_from_questions([RNN, RNN], index, [], lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
-
-
-def test_the_split_is_the_same_every_time_and_whole() -> None:
-    questions = [question(f"q{n}", str(n)) for n in range(200)]
-    rest, test = split_test(questions)
-    assert {q.id for q in rest} | {q.id for q in test} == {q.id for q in questions}
-    assert 70 < len(test) < 130
-    assert set(split_test(questions[:50])[1]) <= set(test)
-
-
-def test_a_split_that_the_questions_name_is_followed() -> None:
-    @dataclass(frozen=True)
-    class Marked:
-        id: str
-        split: str
-
-    rest, test = split_test([Marked("a", "test"), Marked("b", "dev"), Marked("c", "")])  # type: ignore[list-item]
-    assert [q.id for q in test] == ["a"] and [q.id for q in rest] == ["b", "c"]
 
 
 def test_pairs_are_read_once_each(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import answers, compare, judge, retrieval, safety
+from ragkit.cli.evals import answers, compare, judge, retrieval, run, safety, sweep
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -21,3 +21,5 @@ app.command("failures")(compare.failures)
 app.command("safety")(safety.run)
 app.command("answers")(answers.run)
 app.command("judge")(judge.run)
+app.command("sweep")(sweep.run)
+app.command("run")(run.run)

@@ -50,9 +50,9 @@ def run(
         reports.append(_measure(data, names, trec / data.name if trec and len(datasets) > 1 else trec))
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
     if out is not None:
-        _write(out, whole)
+        write_report(out, whole)
     if state.json:
-        emit_json(_without_rows(whole))
+        emit_json(without_rows(whole))
         return
     for report in reports:
         _show(report, by_type)
@@ -80,7 +80,12 @@ def _measure(data: Dataset, names: list[str], trec: Path | None) -> dict[str, An
     return report_json(data, index, runs, rows=True)
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write what ``--out`` names.
+
+    Raises:
+        ConfigError: If the place cannot be written to.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomically(path, json.loads(json.dumps(report)))
@@ -89,10 +94,11 @@ def _write(path: Path, report: dict[str, Any]) -> None:
     note(f"wrote {path}")
 
 
-def _without_rows(report: dict[str, Any]) -> dict[str, Any]:
+def without_rows(report: dict[str, Any]) -> dict[str, Any]:
+    """The report as ``--json`` prints it: without the single questions."""
     slim = {**report, "runs": [{k: v for k, v in item.items() if k != "rows"} for item in report["runs"]]}
     if "datasets" in report:
-        slim["datasets"] = [_without_rows(item) for item in report["datasets"]]
+        slim["datasets"] = [without_rows(item) for item in report["datasets"]]
     return slim
 
 

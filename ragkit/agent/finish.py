@@ -1,0 +1,52 @@
+"""The end of a turn: the model's last message becomes a checked answer, quotes, or an abstention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from langchain_core.messages import AIMessage
+
+from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.extractive import NOTICE, quote_passages
+from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.turn import TurnState, best_coverage
+from ragkit.errors import ModelError
+from ragkit.models.chat import ChatModel
+from ragkit.text.language import answer_language
+
+_UNFOUNDED: Final = {
+    "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
+    "en": "What the model wrote has no basis in the notes; these are quotes from them.",
+}
+_QUOTED_COVERAGE: Final = 0.6
+"""Share of the question that the best passage must hold before it is quoted in place of an answer."""
+
+
+def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
+    """Check the last message of a turn.
+
+    Where nothing of what the model wrote can be kept, but a passage plainly is about the question,
+    that passage is quoted: a small model that stumbles must not hide what the notes say.
+
+    Raises:
+        ModelError: If the model wrote nothing at all.
+    """
+    if final is None or final.additional_kwargs.get(GAVE_UP):
+        return Composed(abstention(turn), (), (), 0, abstained=True)
+    if not final.text.strip():
+        raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
+    composed = _composed(turn, final)
+    language = answer_language(turn.question)
+    if chat.extractive:
+        return replace(composed, text=f"{NOTICE[language]}\n{composed.text}")
+    if composed.abstained and composed.removed and best_coverage(turn.passages) >= _QUOTED_COVERAGE:
+        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE))
+        if not quotes.abstained:
+            return replace(quotes, text=f"{_UNFOUNDED[language]}\n{quotes.text}", removed=composed.removed)
+    return composed
+
+
+def _composed(turn: TurnState, message: AIMessage) -> Composed:
+    given = message.additional_kwargs
+    return compose(turn, message.text, given.get(SENTENCES), quoted=bool(given.get(QUOTED)))

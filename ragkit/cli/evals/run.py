@@ -1,0 +1,74 @@
+"""``ragkit eval run``: a suite, which exits with 1 if one of its checks fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
+from ragkit.cli.evals.retrieval import without_rows, write_report
+from ragkit.errors import UsageError
+from ragkit.text.sanitize import one_line, printable
+
+if TYPE_CHECKING:
+    from ragkit.evaluation.suite import SuiteResult
+
+
+def run(
+    suite: Annotated[Path, typer.Argument(help="Suite file, such as evals/suites/ci.yaml.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the full report to this file.")] = None,
+    update_baseline: Annotated[
+        bool, typer.Option("--update-baseline", help="Write the suite's baseline instead of comparing with it.")
+    ] = False,
+) -> None:
+    """Measure a suite and check its thresholds, its not_worse rules and its baseline; exit code 1 if one fails."""
+    from ragkit.evaluation.plans import read_plan, root_of
+    from ragkit.evaluation.suite import Suite, run_suite
+
+    check_no_corpus()
+    plan = read_plan(suite, Suite)
+    result = run_suite(plan, root_of(suite), state.settings(), update_baseline=update_baseline, bar=progress_bar)
+    report = result.to_json()
+    if out is not None:
+        write_report(out, report)
+    if state.json:
+        emit_json({**report, "datasets": [without_rows(item) for item in report["datasets"]]})
+    else:
+        _show(result)
+    for check in result.failed:
+        # Whatever -q or --json silence, what failed is said, one line each.
+        stderr.print(printable(f"failed: {one_line(check.line, 300)}"), style="red")
+    result.raise_if_failed()
+
+
+def check_no_corpus() -> None:
+    """Refuse global options that would be ignored.
+
+    Raises:
+        UsageError: If ``--index`` or ``--notes`` is given.
+    """
+    if state.index is not None or state.notes is not None:
+        raise UsageError("--index and --notes have no meaning here.", "The file names its data sets and their notes.")
+
+
+def _show(result: SuiteResult) -> None:
+    from ragkit.evaluation.metrics import HEADLINE
+
+    for item in result.measured:
+        table = Table("run", title=printable(f"{item.dataset.name}: {len(item.runs[0].rows)} questions"))
+        for name in HEADLINE:
+            table.add_column(name, justify="right")
+        for measured in item.runs:
+            table.add_row(printable(measured.name), *(f"{measured.metrics[name]:.3f}" for name in HEADLINE))
+        stdout.print(table)
+    for name, reason in result.skipped.items():
+        say(f"skipped {name}: {reason}", style="yellow")
+    for text in result.notes:
+        note(text)
+    for check in result.checks:
+        if check.passed:
+            say(f"passed: {check.line}", style="dim")
+    say(f"{len(result.checks) - len(result.failed)} of {len(result.checks)} checks passed")
