@@ -46,17 +46,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json_atomically(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
+def write_text_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         fsync_file(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
+    write_text_atomically(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True))
 
 
 def with_disk_errors(folder: Path, action: Callable[[], None]) -> None:
