@@ -38,9 +38,7 @@ def run(
     ] = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="Also tables by question type and language.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.")] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.")] = None,
     trec: Annotated[Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.")] = None,
 ) -> None:
     """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib
+from cycler import cycler
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.text import Text
 
@@ -29,7 +31,8 @@ _STYLE: Final = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False,
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=[INK]), "axes.grid": True,
+    "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True,
 }  # fmt: skip
 
 
@@ -110,7 +113,9 @@ def _bars(runs: Sequence[RunData], metric: str, prefix: str) -> Markup:
             axes.errorbar(value, number, xerr=spread, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4)
             if number:
                 # The first run, beside every other bar; it must not run through the figures above them.
-                axes.plot([runs[0].metrics[metric]] * 2, [number - 0.24, number + 0.24], color=INK, linestyle=(0, (2, 1)))
+                axes.plot(
+                    [runs[0].metrics[metric]] * 2, [number - 0.24, number + 0.24], color=INK, linestyle=(0, (2, 1))
+                )
             axes.text(0.005, number - 0.28, short_name(run.name), va="bottom")
             text = f"{value:.3f} ({low:.3f} to {high:.3f})"
             axes.text(0.995, number - 0.28, text, va="bottom", ha="right")
@@ -132,7 +137,7 @@ def _latency(runs: Sequence[RunData], prefix: str) -> Markup:
             axes.errorbar(
                 middle,
                 value,
-                xerr=[[0], [max(0.0, slow - middle)]],
+                xerr=[[0.0], [max(0.0, slow - middle)]],
                 yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
                 **_marker(number),
                 markersize=8,
@@ -204,7 +209,7 @@ def _legend(figure: Figure, entries: Sequence[tuple[int, str, str]], *, lines: b
         y = (0.14 + 0.24 * place) / height
         style = _line(number) if lines else {"color": run_colour(number), "linestyle": "none"}
         figure.add_artist(
-            matplotlib.lines.Line2D(
+            Line2D(
                 [0.03, 0.075, 0.12], [y] * 3, **{**_marker(number), **style}, markevery=[1], markersize=6, linewidth=2
             )
         )

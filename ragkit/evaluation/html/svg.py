@@ -9,7 +9,6 @@ from typing import Final
 from xml.etree import ElementTree
 
 from markupsafe import Markup
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 RUN_COLOURS: Final = 8
@@ -21,7 +20,8 @@ _VARIABLES: Final = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--grid
 _COLOUR: Final = re.compile(r"#0[ab]00[0-9a-f]{2}\b")
 _REFERENCE: Final = re.compile(r"url\(#([^)]+)\)")
 # The page's own font takes the place of the family that matplotlib measured with.
-_FONT: Final = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;]+")
+_FAMILY: Final = re.compile(r"font-family: [^;]+;? *")
+_FONT: Final = re.compile(r"font: ([\d.]+)px [^;]+")  # as matplotlib wrote it before 3.11
 
 
 def run_colour(number: int) -> str:
@@ -43,7 +43,8 @@ def to_svg(figure: Figure, prefix: str, title: str, description: str) -> Markup:
         # Glyphs that matplotlib's own font lacks are the browser's to draw.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         # Metadata would name the time and matplotlib's address.
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=none)
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
     for parent in list(root.iter()):
         for child in list(parent):
@@ -62,7 +63,8 @@ def to_svg(figure: Figure, prefix: str, title: str, description: str) -> Markup:
         element = ElementTree.Element(tag, {"id": f"{prefix}-{tag}"})
         element.text = text
         root.insert(place, element)
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  (serialised, so escaped)
+    # The serialiser has escaped every text.
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _own(element: ElementTree.Element, prefix: str) -> None:
@@ -74,13 +76,9 @@ def _own(element: ElementTree.Element, prefix: str) -> None:
         else:
             value = _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
             if name == "style":
-                value = _COLOUR.sub(_variable, _FONT.sub(_font, value))
+                value = _COLOUR.sub(_variable, _FONT.sub(r"font-size: \1px", _FAMILY.sub("", value)))
             element.set(name, value)
 
 
 def _variable(found: re.Match[str]) -> str:
     return _VARIABLES.get(found[0]) or f"var(--run{int(found[0][-2:], 16)})"
-
-
-def _font(found: re.Match[str]) -> str:
-    return f"font-size: {found[2]}px; font-weight: {found[1] or 'normal'}"
