@@ -81,6 +81,13 @@ def test_the_page_fits_draws_and_stays_silent(browser: Any, page: Path, width: i
     boxes = shown.evaluate("[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().toJSON())")
     assert len(boxes) == 8
     assert all(box["width"] > 250 and box["height"] > 100 and box["right"] <= width for box in boxes)
+    outside = shown.evaluate(
+        """[...document.querySelectorAll('svg text')].filter(text => {
+            const own = text.getBoundingClientRect(), all = text.closest('svg').getBoundingClientRect();
+            return own.left < all.left || own.right > all.right || own.bottom > all.bottom || own.top < all.top;
+        }).map(text => text.textContent)"""
+    )
+    assert outside == []
     # Text of the figures is drawn, in the ink of the colour scheme, and big enough to read.
     fill, size = shown.evaluate(
         "(t => [getComputedStyle(t).fill, t.getBoundingClientRect().height])(document.querySelector('svg text'))"

@@ -408,3 +408,14 @@ def test_missing_libraries_are_named_before_anything_is_measured(
     assert cli("eval", "retrieval", "none", "--html", str(tmp_path / "x.html")) == 2
     said = capfd.readouterr().err
     assert "needs matplotlib and jinja2" in said and 'pip install "ragkit[eval]"' in said
+
+
+def test_eval_retrieval_writes_the_page_of_what_it_measured(
+    tmp_path: Path, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"id": "q0", "question": "?", "gold": [{"file": "a.md", "quote": "x"}], "language": "en", "type": "t"}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    monkeypatch.setattr("ragkit.cli.evals.retrieval._measure", lambda *_: report)
+    page = tmp_path / "page.html"
+    assert cli("eval", "retrieval", str(tmp_path / "questions.jsonl"), "--html", str(page), "--json") == 0
+    assert page.read_text(encoding="utf-8") == page_of(report)

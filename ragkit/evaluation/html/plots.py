@@ -164,12 +164,14 @@ def time_text(seconds: float) -> str:
     return f"{seconds * 1000:.3g} ms"
 
 
-def _log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+def _log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from `low` to `high`: as many steps to a decade as leave room for their labels."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    # A label is centred on its tick: at the very end of the axis half of it would be cut off.
+    last = high / (high / low) ** 0.05
     ticks: list[float] = []
     for steps in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= last]
         if len(ticks) <= most:
             break
     return ticks
