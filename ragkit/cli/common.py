@@ -86,7 +86,7 @@ def set_up_logging(verbosity: int) -> None:
     )
     if verbosity < 2:
         # Request logs of client libraries carry addresses and headers nobody asked for.
-        for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock"):
+        for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock", "matplotlib"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -53,13 +53,13 @@ def ranking_metrics(ranks: Sequence[Ranks], *, need_all: bool = True) -> list[di
     needs = {f"q{i}": _place([(f"need{j}", rank) for j, rank in enumerate(row)]) for i, row in enumerate(ranks)}
     wanted = {f"q{i}": {f"need{j}": 1 for j in range(len(row))} for i, row in enumerate(ranks)}
     _measure(_ON_NEEDS, wanted, needs, values)
-    answered = {f"q{i}": _place([("answer", _answered_at(row, need_all))]) for i, row in enumerate(ranks)}
+    answered = {f"q{i}": _place([("answer", answered_at(row, need_all))]) for i, row in enumerate(ranks)}
     one = {f"q{i}": {"answer": 1} for i in range(len(ranks))}
     _measure(_ON_ANSWERED, one, answered, values)
     # The best place at which n needs can all be met is n: a perfect multi-hop ranking has an MRR of 1.
     first = {}
     for i, row in enumerate(ranks):
-        at = _answered_at(row, need_all)
+        at = answered_at(row, need_all)
         spare = len(row) - 1 if need_all else 0
         first[f"q{i}"] = _place([("answer", max(1, at - spare) if at is not None and at <= 10 else None)])
     _measure(_ON_FIRST, one, first, values)
@@ -71,7 +71,8 @@ def question_metrics(ranks: Ranks, *, need_all: bool = True) -> dict[str, float]
     return ranking_metrics([ranks], need_all=need_all)[0]
 
 
-def _answered_at(row: Ranks, need_all: bool) -> int | None:
+def answered_at(row: Ranks, need_all: bool) -> int | None:
+    """The rank (from 1) at which a question was answered: every need met, or any of them; None: nowhere."""
     met = [rank for rank in row if rank is not None]
     if need_all:
         # Every need must be met: the question is answered where its last need is.

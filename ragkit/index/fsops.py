@@ -46,15 +46,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json_atomically(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
+def write_text_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: readers see the old file or the new one."""
+    _write_atomically(path, text.encode("utf-8"))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError:  # the name of a folder that is no UTF-8; escaped, it comes back as it was
-            data = json.dumps(value, indent=1, sort_keys=True).encode("ascii")
         temporary.write_bytes(data)
         fsync_file(temporary)
         os.replace(temporary, path)
@@ -62,6 +61,16 @@ def write_json_atomically(path: Path, value: Any) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON in one step: readers see the old file or the new one."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:  # the name of a folder that is no UTF-8; escaped, it comes back as it was
+        data = json.dumps(value, indent=1, sort_keys=True).encode("ascii")
+    _write_atomically(path, data)
 
 
 def with_disk_errors(folder: Path, action: Callable[[], None]) -> None:

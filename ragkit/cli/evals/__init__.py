@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import answers, compare, judge, retrieval, run, safety, sweep
+from ragkit.cli.evals import answers, compare, judge, report, retrieval, run, safety, sweep
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -15,6 +15,7 @@ def _group() -> None:
 
 
 app.command("retrieval")(retrieval.run)
+app.command("report")(report.run)
 app.command("compare")(compare.run)
 app.command("trec")(compare.trec)
 app.command("failures")(compare.failures)

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.evals.report import write_html
 from ragkit.errors import ConfigError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.text.sanitize import printable
@@ -37,11 +38,16 @@ def run(
     ] = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="Also tables by question type and language.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.")] = None,
     trec: Annotated[Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.")] = None,
 ) -> None:
     """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""
     from ragkit.evaluation.datasets import load_dataset, select
 
+    if html is not None:
+        from ragkit.evaluation.html import require_libraries
+
+        require_libraries()
     settings = state.settings()
     names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
     reports = []
@@ -51,6 +57,8 @@ def run(
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
     if out is not None:
         write_report(out, whole)
+    if html is not None:
+        write_html(html, reports)
     if state.json:
         emit_json(without_rows(whole))
         return
