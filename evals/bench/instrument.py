@@ -54,7 +54,8 @@ def torchmetrics_of(ranking: Ranking, need_all: bool) -> dict[str, float]:
     import torch
     from torchmetrics.functional import retrieval
 
-    scores = -torch.arange(_DOCUMENTS, dtype=torch.float64)
+    # torchmetrics takes what is scored 0 or less for not retrieved.
+    scores = 1 / torch.arange(1, _DOCUMENTS + 1, dtype=torch.float64)
 
     def measured(kind: Any, k: int, relevant: list[int]) -> float:
         target = torch.zeros(_DOCUMENTS, dtype=torch.long)
@@ -203,7 +204,9 @@ def main() -> None:
         return
     for name, value in found.items():
         for part, figure in value.items() if isinstance(value, dict) else [("", value)]:
-            print(f"{name:36}{part:26}{figure:.3g}" if name.startswith("largest") else f"{name:36}{part:26}{figure:.3f}")
+            print(
+                f"{name:36}{part:26}{figure:.3g}" if name.startswith("largest") else f"{name:36}{part:26}{figure:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import compare, retrieval
+from ragkit.cli.evals import compare, make_questions, retrieval
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -18,3 +18,5 @@ app.command("retrieval")(retrieval.run)
 app.command("compare")(compare.run)
 app.command("trec")(compare.trec)
 app.command("failures")(compare.failures)
+app.command("make-questions")(make_questions.make)
+app.command("review-questions")(make_questions.review)
