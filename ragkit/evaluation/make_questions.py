@@ -207,8 +207,8 @@ _SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
         "question": {"type": "string", "maxLength": _MAX_QUESTION},
-        "quote": {"type": "string", "maxLength": 300},
-        "answer": {"type": "string", "maxLength": 300},
+        "quote": {"type": "string", "maxLength": 200},
+        "answer": {"type": "string", "maxLength": 160},
     },
     "required": list(_FIELDS),
     "additionalProperties": False,
