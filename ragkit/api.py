@@ -154,8 +154,10 @@ class Index:
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
         if not rerank:
             return self.search_queries(plan.queries, k=k, mode=mode)
+        if k < 1:
+            raise UsageError(f"k must be at least 1, not {k}.")
         hits = self.search_queries(plan.queries, k=max(k, RERANKED), mode=mode)
-        return self._reranker().rerank(plan.standalone, hits)[:k]
+        return [*self._reranker().rerank(plan.standalone, hits[:RERANKED]), *hits[RERANKED:]][:k]
 
     async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
         """Async twin of `search` (runs in a thread)."""

@@ -79,13 +79,30 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        if not all("name" in run for run in report["runs"]):
-            raise ValueError("a run has no name")
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise DatasetError(
-            f"{path} is no report: {exc}.", "Make one: ragkit eval retrieval DATASET --out FILE.json."
-        ) from exc
+        if not report["runs"]:
+            raise ValueError("it has no run")
+        for run in report["runs"]:
+            str(run["name"])
+            for row in run.get("rows", ()):
+                _check_row(row)
+    except (OSError, ValueError) as exc:
+        raise _no_report(path, str(exc)) from exc
+    except KeyError as exc:
+        raise _no_report(path, f"{exc} is missing") from exc
+    except (TypeError, AttributeError, RecursionError) as exc:
+        raise _no_report(path, "it has another shape") from exc
     return dict(report)
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    for key in ("id", "text", "type", "language", "ranks", "need_all", "passages"):
+        row[key]
+    for metric in METRICS:
+        float(row["metrics"][metric])
+
+
+def _no_report(path: Path, why: str) -> DatasetError:
+    return DatasetError(f"{path} is no report: {why}.", "Make one: ragkit eval retrieval DATASET --out FILE.json.")
 
 
 def read_report_run(spec: str) -> tuple[str, dict[str, Any]]:
@@ -100,15 +117,26 @@ def read_report_run(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         DatasetError: If the file is no such report or has no such run.
     """
-    file, colon, name = (spec, "", "") if Path(spec).is_file() else spec.rpartition(":")
-    path = Path(file or spec)
+    path, name = _split_spec(spec)
     runs = {run["name"]: run for run in read_report(path)["runs"]}
-    run = runs.get(name) if colon else next(iter(runs.values()), None)
+    run = next(iter(runs.values())) if name is None else runs.get(name)
     if run is None:
         raise DatasetError(f"{path} has no run {name!r}.", f"It has: {', '.join(runs)}.")
     if "rows" not in run:
         raise DatasetError(f"{path} keeps no questions.", "Write it with --out, not by redirecting --json.")
     return f"{path.stem}:{run['name']}", run
+
+
+def _split_spec(spec: str) -> tuple[Path, str | None]:
+    # File names and run names ("small.toml:dense") may both hold colons: the file is what is there.
+    if Path(spec).is_file():
+        return Path(spec), None
+    parts = spec.split(":")
+    for at in range(len(parts) - 1, 0, -1):
+        path = Path(":".join(parts[:at]))
+        if path.is_file():
+            return path, ":".join(parts[at:])
+    return Path(spec), None
 
 
 def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, Any]], at: int = 5) -> Difference:

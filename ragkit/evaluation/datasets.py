@@ -153,7 +153,12 @@ def load_dataset(path: Path, notes: Path | None = None) -> Dataset:
     return _own(path, notes) if path.suffix == ".jsonl" else _squad(path)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file, each with its line number from 1; empty lines are passed over.
+
+    Raises:
+        DatasetError: If the file cannot be read, or a line is no JSON object.
+    """
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -169,7 +174,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _identified(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines of a BEIR file by their ``_id``, each of which must be there once and have a ``text``."""
     seen: set[str] = set()
-    for number, row in _lines(path):
+    for number, row in json_lines(path):
         identity = str(row.get("_id", ""))
         if not identity or "text" not in row:
             raise DatasetError(f"{path}:{number}: _id or text is missing.", "Each line needs _id and text.")
@@ -240,7 +245,7 @@ def _squad(path: Path) -> Dataset:
 def _own(path: Path, notes: Path | None) -> Dataset:
     questions: list[Question] = []
     seen: set[str] = set()
-    for number, row in _lines(path):
+    for number, row in json_lines(path):
         try:
             golds = tuple(Gold(g["file"], g["quote"], str(g.get("group", ""))) for g in row["gold"])
             question = Question(

@@ -6,11 +6,15 @@ relevance. Names are percent-encoded, because the format separates by white spac
 
 from __future__ import annotations
 
+import gzip
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote, unquote
 
 import ir_measures
+import numpy as np
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
@@ -56,11 +60,16 @@ def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
             written.append(folder / f"{quote(run.name, safe='+._-')}.run")
             with written[-1].open("w", encoding="utf-8") as file:
                 for row in run.rows:
-                    for rank, (name, score) in enumerate(row.ranking, start=1):
-                        file.write(f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.6f} {_word(run.name)}\n")
+                    scores = _falling([score for _, score in row.ranking])
+                    for rank, ((name, _), score) in enumerate(zip(row.ranking, scores, strict=True), start=1):
+                        file.write(f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.9g} {_word(run.name)}\n")
     except OSError as exc:
         raise DatasetError(f"Cannot write to {folder}: {exc.strerror}.", "Choose another folder with --trec.") from exc
     return written
+
+
+def _opened(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -71,9 +80,12 @@ def read_qrels(path: Path) -> Qrels:
     """
     judged: Qrels = {}
     try:
-        for item in ir_measures.read_trec_qrels(str(path)):
-            judged.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = int(item.relevance)
-    except (OSError, ValueError, IndexError) as exc:
+        with _opened(path) as file:
+            for item in ir_measures.read_trec_qrels(file):
+                judged.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = int(item.relevance)
+        if not any(value > 0 for names in judged.values() for value in names.values()):
+            raise ValueError("no passage is judged relevant")
+    except (OSError, EOFError, ValueError) as exc:
         raise DatasetError(f"{path} is no TREC qrels file: {exc}.", "Columns: query 0 passage relevance.") from exc
     return judged
 
@@ -86,9 +98,12 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     """
     scores: dict[str, dict[str, float]] = {}
     try:
-        for item in ir_measures.read_trec_run(str(path)):
-            scores.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = float(item.score)
-    except (OSError, ValueError, IndexError) as exc:
+        with _opened(path) as file:
+            for item in ir_measures.read_trec_run(file):
+                if not math.isfinite(item.score):
+                    raise ValueError(f"the score {item.score} of {item.doc_id} gives no order")
+                scores.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = float(item.score)
+    except (OSError, EOFError, ValueError) as exc:
         raise DatasetError(f"{path} is no TREC run file: {exc}.", "Columns: query Q0 passage rank score run.") from exc
     return scores
 
@@ -106,6 +121,21 @@ def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> di
         place = {name: rank for rank, name in enumerate(order, start=1)}
         ranks.append([place.get(name) for name in relevant])
     return mean_metrics(ranking_metrics(ranks, need_all=False))
+
+
+def _falling(scores: Sequence[float]) -> list[float]:
+    """`scores` with each one below the one before it: readers of run files order by score, never by rank.
+
+    Equal scores stand in the order of the search, and a reranker moves hits without touching their
+    scores. Steps are those of single precision, in which trec_eval reads.
+    """
+    out: list[float] = []
+    for score in scores:
+        value = np.float32(score)
+        if out and value >= np.float32(out[-1]):
+            value = np.nextafter(np.float32(out[-1]), np.float32(-np.inf))
+        out.append(float(value))
+    return out
 
 
 def _word(name: str) -> str:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,7 +29,11 @@ class _Completes(Protocol):
 
 
 class KeyValueFile:
-    """Bytes by key in one SQLite file. Safe to use from several threads and processes."""
+    """Bytes by key in one SQLite file. Safe to use from several threads and processes.
+
+    Raises:
+        RagkitError: On any call, if the file is damaged or cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -37,13 +42,14 @@ class KeyValueFile:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
         except (OSError, sqlite3.Error) as exc:
-            raise RagkitError(f"Cache {path} cannot be used: {exc}.", "Delete it; it will be filled again.") from exc
+            raise _unusable(path, exc) from exc
+        self._path = path
         self._lock = threading.Lock()
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The entries that are there."""
         found: dict[str, bytes] = {}
-        with self._lock:
+        with self._lock, self._errors():
             for at in range(0, len(keys), _BATCH):
                 part = list(keys[at : at + _BATCH])
                 marks = ",".join("?" * len(part))
@@ -53,12 +59,24 @@ class KeyValueFile:
 
     def put(self, entries: Mapping[str, bytes]) -> None:
         """Keep these entries; either all are written or none."""
-        with self._lock, self._db:
+        with self._lock, self._errors(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries.items())
 
     def close(self) -> None:
         """Give back the file."""
         self._db.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        # Damage behind the first page of the file shows only when it is read.
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise _unusable(self._path, exc) from exc
+
+
+def _unusable(path: Path, exc: Exception) -> RagkitError:
+    return RagkitError(f"Cache {path} cannot be used: {exc}.", "Delete it; it will be filled again.")
 
 
 def _key(*parts: str) -> str:
@@ -83,7 +101,7 @@ class CachedEmbeddings:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Embed passages; returns (n, dimension) float32 unit vectors, in the order of `texts`."""
         keys = [_key(self.identity.fingerprint, "passage", text) for text in texts]
-        known = self._file.get(keys)
+        known = self._known(keys)
         missing = list(dict.fromkeys(key for key in keys if key not in known))
         if progress is not None and len(keys) > len(missing):
             progress(sum(key in known for key in keys))
@@ -102,12 +120,16 @@ class CachedEmbeddings:
     def encode_query(self, text: str) -> Vectors:
         """Embed a question; returns (dimension,) float32 of length 1."""
         key = _key(self.identity.fingerprint, "query", text)
-        known = self._file.get([key])
+        known = self._known([key])
         if not known:
             self.computed += 1
             known = {key: self._model.encode_query(text).astype("<f4").tobytes()}
             self._file.put(known)
         return np.frombuffer(known[key], dtype="<f4").astype(np.float32)
+
+    def _known(self, keys: Sequence[str]) -> dict[str, bytes]:
+        size = 4 * self.identity.dimension
+        return {key: value for key, value in self._file.get(keys).items() if len(value) == size}
 
 
 class CachedCompletions:
@@ -124,7 +146,10 @@ class CachedCompletions:
         key = _key(self._name, system, user, json.dumps(schema, sort_keys=True), str(max_tokens))
         known = self._file.get([key]).get(key)
         if known is not None:
-            value = json.loads(known)
+            try:
+                value = json.loads(known)
+            except ValueError:
+                value = None
             if isinstance(value, dict):
                 return value
         try:

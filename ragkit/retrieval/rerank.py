@@ -6,6 +6,7 @@ Both only reorder what the search found; a reranker that fails leaves the order 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -52,15 +53,25 @@ class CrossEncoderReranker:
             ) from exc
 
     def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
-        """All of `hits` by the cross-encoder's score, best first.
+        """All of `hits` by the cross-encoder's score, best first; as they were if it fails on these.
 
         Raises:
             ModelError: If the model cannot be loaded.
         """
         if not hits:
             return []
-        scores = self._model.predict([(question, hit.chunk.search_text) for hit in hits], show_progress_bar=False)
-        order = sorted(range(len(hits)), key=lambda i: (-float(scores[i]), i))
+        model = self._model
+        try:
+            found = model.predict([(question, hit.chunk.search_text) for hit in hits], show_progress_bar=False)
+            scores = [float(score) for score in found]
+        except Exception as exc:
+            # Whatever a model of the hub raises on a text: the search itself has succeeded.
+            log.warning("reranking left out: %s", one_line(str(exc)))
+            return list(hits)
+        if len(scores) != len(hits) or not all(map(math.isfinite, scores)):
+            log.warning("reranking left out: %s gave no score for some passage", self.name)
+            return list(hits)
+        order = sorted(range(len(hits)), key=lambda i: (-scores[i], i))
         return _renumbered([hits[i] for i in order])
 
 
@@ -84,7 +95,9 @@ class ListwiseReranker:
         except RagkitError as exc:
             log.warning("reranking left out: %s", exc)
             return list(hits)
-        named = [n - 1 for n in reply.get("ranking", []) if isinstance(n, int) and 1 <= n <= len(head)]
+        ranking = reply.get("ranking")
+        numbers = ranking if isinstance(ranking, list) else []
+        named = [n - 1 for n in numbers if type(n) is int and 1 <= n <= len(head)]
         order = list(dict.fromkeys([*named, *range(len(head))]))
         return _renumbered([*(head[i] for i in order), *hits[LISTED:]])
 

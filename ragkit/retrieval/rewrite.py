@@ -191,7 +191,9 @@ def _variants(question: str, language: Language, model: StructuredModel) -> list
         "additionalProperties": False,
     }
     reply = _ask(model, system, question, schema, 160)
-    found = reply.get("queries", []) if reply else []
+    found = reply.get("queries") if reply else None
+    if not isinstance(found, list):
+        return []
     return [text.strip() for text in found if isinstance(text, str) and text.strip()]
 
 

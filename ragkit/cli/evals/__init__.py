@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ragkit.cli.evals import answers, compare, judge, report, retrieval, run, safety, sweep
+from ragkit.cli.evals import compare, make_questions, retrieval
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
@@ -24,3 +25,5 @@ app.command("answers")(answers.run)
 app.command("judge")(judge.run)
 app.command("sweep")(sweep.run)
 app.command("run")(run.run)
+app.command("make-questions")(make_questions.make)
+app.command("review-questions")(make_questions.review)

@@ -50,10 +50,14 @@ def run(
         require_libraries()
     settings = state.settings()
     names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
-    reports = []
+    reports: list[dict[str, Any]] = []
     for path in datasets:
         data = select(load_dataset(path, settings.notes), split, limit)
-        reports.append(_measure(data, names, trec / data.name if trec and len(datasets) > 1 else trec))
+        folder = trec
+        if trec is not None and len(datasets) > 1:
+            same = sum(report["dataset"] == data.name for report in reports)
+            folder = trec / (f"{data.name}-{same + 1}" if same else data.name)
+        reports.append(_measure(data, names, folder))
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
     if out is not None:
         write_report(out, whole)
