@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import answers, compare, judge, report, retrieval, run, safety, sweep
-from ragkit.cli.evals import compare, make_questions, retrieval
+from ragkit.cli.evals import answers, compare, judge, make_questions, report, retrieval, run, safety, sweep
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
 
