@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import DatasetError, ModelError
+from ragkit.evaluation.row_store import RowStore
 from ragkit.index.fsops import write_json_atomically
 from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.text.language import answer_language
@@ -174,7 +175,10 @@ class Agreement:
 
 
 def agreement(
-    judge: AnswerJudge, rows: Sequence[Labelled], tick: Callable[[int, int], None] | None = None
+    judge: AnswerJudge,
+    rows: Sequence[Labelled],
+    tick: Callable[[int, int], None] | None = None,
+    store: RowStore | None = None,
 ) -> Agreement:
     """Let the judge grade answers that a person graded, and compare (Cohen 1960).
 
@@ -182,6 +186,8 @@ def agreement(
         judge: Under test.
         rows: Graded answers, at least one.
         tick: Called with (answers done, answers in all).
+        store: Grades of an earlier run that was broken off; taken up again if judge, instructions
+            and answer are the same.
 
     Raises:
         ModelError: If the model fails, or scikit-learn is missing.
@@ -192,7 +198,7 @@ def agreement(
         raise ModelError("scikit-learn is not installed.", 'Install it: pip install "ragkit[eval]".') from exc
     grades: list[Grade] = []
     for row in rows:
-        grades.append(judge.grade(row.question, row.reference, row.answer))
+        grades.append(_graded(judge, row, store))
         if tick is not None:
             tick(len(grades), len(rows))
     truth, given = [row.label for row in rows], [grade.label for grade in grades]
@@ -215,6 +221,18 @@ def agreement(
             if row.label != grade.label
         ),
     )
+
+
+def _graded(judge: AnswerJudge, row: Labelled, store: RowStore | None) -> Grade:
+    facts = [judge.name, _SYSTEM, _SCHEMA, row.question, row.reference, row.answer]
+    key = hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:24]
+    kept = store.get(key) if store else None
+    if kept is not None:
+        return Grade(kept["label"], kept["reason"])
+    grade = judge.grade(row.question, row.reference, row.answer)
+    if store is not None:
+        store.put(key, {"id": row.id, "label": grade.label, "reason": grade.reason})
+    return grade
 
 
 def labels_digest(rows: Sequence[Labelled]) -> str:
