@@ -30,7 +30,7 @@ TRUSTED_KAPPA: Final = 0.6
 _SYSTEM: Final = {
     "zh": (
         "你是严格的阅卷人。给你一个 JSON 对象：问题、参考答案、考生答案。以参考答案为准，逐点核对考生答案，"
-        "注意数字、否定、名称对调、因果颠倒。先用一句话写出差异（reason），再给等级（label）：\n"
+        "注意数字、否定、名称对调、因果颠倒。先用几个词写出差异（reason，60 字以内），再给等级（label）：\n"
         "right：要点都对且没有错误，措辞可以不同；\n"
         "partly：有一部分要点正确，但缺了要点或夹带一处错误；\n"
         "wrong：关键结论错误、与参考答案矛盾或答非所问。\n"
@@ -39,7 +39,7 @@ _SYSTEM: Final = {
     "en": (
         "You are a strict grader. You get a JSON object with a question, a reference answer and a student's answer. "
         "Compare the answer with the reference point by point; watch numbers, negations, swapped names and reversed "
-        "causes. First write the difference in one sentence (reason), then the grade (label):\n"
+        "causes. First write the difference in a few words (reason, at most 60 characters), then the grade (label):\n"
         "right: all key points are correct and nothing is wrong; other wording is fine;\n"
         "partly: some key points are correct, but one is missing or one error is mixed in;\n"
         "wrong: the main claim is false, contradicts the reference, or misses the question.\n"
@@ -48,11 +48,11 @@ _SYSTEM: Final = {
 }
 _SCHEMA: Final = {
     "type": "object",
-    "properties": {"reason": {"type": "string", "maxLength": 160}, "label": {"enum": list(LABELS)}},
+    "properties": {"reason": {"type": "string", "maxLength": 60}, "label": {"enum": list(LABELS)}},
     "required": ["reason", "label"],
     "additionalProperties": False,
 }
-_MAX_TOKENS: Final = 200
+_MAX_TOKENS: Final = 96
 
 
 @dataclass(frozen=True)
