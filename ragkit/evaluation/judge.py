@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import DatasetError, ModelError
+from ragkit.evaluation.row_store import RowStore
 from ragkit.index.fsops import write_json_atomically
 from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.text.language import answer_language
@@ -29,7 +30,7 @@ TRUSTED_KAPPA: Final = 0.6
 _SYSTEM: Final = {
     "zh": (
         "你是严格的阅卷人。给你一个 JSON 对象：问题、参考答案、考生答案。以参考答案为准，逐点核对考生答案，"
-        "注意数字、否定、名称对调、因果颠倒。先用一句话写出差异（reason），再给等级（label）：\n"
+        "注意数字、否定、名称对调、因果颠倒。先用几个词写出差异（reason，60 字以内），再给等级（label）：\n"
         "right：要点都对且没有错误，措辞可以不同；\n"
         "partly：有一部分要点正确，但缺了要点或夹带一处错误；\n"
         "wrong：关键结论错误、与参考答案矛盾或答非所问。\n"
@@ -38,7 +39,7 @@ _SYSTEM: Final = {
     "en": (
         "You are a strict grader. You get a JSON object with a question, a reference answer and a student's answer. "
         "Compare the answer with the reference point by point; watch numbers, negations, swapped names and reversed "
-        "causes. First write the difference in one sentence (reason), then the grade (label):\n"
+        "causes. First write the difference in a few words (reason, at most 60 characters), then the grade (label):\n"
         "right: all key points are correct and nothing is wrong; other wording is fine;\n"
         "partly: some key points are correct, but one is missing or one error is mixed in;\n"
         "wrong: the main claim is false, contradicts the reference, or misses the question.\n"
@@ -47,11 +48,11 @@ _SYSTEM: Final = {
 }
 _SCHEMA: Final = {
     "type": "object",
-    "properties": {"reason": {"type": "string", "maxLength": 160}, "label": {"enum": list(LABELS)}},
+    "properties": {"reason": {"type": "string", "maxLength": 60}, "label": {"enum": list(LABELS)}},
     "required": ["reason", "label"],
     "additionalProperties": False,
 }
-_MAX_TOKENS: Final = 200
+_MAX_TOKENS: Final = 96
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,10 @@ class Agreement:
 
 
 def agreement(
-    judge: AnswerJudge, rows: Sequence[Labelled], tick: Callable[[int, int], None] | None = None
+    judge: AnswerJudge,
+    rows: Sequence[Labelled],
+    tick: Callable[[int, int], None] | None = None,
+    store: RowStore | None = None,
 ) -> Agreement:
     """Let the judge grade answers that a person graded, and compare (Cohen 1960).
 
@@ -182,6 +186,8 @@ def agreement(
         judge: Under test.
         rows: Graded answers, at least one.
         tick: Called with (answers done, answers in all).
+        store: Grades of an earlier run that was broken off; taken up again if judge, instructions
+            and answer are the same.
 
     Raises:
         ModelError: If the model fails, or scikit-learn is missing.
@@ -192,7 +198,7 @@ def agreement(
         raise ModelError("scikit-learn is not installed.", 'Install it: pip install "ragkit[eval]".') from exc
     grades: list[Grade] = []
     for row in rows:
-        grades.append(judge.grade(row.question, row.reference, row.answer))
+        grades.append(_graded(judge, row, store))
         if tick is not None:
             tick(len(grades), len(rows))
     truth, given = [row.label for row in rows], [grade.label for grade in grades]
@@ -215,6 +221,18 @@ def agreement(
             if row.label != grade.label
         ),
     )
+
+
+def _graded(judge: AnswerJudge, row: Labelled, store: RowStore | None) -> Grade:
+    facts = [judge.name, _SYSTEM, _SCHEMA, row.question, row.reference, row.answer]
+    key = hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:24]
+    kept = store.get(key) if store else None
+    if kept is not None:
+        return Grade(kept["label"], kept["reason"])
+    grade = judge.grade(row.question, row.reference, row.answer)
+    if store is not None:
+        store.put(key, {"id": row.id, "label": grade.label, "reason": grade.reason})
+    return grade
 
 
 def labels_digest(rows: Sequence[Labelled]) -> str:

@@ -19,6 +19,7 @@ from ragkit.evaluation.judge import (
     kept_agreement,
     load_labels,
 )
+from ragkit.evaluation.row_store import RowStore
 
 FILE = Path(__file__).resolve().parents[2] / "evals" / "judge" / "labels.jsonl"
 
@@ -66,6 +67,18 @@ def test_progress_counts_answers() -> None:
         AnswerJudge(Script("right", "wrong"), "m"), [row(1, "right"), row(2, "wrong")], lambda *at: told.append(at)
     )
     assert told == [(1, 2), (2, 2)]
+
+
+def test_a_run_broken_off_asks_only_what_is_missing(tmp_path: Path) -> None:
+    rows = [Labelled(str(n), "zh", "问", "参考", f"答{n}", "right") for n in range(3)]
+    store = RowStore(tmp_path / "grades.jsonl")
+    with pytest.raises(IndexError):
+        agreement(AnswerJudge(Script("right", "wrong"), "m"), rows, store=store)
+    found = agreement(AnswerJudge(Script("partly"), "m"), rows, store=RowStore(tmp_path / "grades.jsonl"))
+    assert found.confusion["right"] == {"right": 1, "partly": 1, "wrong": 1}
+    other = Script("right", "right", "right")
+    agreement(AnswerJudge(other, "another"), rows, store=store)
+    assert other.labels == []  # the grades of one judge are not those of another
 
 
 def test_the_judge_gets_the_answer_as_data_in_the_language_of_the_question() -> None:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from ragkit.evaluation.judge import AnswerJudge
     from ragkit.settings import Settings
 
-_BRIEF: Final = ("cites_gold", "citation_recall", "rouge_l", "bleu", "bert_score", "judged", "abstained", "seconds")
+_BRIEF: Final = {
+    "cites_gold": "gold",
+    "citation_recall": "recall",
+    "rouge_l": "rouge",
+    "bleu": "bleu",
+    "bert_score": "bert",
+    "judged": "judge",
+    "abstained": "abst.",
+    "seconds": "s",
+}
+"""Columns of the tables by group: 80 characters have room for short names only."""
+_WIDE: Final = 140
 
 
 def run(
@@ -104,18 +115,20 @@ def _show(result: Mapping[str, Any]) -> None:
 
     note(f"{result['questions']} questions, {result['model']}, {result['embedding_model']}")
     table = Table(title=printable(str(result["dataset"])))
-    for column in ("metric", "mean", "95 % interval", "n", "what it is"):
+    wide = stdout.width >= _WIDE
+    for column in ("metric", "mean", "95 % interval", "n", *(["what it is"] if wide else [])):
         table.add_column(column, justify="left" if column in {"metric", "what it is"} else "right")
     for name, value in result["metrics"].items():
         low_high = result["ci95"].get(name)
         interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
-        table.add_row(name, f"{value:.3f}", interval, str(result["counts"][name]), METRICS[name])
+        cells = [name, f"{value:.3f}", interval, str(result["counts"][name])]
+        table.add_row(*cells, *([METRICS[name]] if wide else []))
     stdout.print(table)
     for key in ("by_type", "by_language"):
         groups = Table(title=key.replace("_", " "))
         names = [name for name in _BRIEF if name in result["metrics"]]
-        for column in ("group", "questions", *names):
-            groups.add_column(column, justify="left" if column == "group" else "right")
+        for column in ("group", "n", *(_BRIEF[name] for name in names)):
+            groups.add_column(column, justify="left" if column == "group" else "right", no_wrap=column == "group")
         for group, found in result[key].items():
             cells = [f"{found['metrics'][name]:.3f}" if name in found["metrics"] else "" for name in names]
             groups.add_row(printable(group), str(found["questions"]), *cells)

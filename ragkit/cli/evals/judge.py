@@ -18,13 +18,18 @@ def run(
         Path, typer.Option(metavar="FILE", help="Graded answers: id, language, question, reference, answer, label.")
     ] = Path("evals/judge/labels.jsonl"),
     model: Annotated[str | None, typer.Option(help="Chat model that grades, e.g. local, openai:NAME@URL.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Grades as they come; a run broken off goes on from it.")
+    ] = None,
 ) -> None:
     """Accuracy and Cohen's kappa of a judge against graded answers."""
     from ragkit.evaluation.judge import LABELS, AnswerJudge, agreement, keep_agreement, load_labels
+    from ragkit.evaluation.row_store import RowStore
     from ragkit.models.chat import resolve_chat
 
     settings = state.settings(chat_model=model)
     rows = load_labels(labels)
+    store = RowStore(out or settings.ensure_home() / "evals" / "judge-grades.jsonl")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         chat = resolve_chat(settings.chat_model, settings, report)
         structured = chat.structured()
@@ -32,7 +37,7 @@ def run(
             raise UsageError(f"{chat.name} cannot grade answers.", "Name a chat model with --model.")
         chat.model()
     with progress_bar("Answers") as tick:
-        found = agreement(AnswerJudge(structured, chat.name), rows, tick)
+        found = agreement(AnswerJudge(structured, chat.name), rows, tick, store)
     keep_agreement(settings.ensure_home(), found)
     if state.json:
         emit_json(found.to_json())
