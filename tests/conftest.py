@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,9 @@ def clean_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("RAGKIT_HOME", str(base / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(base / "cwd")
+    if (common := sys.modules.get("ragkit.cli.common")) is not None:
+        # Options of an earlier test's command line, which runs in this process, must not reach this one.
+        vars(common.state).update(vars(common.Globals()))
 
 
 @pytest.fixture

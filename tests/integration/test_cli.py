@@ -118,7 +118,7 @@ def test_eval_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
     first = value["runs"][0]
     assert first["metrics"]["hit@1"] == 1.0
     assert first["metrics"].keys() == first["ci95"].keys() >= {"hit@1", "hit@3", "hit@5", "hit@10", "mrr@10", "ndcg@10"}
-    assert value["comparisons"][0].keys() == {"a", "b", "metric", "difference", "p_value"}
+    assert value["comparisons"][0].keys() >= {"a", "b", "metric", "difference", "p_value"}
 
 
 def test_models_and_doctor_answer_in_json(place: tuple[Path, dict[str, str]]) -> None:
@@ -280,9 +280,9 @@ def test_ctrl_c_while_importing_says_nothing(child_environment: dict[str, str]) 
         "import builtins, os, signal, sys\n"
         "from ragkit.cli.__main__ import main\n"
         "load = builtins.__import__\n"
-        "def interrupted(name, *rest):\n"
+        "def interrupted(name, *rest, **named):\n"
         "    if name.startswith('typer'): os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return load(name, *rest)\n"
+        "    return load(name, *rest, **named)\n"
         "builtins.__import__ = interrupted\n"
         "main()"
     )

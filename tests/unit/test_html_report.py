@@ -417,5 +417,17 @@ def test_eval_retrieval_writes_the_page_of_what_it_measured(
     (tmp_path / "questions.jsonl").write_text(json.dumps(row), encoding="utf-8")
     monkeypatch.setattr("ragkit.cli.evals.retrieval._measure", lambda *_: report)
     page = tmp_path / "page.html"
-    assert cli("eval", "retrieval", str(tmp_path / "questions.jsonl"), "--html", str(page), "--json") == 0
+    assert (
+        cli(
+            "eval",
+            "retrieval",
+            str(tmp_path / "questions.jsonl"),
+            "--html",
+            str(page),
+            "--json",
+            "--notes",
+            str(tmp_path),
+        )
+        == 0
+    )
     assert page.read_text(encoding="utf-8") == page_of(report)
