@@ -156,6 +156,8 @@ def test_dumb_terminal_gets_plain_text(surroundings: tuple[Path, dict[str, str]]
     terminal.child.expect_exact("[1] cache.md:")
     assert "\x1b" not in terminal.child.before
     terminal.child.expect_exact(PROMPT)
+    # Python's input() misses an interrupt between its prompt and its read; nobody is that quick.
+    terminal.child.delaybeforesend = 1.0
     terminal.child.sendintr()
     terminal.child.expect_exact("Ctrl-D or /quit leaves")
     terminal.child.expect_exact(PROMPT)
