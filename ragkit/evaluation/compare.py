@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.metrics import COMPARED, METRICS
+from ragkit.evaluation.metrics import COMPARED, METRICS, answered_at
 from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
 
 Change = Literal["fixed", "broken", "moved up", "moved down", "same"]
@@ -186,7 +186,7 @@ def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, An
 
 
 def _moved(a: Mapping[str, Any], b: Mapping[str, Any], at: int) -> Moved:
-    before, after = answered_at(a), answered_at(b)
+    before, after = row_answered_at(a), row_answered_at(b)
     was, now = before is not None and before <= at, after is not None and after <= at
     change: Change = "same"
     if was != now:
@@ -197,9 +197,6 @@ def _moved(a: Mapping[str, Any], b: Mapping[str, Any], at: int) -> Moved:
     return Moved(a["id"], a["text"], a["type"], a["language"], change, *sides)
 
 
-def answered_at(row: Mapping[str, Any]) -> int | None:
-    """The rank at which a row of a report was answered: every need met, or any where the set is BEIR's."""
-    met = [rank for rank in row["ranks"] if rank is not None]
-    if row["need_all"]:
-        return max(met) if met and len(met) == len(row["ranks"]) else None
-    return min(met, default=None)
+def row_answered_at(row: Mapping[str, Any]) -> int | None:
+    """The rank at which a row of a report was answered, see `ragkit.evaluation.metrics.answered_at`."""
+    return answered_at(row["ranks"], row["need_all"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.compare import answered_at
+from ragkit.evaluation.compare import row_answered_at
 
 Cause = Literal["lost in fusion", "ranked too low", "right note, wrong passage", "not proposed"]
 CAUSES: Final[dict[Cause, str]] = {
@@ -51,7 +51,7 @@ def find_failures(report: Mapping[str, Any], at: int = 5) -> list[Failure]:
     rows = {run["name"]: {row["id"]: row for row in run["rows"]} for run in runs}
     failures = []
     for row in runs[0]["rows"]:
-        ranks = {name: answered_at(by_id[row["id"]]) for name, by_id in rows.items() if row["id"] in by_id}
+        ranks = {name: row_answered_at(by_id[row["id"]]) for name, by_id in rows.items() if row["id"] in by_id}
         own = ranks[runs[0]["name"]]
         if own is None or own > at:
             cause = _cause(row, own, [rank for name, rank in ranks.items() if name != runs[0]["name"]], at)

@@ -235,7 +235,7 @@ def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]
         translate="translate" in spec.transforms,
         hyde="hyde" in spec.transforms,
         rerank="rerank" in spec.transforms,
-        history=question.history,
+        history=() if "alone" in spec.transforms else question.history,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Final
 from ragkit.errors import DatasetError
 from ragkit.retrieval.retriever import MODES, Mode, check_mode
 
-TRANSFORMS: Final = ("rewrite", "translate", "hyde", "rerank")
-"""What may be added to a mode; all need a chat model, except ``rerank`` with a cross-encoder."""
+TRANSFORMS: Final = ("rewrite", "translate", "hyde", "rerank", "alone")
+"""What may be added to a mode. The first three need a chat model, ``rerank`` that or a cross-encoder;
+``alone`` leaves out the conversation that a follow-up leans on."""
 _ALLOWED: Final = (
     f"Allowed: {', '.join(MODES)}, each with {', '.join(f'+{name}' for name in TRANSFORMS)}; "
     "or SETTINGS.toml:RUN for a run under other settings."
@@ -31,7 +32,7 @@ class RunSpec:
     @property
     def needs_chat(self) -> bool:
         """Whether a chat model has to be there."""
-        return bool(self.transforms - {"rerank"})
+        return bool(self.transforms - {"rerank", "alone"})
 
 
 def parse_run(name: str) -> RunSpec:

@@ -196,3 +196,17 @@ def test_a_ragkit_set_is_asked_of_its_notes(tmp_path: Path, index: Index, settin
     opened = open_dataset(dataset, settings)
     assert set(opened.documents()) == set(NOTES)
     assert evaluate(dataset, opened, ["hybrid"])[0].metrics["hit@1"] == 1.0
+
+
+def test_a_follow_up_is_searched_with_its_conversation_unless_it_is_to_stand_alone(
+    tmp_path: Path, index: Index
+) -> None:
+    asked = {
+        "question": "那它冻结什么？",
+        "type": "follow-up",
+        "history": [{"question": "LoRA trains which matrices?", "answer": "Two low-rank ones."}],
+        "gold": [{"file": "lora.md", "quote": "freezes the rest"}],
+    }
+    together, alone = run(tmp_path, index, asked, modes=("sparse", "sparse+alone"))
+    assert together.rows[0].ranks == (1,)
+    assert alone.rows[0].ranks == (None,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ragkit.evaluation.datasets import Dataset
 
 _RUN_HELP = (
-    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +rerank; "
+    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +rerank, +alone (no conversation); "
     "or SETTINGS.toml:RUN for a run under other settings; repeatable."
 )
 
@@ -36,6 +37,9 @@ def run(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="An even sample of about so many questions.")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Reuse what the chat model replied before; its latency is then left out.")
+    ] = False,
     by_type: Annotated[bool, typer.Option("--by-type", help="Also tables by question type and language.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.")] = None,
@@ -52,12 +56,14 @@ def run(
     names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
     reports: list[dict[str, Any]] = []
     for path in datasets:
-        data = select(load_dataset(path, settings.notes), split, limit)
+        whole_set = load_dataset(path, settings.notes)
+        answerable = replace(whole_set, questions=tuple(q for q in whole_set.questions if q.gold))
+        data = select(answerable, split, limit)
         folder = trec
         if trec is not None and len(datasets) > 1:
             same = sum(report["dataset"] == data.name for report in reports)
             folder = trec / (f"{data.name}-{same + 1}" if same else data.name)
-        reports.append(_measure(data, names, folder))
+        reports.append(_measure(data, names, folder, cache))
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
     if out is not None:
         write_report(out, whole)
@@ -70,8 +76,9 @@ def run(
         _show(report, by_type)
 
 
-def _measure(data: Dataset, names: list[str], trec: Path | None) -> dict[str, Any]:
+def _measure(data: Dataset, names: list[str], trec: Path | None, cache: bool) -> dict[str, Any]:
     from ragkit.api import Index
+    from ragkit.evaluation.cached_models import CachedModels
     from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
     from ragkit.evaluation.trec import relevant_passages, write_trec
     from ragkit.settings import load_settings
@@ -79,9 +86,13 @@ def _measure(data: Dataset, names: list[str], trec: Path | None) -> dict[str, An
     def opened(config: Path | None) -> Index:
         settings = load_settings(config, index=state.index, notes=state.notes) if config else state.settings()
         if settings.index is not None:
-            return Index.open(index_dir=settings.index, settings=settings)
-        with progress_bar(f"Embedding {data.name}") as report:
-            return open_dataset(data, settings, report)
+            index = Index.open(index_dir=settings.index, settings=settings)
+        else:
+            with progress_bar(f"Embedding {data.name}") as report:
+                index = open_dataset(data, settings, report)
+        if cache and any("+" in name for name in names):
+            index.chat = CachedModels(settings.ensure_home()).chat(settings)
+        return index
 
     index = opened(None)
     with progress_bar(f"Questions of {data.name}") as tick:
