@@ -42,6 +42,7 @@ _WORDLESS: Final = {
 }
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
 _SHOWN: Final = 3
+_QUESTION_MARKS: Final = " ?？.。!！"
 _LEAD_IN: Final = 40
 _MOVE_GAIN: Final = 0.15
 """Another passage must support a sentence by this much more before its marker is moved."""
@@ -113,6 +114,9 @@ def compose(
             continue
         if not quoted and _only_names_a_heading(turn, sentence.text, placed.markers):
             removed.append(Removed(sentence=sentence.text, reason="it only repeats a heading"))
+            continue
+        if not quoted and _only_asks_again(turn, sentence.text):
+            removed.append(Removed(sentence=sentence.text, reason="it only repeats the question"))
             continue
         kept.append(replace(sentence, markers=placed.markers))
         for marker in placed.markers:
@@ -197,6 +201,12 @@ def _only_names_a_heading(turn: TurnState, sentence: str, markers: tuple[int, ..
     """Small models sometimes answer with the heading of a passage instead of what stands below it."""
     terms = set(tokenize(sentence))
     return any(terms <= set(tokenize(" ".join(turn.passages[marker - 1].heading))) for marker in markers)
+
+
+def _only_asks_again(turn: TurnState, sentence: str) -> bool:
+    """Small models sometimes hand the question back, with a marker on it."""
+    asked = {fold(turn.question).strip(_QUESTION_MARKS), fold(turn.standalone).strip(_QUESTION_MARKS)}
+    return fold(sentence).strip(_QUESTION_MARKS) in asked
 
 
 _ORDER: Final[tuple[Verdict, ...]] = ("supported", "misattributed", "partly", "unsupported")

@@ -127,6 +127,15 @@ def test_where_the_model_stumbles_over_what_the_notes_plainly_say_they_are_quote
     sound(answer, index)
 
 
+def test_the_question_handed_back_is_no_answer(index: Index) -> None:
+    question = "RNN 的缺点是什么？"
+    bot, _ = agent(index, say((question, [1])))
+    answer = bot.ask(question)
+    assert [item.reason for item in answer.removed] == ["it only repeats the question"]
+    assert question not in answer.text
+    sound(answer, index)
+
+
 def test_a_harmful_question_is_refused_before_anything_is_searched(index: Index) -> None:
     model = ScriptedChatModel(replies=[])
     settings = load_settings(tool_calling="json", safety="both")
