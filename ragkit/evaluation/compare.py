@@ -72,13 +72,15 @@ class Difference:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report that ``eval retrieval --out`` wrote; of several data sets the first.
+    """A report that ``eval retrieval --out`` or ``eval run --out`` wrote; of several data sets the first.
 
     Raises:
         DatasetError: If the file is no such report.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
+        if "runs" not in report and report.get("datasets"):
+            report = report["datasets"][0]
         if not report["runs"]:
             raise ValueError("it has no run")
         for run in report["runs"]:
