@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.evaluation.metrics import ranking_metrics
-from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, difference_ci95, holm, randomisation_test
 
 Floats = npt.NDArray[np.float64]
 Ranking = list[int | None]
@@ -32,6 +32,7 @@ SHAPES: Final[dict[str, tuple[Floats, Floats]]] = {
     "mrr good": (np.array([1, 1 / 2, 1 / 3, 1 / 5, 1 / 9, 0]), np.array([0.74, 0.11, 0.05, 0.03, 0.02, 0.05])),
     "mrr great": (np.array([1, 1 / 2, 1 / 3, 0]), np.array([0.92, 0.03, 0.01, 0.04])),
     # Differences of two runs in reciprocal rank: most questions stay as they are.
+    "difference, gains only": (np.array([0, 0.5, 1]), np.array([0.85, 0.06, 0.09])),
     "difference": (np.array([-0.8, -0.5, -0.2, 0, 0.2, 0.5, 1]), np.array([0.02, 0.05, 0.06, 0.7, 0.07, 0.06, 0.04])),
 }
 _DOCUMENTS: Final = 160
@@ -101,9 +102,10 @@ def coverage(shape: str, size: int, simulations: int = 1000, samples: int = 2000
     values, probabilities = SHAPES[shape]
     truth = float(values @ probabilities)
     rng = np.random.default_rng(seed)
+    interval = difference_ci95 if shape.startswith("difference") else bootstrap_ci95
     held = 0
     for at in range(simulations):
-        low, high = bootstrap_ci95(rng.choice(values, size=size, p=probabilities).tolist(), samples, seed=at)
+        low, high = interval(rng.choice(values, size=size, p=probabilities).tolist(), samples, seed=at)
         held += low <= truth <= high
     return held / simulations
 

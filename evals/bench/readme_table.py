@@ -26,7 +26,7 @@ def main() -> None:
     for item in report.get("datasets", [report]):
         for run in item["runs"]:
             cells = " | ".join(cell(run, metric) for metric in ("hit@1", "hit@5", "mrr@10"))
-            milliseconds = f"{run['seconds_p50'] * 1000:.0f}"
+            milliseconds = round(run["seconds_p50"] * 1000) or "<1"
             print(f"| {item['dataset']} | {item['questions']} | {run['name']} | {cells} | {milliseconds} |")
 
 

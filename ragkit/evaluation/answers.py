@@ -157,6 +157,10 @@ def run_facts(agent: Agent, support: str, judge: str) -> dict[str, Any]:
         "tool_calling": agent.chat.tool_calling,
         "embedding": agent.index.model.identity.fingerprint,
         "generation": agent.index.manifest["generation"],
+        # Anything that decides what is retrieved or said; keys and places of files do not.
+        "settings": agent.index.settings.model_dump(
+            mode="json", exclude={"openai_api_key", "home", "index", "notes", "chat_model", "agent", "embedding_model"}
+        ),
         "support": support,
         "judge": judge,
     }
@@ -215,6 +219,9 @@ def _ask(
         raise
     except ModelError as exc:
         failed: dict[str, Score] = {"abstained": 0.0, "failed": 1.0, **_text_scores(question, "", metrics)}
+        if question.gold:
+            # No answer cites nothing: left out of the mean, failures would raise it.
+            failed |= {"cites_gold": 0.0, "gold_span_recall": 0.0, "gold_chunk_recall": 0.0}
         return AnswerRow(
             **facts, answer="", plain="", abstained=False, stop_reason="error", scores=failed, error=exc.message
         )

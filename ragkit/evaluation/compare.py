@@ -12,7 +12,7 @@ import numpy as np
 
 from ragkit.errors import DatasetError
 from ragkit.evaluation.metrics import COMPARED, METRICS, answered_at
-from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import difference_ci95, holm, randomisation_test
 
 Change = Literal["fixed", "broken", "moved up", "moved down", "same"]
 _ORDER: tuple[Change, ...] = ("broken", "fixed", "moved down", "moved up", "same")
@@ -168,7 +168,7 @@ def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, An
             "a": float(np.mean(x)),
             "b": float(np.mean(y)),
             "difference": float(np.mean(difference)),
-            "ci95": list(bootstrap_ci95(difference)),
+            "ci95": list(difference_ci95(difference)),
             "p_value": p_values[metric],
         }
     # The decision is made on the compared metrics; the others are there to look at.

@@ -18,7 +18,7 @@ from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.gold import check_gold, gold_places, ranks_of
 from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_metrics
 from ragkit.evaluation.runs import RunSpec, parse_run
-from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, holm, randomisation_test
 from ragkit.index.writer import Progress
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.settings import Settings
@@ -274,7 +274,7 @@ def compare(a: Run, b: Run, metric: str = COMPARED[-1]) -> Comparison:
     values_a, values_b = a.values(metric), b.values(metric)
     difference = [y - x for x, y in zip(values_a, values_b, strict=True)]
     p_value = randomisation_test(values_a, values_b)
-    return Comparison(a.name, b.name, metric, float(np.mean(difference)), p_value, p_value, bootstrap_ci95(difference))
+    return Comparison(a.name, b.name, metric, float(np.mean(difference)), p_value, p_value, difference_ci95(difference))
 
 
 def compare_all(runs: Sequence[Run], metrics: Sequence[str] = COMPARED) -> list[Comparison]:

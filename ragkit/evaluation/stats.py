@@ -31,7 +31,7 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
       sure "all right" is, and covers as little as 64 % where few questions are missed.
     - other values in 0..1 (reciprocal rank, nDCG, recall, precision): bias-corrected and accelerated
       bootstrap (Efron 1987), because they are skewed where a run is good.
-    - anything else (differences of two runs): percentile bootstrap (Efron 1979), widened by
+    - anything else: percentile bootstrap (Efron 1979), widened by
       sqrt(n / (n - 1)): the plain one is too narrow for few questions (Hesterberg 2015).
 
     Args:
@@ -46,18 +46,42 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
     if not len(data):
         raise ValueError("an interval needs at least one value")
     distinct, counts = np.unique(data, return_counts=True)
-    mean = float(data.mean())
     if set(distinct.tolist()) <= {0.0, 1.0}:
-        return _wilson(mean, len(data))
+        return _wilson(float(data.mean()), len(data))
     if len(distinct) == 1:
-        return mean, mean
+        return float(data.mean()), float(data.mean())
     means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
     skewed = distinct[0] >= 0 and distinct[-1] <= 1
-    low, high = np.quantile(means, _bca_levels(data, means) if skewed else (0.025, 0.975))
+    low, high = _widened(data, means, _bca_levels(data, means) if skewed else (0.025, 0.975))
+    return max(low, float(distinct[0])), min(high, float(distinct[-1]))
+
+
+def difference_ci95(difference: Sequence[float], samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean difference of two runs, from one difference a question in -1..1.
+
+    Always the widened percentile bootstrap: that all differences happen to be gains makes them no
+    hit rate, so Wilson's interval, which reaches above 0 even for equal runs, does not apply.
+
+    Raises:
+        ValueError: Without values.
+    """
+    data: Floats = np.asarray(difference, dtype=np.float64)
+    if not len(data):
+        raise ValueError("an interval needs at least one value")
+    distinct, counts = np.unique(data, return_counts=True)
+    if len(distinct) == 1:
+        return float(data.mean()), float(data.mean())
+    means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
+    low, high = _widened(data, means, (0.025, 0.975))
+    return max(low, -1.0), min(high, 1.0)
+
+
+def _widened(data: Floats, means: Floats, levels: tuple[float, float]) -> tuple[float, float]:
+    """Quantiles of resampled means, moved away from the mean of the data; rounding never loses that mean."""
+    mean = float(data.mean())
+    low, high = np.quantile(means, levels)
     widen = float(np.sqrt(len(data) / (len(data) - 1)))
-    low, high = mean - (mean - float(low)) * widen, mean + (float(high) - mean) * widen
-    # Widening must not leave the range that the metric can take, nor rounding lose the mean.
-    return min(mean, max(low, float(distinct[0]))), max(mean, min(high, float(distinct[-1])))
+    return min(mean, mean - (mean - float(low)) * widen), max(mean, mean + (float(high) - mean) * widen)
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:

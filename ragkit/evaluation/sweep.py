@@ -26,7 +26,7 @@ from ragkit.evaluation.plans import Bar, no_bar, split_missing
 from ragkit.evaluation.retrieval import DEPTH, Comparison, evaluate, open_dataset
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.runs import parse_run
-from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, randomisation_test
+from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, difference_ci95, randomisation_test
 from ragkit.evaluation.sweep_space import DEFAULT_RUN, RUN, SWEPT, Sweep, changes_of
 from ragkit.ingest.loader import scan
 from ragkit.settings import Settings
@@ -81,7 +81,7 @@ class SweepResult:
         a, b = self.default.values[self.sweep.metric], self.best.values[self.sweep.metric]
         difference = [y - x for x, y in zip(a, b, strict=True)]
         p_value = randomisation_test(a, b)
-        interval = bootstrap_ci95(difference)
+        interval = difference_ci95(difference)
         return Comparison("default", "best", self.sweep.metric, float(np.mean(difference)), p_value, p_value, interval)
 
     @property

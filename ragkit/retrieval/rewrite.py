@@ -25,6 +25,8 @@ _BARE_WEIGHT: Final = 0.3
 """Of a follow-up as it was typed, which has little to search for."""
 _MAX_TURNS: Final = 4
 _MAX_CHARS: Final = 400
+_PASSAGE_CHARS: Final = 220
+"""Of a hypothetical passage: a Han character may be a token, and a reply that is cut off is no JSON."""
 
 
 class StructuredModel(Protocol):
@@ -203,13 +205,15 @@ def hypothetical_passage(question: str, language: Language, model: StructuredMod
         f"Write two or three sentences in {_LANGUAGE_NAMES[language]}, in the style of study notes on language "
         "models, that answer the question. Use precise technical terms."
     )
-    return _field(model, system, question, "passage", 160)
+    return _field(model, system, question, "passage", 256, _PASSAGE_CHARS)
 
 
-def _field(model: StructuredModel, system: str, user: str, name: str, max_tokens: int) -> str | None:
+def _field(
+    model: StructuredModel, system: str, user: str, name: str, max_tokens: int, max_chars: int = _MAX_CHARS
+) -> str | None:
     schema = {
         "type": "object",
-        "properties": {name: {"type": "string", "maxLength": 400}},
+        "properties": {name: {"type": "string", "maxLength": max_chars}},
         "required": [name],
         "additionalProperties": False,
     }

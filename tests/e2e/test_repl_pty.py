@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import sys
 import time
@@ -38,6 +39,11 @@ def surroundings(
     return two_notes, {**child_environment, **own}
 
 
+def _heed_interrupts() -> None:
+    """A test run in the background starts with SIGINT ignored, and so would everything it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A chat in a pty."""
 
@@ -45,7 +51,7 @@ class Terminal:
         arguments = ["-m", "ragkit.cli", "chat", "--notes", str(notes), *options]
         self.child: Any = pexpect.spawn(
             sys.executable, arguments, env=environment, cwd=str(notes.parent), encoding="utf-8", timeout=120,
-            dimensions=(40, 160),
+            dimensions=(40, 160), preexec_fn=_heed_interrupts,
         )  # fmt: skip
         self.see("/help for commands")
         self.see(PROMPT)
@@ -156,8 +162,6 @@ def test_dumb_terminal_gets_plain_text(surroundings: tuple[Path, dict[str, str]]
     terminal.child.expect_exact("[1] cache.md:")
     assert "\x1b" not in terminal.child.before
     terminal.child.expect_exact(PROMPT)
-    # Python's input() misses an interrupt between its prompt and its read; nobody is that quick.
-    terminal.child.delaybeforesend = 1.0
     terminal.child.sendintr()
     terminal.child.expect_exact("Ctrl-D or /quit leaves")
     terminal.child.expect_exact(PROMPT)

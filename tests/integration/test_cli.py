@@ -278,6 +278,8 @@ def test_an_answer_is_shown_although_its_session_cannot_be_saved(place: tuple[Pa
 def test_ctrl_c_while_importing_says_nothing(child_environment: dict[str, str]) -> None:
     code = (
         "import builtins, os, signal, sys\n"
+        # A job in the background starts with SIGINT ignored, and so do its children.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ragkit.cli.__main__ import main\n"
         "load = builtins.__import__\n"
         "def interrupted(name, *rest, **named):\n"

@@ -48,7 +48,14 @@ def test_intervals_of_high_hit_rates_over_few_questions_are_not_too_narrow(
 
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [("mrr poor", 200), ("mrr good", 100), ("mrr good", 400), ("mrr great", 100), ("difference", 100)],
+    [
+        ("mrr poor", 200),
+        ("mrr good", 100),
+        ("mrr good", 400),
+        ("mrr great", 100),
+        ("difference", 100),
+        ("difference, gains only", 100),
+    ],
 )
 def test_intervals_of_other_means_cover_the_truth(instrument: ModuleType, shape: str, size: int) -> None:
     assert 0.93 <= instrument.coverage(shape, size, simulations=1000, samples=600) <= 0.97

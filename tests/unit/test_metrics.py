@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.evaluation.metrics import METRICS, mean_metrics, question_metrics
-from ragkit.evaluation.stats import bootstrap_ci95, randomisation_test
+from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, randomisation_test
 
 
 def test_one_need_met_at_rank_3() -> None:
@@ -121,3 +121,19 @@ def test_a_clear_difference_is_significant_and_symmetric() -> None:
 def test_the_p_value_of_three_like_differences_is_an_eighth() -> None:
     # 2 of the 2**3 assignments of signs are as extreme as the one observed, none is more so: they count half.
     assert randomisation_test([1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]) == pytest.approx(2 / 2**3 / 2, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high"),
+    [([0.0] * 383, 0, 0), ([1.0] + [0.0] * 382, 0, 0.01), ([-1.0] + [0.0] * 382, -0.01, 0)],
+)
+def test_the_interval_of_a_difference_knows_no_direction(difference: list[float], low: float, high: float) -> None:
+    found = difference_ci95(difference)
+    # Widening may move an end past 0 by a hair.
+    assert low - 1e-4 <= found[0] <= 1e-12 and -1e-12 <= found[1] <= high + 1e-4
+
+
+def test_gains_and_losses_of_one_size_have_mirrored_intervals() -> None:
+    gain = [1.0] * 20 + [0.5] * 10 + [0.0] * 70
+    low, high = difference_ci95(gain)
+    assert difference_ci95([-value for value in gain]) == pytest.approx((-high, -low), abs=0.02)
