@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +76,8 @@ class Run:
 
     name: str
     rows: tuple[Row, ...]
+    left_out: int = 0
+    """Transforms and rerankings that failed and were left out: the run is then partly its bare mode."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,6 +97,7 @@ class Run:
         data = {
             "name": self.name,
             "questions": len(self.rows),
+            "left_out": self.left_out,
             "metrics": self.metrics,
             "ci95": {name: list(bootstrap_ci95(self.values(name))) for name in METRICS},
             "by_type": self._grouped("type"),
@@ -214,15 +219,40 @@ def evaluate(
             # The first query loads the model; that is no part of its latency.
             search(searched, questions[0], replace(spec, transforms=frozenset()), 1)
         found = []
-        for done, question in enumerate(questions, start=1):
-            began = time.perf_counter()
-            # Several chunks of one document may stand before the next document.
-            hits = search(searched, question, spec, 3 * depth if dataset.by_document else depth)
-            found.append((question, hits, time.perf_counter() - began))
-            if tick is not None:
-                tick(number * len(questions) + done, len(specs) * len(questions))
-        runs.append(Run(spec.name, _rows(found, dataset, searched)))
+        with _counting_failures() as failures:
+            for done, question in enumerate(questions, start=1):
+                began = time.perf_counter()
+                # Several chunks of one document may stand before the next document.
+                hits = search(searched, question, spec, 3 * depth if dataset.by_document else depth)
+                found.append((question, hits, time.perf_counter() - began))
+                if tick is not None:
+                    tick(number * len(questions) + done, len(specs) * len(questions))
+        runs.append(Run(spec.name, _rows(found, dataset, searched), failures.count))
     return runs
+
+
+class _Failures(logging.Handler):
+    """Counts the warnings by which query transforms and rerankers say that they were left out."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += 1
+
+
+@contextmanager
+def _counting_failures() -> Iterator[_Failures]:
+    counter = _Failures()
+    loggers = [logging.getLogger(name) for name in ("ragkit.retrieval.rewrite", "ragkit.retrieval.rerank")]
+    for logger in loggers:
+        logger.addHandler(counter)
+    try:
+        yield counter
+    finally:
+        for logger in loggers:
+            logger.removeHandler(counter)
 
 
 def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]:

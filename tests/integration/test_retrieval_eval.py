@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ragkit.api import Index
-from ragkit.errors import DatasetError
+from ragkit.errors import DatasetError, EndpointError
 from ragkit.evaluation.datasets import load_dataset
 from ragkit.evaluation.metrics import COMPARED, METRICS
 from ragkit.evaluation.retrieval import Run, compare, evaluate, open_dataset, report_json
@@ -210,3 +210,14 @@ def test_a_follow_up_is_searched_with_its_conversation_unless_it_is_to_stand_alo
     together, alone = run(tmp_path, index, asked, modes=("sparse", "sparse+alone"))
     assert together.rows[0].ranks == (1,)
     assert alone.rows[0].ranks == (None,)
+
+
+def test_a_transform_that_fails_is_counted_not_passed_off_as_a_run(tmp_path: Path, index: Index) -> None:
+    class Failing:
+        def complete_json(self, *_: Any, **__: Any) -> dict[str, Any]:
+            raise EndpointError("no answer", "")
+
+    index.chat = Failing()
+    plain, transformed = run(tmp_path, index, GATE, CAKE, modes=("sparse", "sparse+hyde"))
+    assert (plain.left_out, transformed.left_out) == (0, 2)
+    assert transformed.to_json()["left_out"] == 2

@@ -142,6 +142,12 @@ def _show(report: dict[str, Any], by_type: bool) -> None:
     for item in report["runs"]:
         spans = [f"{m} {item['ci95'][m][0]:.3f} to {item['ci95'][m][1]:.3f}" for m in ("hit@5", "mrr@10")]
         say(f"{item['name']}: 95 % intervals: {', '.join(spans)}", style="dim")
+    for item in report["runs"]:
+        if item["left_out"]:
+            say(
+                f"{item['name']}: {item['left_out']} transforms failed and were left out; see the warnings",
+                style="yellow",
+            )
     for item in report["comparisons"]:
         sure = "significant" if item["p_corrected"] < ALPHA else "not significant"
         say(
