@@ -22,7 +22,9 @@ from typing import Any, Final
 from ragkit.api import Index
 from ragkit.errors import IndexMismatchError, TrainingError, UsageError
 from ragkit.evaluation.datasets import Dataset, Question
+from ragkit.evaluation.metrics import COMPARED
 from ragkit.evaluation.retrieval import Comparison, Run, compare, evaluate, open_dataset
+from ragkit.evaluation.stats import ALPHA, holm
 from ragkit.index.fsops import fsync_file, fsync_folder
 from ragkit.models.embeddings import (
     BundledE5Model,
@@ -35,8 +37,7 @@ from ragkit.settings import Settings
 from ragkit.training.libraries import load_libraries
 from ragkit.training.pairs import Pair, without_test
 
-DECISIVE: Final = ("hit@5", "mrr@10")
-ALPHA: Final = 0.05
+DECISIVE: Final = COMPARED
 MODES: Final = ("hybrid", "dense")
 """Runs that are compared; the first, which answers are made from, decides."""
 
@@ -190,9 +191,13 @@ def train_embedding(
 
 
 def is_better(comparisons: Sequence[Comparison]) -> bool:
-    """Whether some metric rose significantly (p < .05) and none fell significantly."""
-    significant = [item for item in comparisons if item.p_value < ALPHA]
-    return bool(significant) and all(item.difference > 0 for item in significant)
+    """Whether some metric rose significantly and none fell significantly.
+
+    A gain counts after Holm's correction over the metrics, a loss as it is: the doubt is the old model's.
+    """
+    corrected = holm([item.p_value for item in comparisons])
+    risen = any(p < ALPHA and item.difference > 0 for item, p in zip(comparisons, corrected, strict=True))
+    return risen and not any(item.p_value < ALPHA and item.difference < 0 for item in comparisons)
 
 
 def _fit(

@@ -117,6 +117,7 @@ def compared(*found: tuple[float, float]) -> list[Comparison]:
         ([(0.1, 0.01), (0.0, 1.0)], True),
         ([(0.1, 0.01), (-0.01, 0.6)], True),
         ([(0.1, 0.06), (0.1, 0.2)], False),
+        ([(0.1, 0.03), (0.0, 1.0)], False),  # two metrics were tested: .06 after Holm
         ([(0.1, 0.01), (-0.1, 0.01)], False),
         ([(-0.1, 0.01), (0.0, 1.0)], False),
         ([(0.0, 1.0), (0.0, 1.0)], False),
