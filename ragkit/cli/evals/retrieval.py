@@ -131,7 +131,8 @@ def _show(report: dict[str, Any], by_type: bool) -> None:
 
     note(f"{report['questions']} questions, {report['index']['chunks']} chunks, {report['embedding_model']}")
     table = Table(title=printable(report["dataset"]))
-    table.add_column("run")
+    longest = max(len(printable(item["name"])) for item in report["runs"])
+    table.add_column("run", min_width=min(longest, 24))
     for name in HEADLINE:
         table.add_column(name, justify="right")
     table.add_column("ms/query", justify="right")
