@@ -8,7 +8,6 @@ written with the next one.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from ragkit.agent.answer import Answer, Citation
 from ragkit.errors import AgentError, UsageError
+from ragkit.index.fsops import append_line
 from ragkit.retrieval.rewrite import Turn
 
 
@@ -87,9 +87,12 @@ class Session:
         if self.path is None:
             return ""
         record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
-        self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
         try:
-            _append(self.path, self._waiting)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            while self._waiting:
+                append_line(self.path, self._waiting[0])
+                self._waiting.pop(0)
         except OSError as exc:
             first, self._warned = not self._warned, True
             reason = exc.strerror or type(exc).__name__
@@ -97,24 +100,6 @@ class Session:
             return f"The session cannot be saved in {self.path}: {reason}. {remedy}" if first else ""
         self._warned = False
         return ""
-
-
-def _append(path: Path, lines: list[bytes]) -> None:
-    """Append `lines` and force them to the disk; those that are written leave the list."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        while lines:
-            # A crash or a full disk may have cut the last line; the next record must not be glued to it.
-            size = os.fstat(fd).st_size
-            whole = not size or os.pread(fd, 1, size - 1) == b"\n"
-            rest = memoryview(lines[0] if whole else b"\n" + lines[0])
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
-            lines.pop(0)
-    finally:
-        os.close(fd)
 
 
 def _read(path: Path) -> list[PastAnswer]:

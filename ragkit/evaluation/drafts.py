@@ -7,7 +7,6 @@ A draft is not part of any question set until a person has accepted it. ``status
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import DatasetError
 from ragkit.evaluation.datasets import Gold, json_lines, split_of
-from ragkit.index.fsops import fsync_file
+from ragkit.index.fsops import append_line, write_text_atomically
 from ragkit.text.language import answer_language
 from ragkit.text.tokens import fold, query_terms, tokenize
 
@@ -105,17 +104,13 @@ def write_drafts(path: Path, drafts: Sequence[Draft]) -> None:
     Raises:
         DatasetError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text("".join(_line(draft.to_json()) for draft in drafts), encoding="utf-8")
-        fsync_file(temporary)
-        os.replace(temporary, path)
+        write_text_atomically(path, "".join(_line(draft.to_json()) + "\n" for draft in drafts))
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise DatasetError(f"Cannot write {path}: {exc.strerror}.", "Choose another place.") from exc
 
 
-def append_line(path: Path, row: Mapping[str, Any]) -> None:
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add one line to a JSONL file, which is made if it is not there.
 
     Raises:
@@ -123,16 +118,13 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A file whose last line was left without its newline must not swallow the new one.
-        joint = "\n" if path.is_file() and path.stat().st_size and path.read_bytes()[-1:] != b"\n" else ""
-        with path.open("a", encoding="utf-8") as file:
-            file.write(joint + _line(row))
+        append_line(path, _line(row).encode("utf-8"), mode=0o666)
     except OSError as exc:
         raise DatasetError(f"Cannot write {path}: {exc.strerror}.", "Choose another place.") from exc
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json.dumps(row, ensure_ascii=False)
 
 
 def trigrams(text: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ragkit.errors import EndpointError, IngestError, ModelError
-from ragkit.evaluation.drafts import Draft, alike, append_line, read_drafts, trigrams
+from ragkit.evaluation.drafts import Draft, alike, append_row, read_drafts, trigrams
 from ragkit.ingest.chunker import ChunkSettings, chunk_document
 from ragkit.ingest.loader import read_all, scan
 from ragkit.retrieval.rewrite import StructuredModel
@@ -111,7 +111,7 @@ def make_questions(
             continue
         tried += 1
         draft = draft_of(chunk, model, asked)
-        append_line(out, draft.to_json())
+        append_row(out, draft.to_json())
         if draft.status == "dropped":
             dropped[draft.reason] += 1
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ragkit.evaluation.datasets import json_lines
-from ragkit.evaluation.drafts import Draft, append_line, read_drafts, write_drafts
+from ragkit.evaluation.drafts import Draft, append_row, read_drafts, write_drafts
 
 Decision = Literal["accept", "reject", "skip", "quit"]
 Decide = Callable[[Draft, int, int], tuple[Decision, Draft]]
@@ -43,7 +43,7 @@ def review(path: Path, into: Path, decide: Decide) -> dict[str, int]:
             continue
         if decision == "accept" and draft.id not in known:
             # First the question, then the mark: broken off in between, the id keeps it from entering twice.
-            append_line(into, draft.row())
+            append_row(into, draft.row())
             known.add(draft.id)
         drafts[i] = replace(draft, status="accepted" if decision == "accept" else "rejected")
         write_drafts(path, drafts)

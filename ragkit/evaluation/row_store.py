@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ragkit.errors import DatasetError
+from ragkit.index.fsops import append_line
 
 
 class RowStore:
@@ -51,19 +51,9 @@ class RowStore:
         if self.path is not None:
             line = json.dumps({"key": key, "row": row}, ensure_ascii=False, default=str).encode("utf-8", "replace")
             try:
-                with self.path.open("a+b") as file:
-                    if file.tell() and self._cut(file):
-                        line = b"\n" + line
-                    file.write(line + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+                append_line(self.path, line, mode=0o666)
             except OSError as exc:
                 raise DatasetError(
                     f"{self.path} cannot be written: {exc.strerror}.", "Name another with --out."
                 ) from exc
         self._rows[key] = row
-
-    @staticmethod
-    def _cut(file: Any) -> bool:
-        file.seek(-1, os.SEEK_END)
-        return bool(file.read(1) != b"\n")

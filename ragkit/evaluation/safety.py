@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ragkit.errors import DatasetError
+from ragkit.evaluation.stats import wilson_ci95
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.safety.classifier import SafetyClassifier
 from ragkit.safety.examples import Example
@@ -18,7 +19,6 @@ from ragkit.settings import Settings
 
 RUNS: Final = ("rules", "classifier", "both")
 """Runs that need no network; ``moderation`` joins them if an endpoint is configured."""
-_Z95: Final = 1.959964
 _GROUPS: Final = ("language", "direction", "category", "subset")
 
 
@@ -99,20 +99,6 @@ class SafetyRun:
         for row in self.rows:
             groups.setdefault(getattr(row.example, key), []).append(row)
         return {name: rates_json(rows) for name, rows in sorted(groups.items())}
-
-
-def wilson_ci95(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927): right for shares near 0 and 1 and for few texts.
-
-    Raises:
-        ValueError: If `total` is 0 or `hits` is not within 0..`total`.
-    """
-    if not 0 <= hits <= total or not total:
-        raise ValueError(f"{hits} of {total} is no share")
-    share, z2 = hits / total, _Z95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def rates(rows: Sequence[SafetyRow]) -> dict[str, Rate]:

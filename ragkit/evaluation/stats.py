@@ -47,7 +47,7 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
         raise ValueError("an interval needs at least one value")
     distinct, counts = np.unique(data, return_counts=True)
     if set(distinct.tolist()) <= {0.0, 1.0}:
-        return _wilson(float(data.mean()), len(data))
+        return wilson_ci95(int(data.sum()), len(data))
     if len(distinct) == 1:
         return float(data.mean()), float(data.mean())
     means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
@@ -84,10 +84,17 @@ def _widened(data: Floats, means: Floats, levels: tuple[float, float]) -> tuple[
     return min(mean, mean - (mean - float(low)) * widen), max(mean, mean + (float(high) - mean) * widen)
 
 
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    spread = _Z * _Z / count
+def wilson_ci95(hits: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927): right for shares near 0 and 1 and for small samples.
+
+    Raises:
+        ValueError: If `total` is 0 or `hits` is not within 0..`total`.
+    """
+    if not 0 <= hits <= total or not total:
+        raise ValueError(f"{hits} of {total} is no share")
+    share, spread = hits / total, _Z * _Z / total
     centre = share + spread / 2
-    half = _Z * float(np.sqrt(share * (1 - share) / count + spread / (4 * count)))
+    half = _Z * float(np.sqrt(share * (1 - share) / total + spread / (4 * total)))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
     return min(share, max(0.0, low)), max(share, min(1.0, high))
 

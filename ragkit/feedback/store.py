@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ragkit.errors import FeedbackError, UsageError
 from ragkit.feedback.records import Gold, Item, Record, Review, Status
-from ragkit.index.fsops import fsync_folder
+from ragkit.index.fsops import append_line
 
 _LOCK_SECONDS: Final = 10.0
 _MIN_PREFIX: Final = 4
@@ -105,33 +104,18 @@ class FeedbackStore:
 
     def _append(self, line: Record | Review) -> None:
         # Lone surrogates come in with file names and broken terminals; they are no UTF-8.
-        data = json.dumps(line.model_dump(), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        data = json.dumps(line.model_dump(), ensure_ascii=False).encode("utf-8", "replace")
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with FileLock(folder / "LOCK", timeout=_LOCK_SECONDS):
-                self._write(data)
+                append_line(self.path, data)
         except Timeout as exc:
             raise FeedbackError(f"Another process holds {folder / 'LOCK'}.", "Try again when it is done.") from exc
         except OSError as exc:
             raise FeedbackError(
                 f"Cannot write {self.path}: {exc.strerror or exc}.", "Check RAGKIT_HOME and the free space."
             ) from exc
-
-    def _write(self, data: bytes) -> None:
-        new = not self.path.exists()
-        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                data = b"\n" + data
-            while data:
-                data = data[os.write(fd, data) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if new:
-            fsync_folder(self.path.parent)
 
     def _lines(self) -> Iterator[Record | Review]:
         try:

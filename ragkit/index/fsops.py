@@ -1,4 +1,4 @@
-"""Durable file operations of the index: every write of a commit goes through here."""
+"""Durable file operations: every write of an index commit, and every log that grows line by line."""
 
 from __future__ import annotations
 
@@ -71,6 +71,31 @@ def write_json_atomically(path: Path, value: Any) -> None:
     except UnicodeEncodeError:  # the name of a folder that is no UTF-8; escaped, it comes back as it was
         data = json.dumps(value, indent=1, sort_keys=True).encode("ascii")
     _write_atomically(path, data)
+
+
+def append_line(path: Path, line: bytes, mode: int = 0o600) -> None:
+    """Append one line to a log and force it to the disk.
+
+    A file that is not there is made with `mode`, less the umask. A crash or a full disk may have cut the last line; the new one is never glued to it.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    new = not path.exists()
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), mode)
+    try:
+        if os.fstat(fd).st_size:
+            os.lseek(fd, -1, os.SEEK_END)
+            if os.read(fd, 1) != b"\n":
+                line = b"\n" + line
+        rest = memoryview(line + b"\n")
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if new:
+        fsync_folder(path.parent)
 
 
 def with_disk_errors(folder: Path, action: Callable[[], None]) -> None:

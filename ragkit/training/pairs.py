@@ -15,15 +15,13 @@ from typing import Final
 from ragkit.api import Index
 from ragkit.errors import TrainingError
 from ragkit.evaluation.datasets import Question
+from ragkit.evaluation.gold import Place, gold_places, overlaps
 from ragkit.text.tokens import fold
 from ragkit.values import Hit
 
 DEPTH: Final = 20
 """Hits among which the hardest passage without gold is looked for."""
 _KEYS: Final = ("query", "positive", "negative")
-
-Place = tuple[str, int, int]
-"""Document, start and end, in characters of the document."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,8 @@ def pairs_from_questions(
 
 def _mine(question: Question, index: Index) -> list[Pair]:
     groups: dict[str, list[Place]] = {}
-    for gold in question.gold:
-        groups.setdefault(gold.group, []).extend(_places(index, gold.document, gold.quote))
+    for group, place in gold_places(question, index):
+        groups.setdefault(group, []).append(place)
     everywhere = [place for places in groups.values() for place in places]
     quotes = [gold.quote.strip() for gold in question.gold if gold.quote.strip()]
     hits = index.search(question.text, k=DEPTH)
@@ -115,21 +113,6 @@ def _mine(question: Question, index: Index) -> list[Pair]:
     return pairs
 
 
-def _places(index: Index, path: str, quote: str) -> list[Place]:
-    document = index.document(path)
-    if document is None:
-        return []
-    quote = quote.replace("\r\n", "\n").replace("\r", "\n")
-    if not quote:
-        return [(path, 0, len(document.text))]
-    at = document.text.find(quote)
-    places = []
-    while at != -1:
-        places.append((path, at, at + len(quote)))
-        at = document.text.find(quote, at + 1)
-    return places
-
-
 def _chunk_at(index: Index, places: Sequence[Place]) -> Hit | None:
     for path, start, _ in places:
         document = index.document(path)
@@ -141,7 +124,7 @@ def _chunk_at(index: Index, places: Sequence[Place]) -> Hit | None:
 
 
 def _holds(hit: Hit, places: Sequence[Place]) -> bool:
-    return any(hit.document == path and hit.start < end and start < hit.end for path, start, end in places)
+    return any(overlaps(hit, place) for place in places)
 
 
 def _says(hit: Hit, quotes: Sequence[str]) -> bool:

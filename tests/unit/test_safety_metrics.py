@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.safety import SafetyRun, evaluate_safety, rates, safety_report, wilson_ci95
+from ragkit.evaluation.safety import SafetyRun, evaluate_safety, rates, safety_report
+from ragkit.evaluation.stats import wilson_ci95
 from ragkit.safety.examples import Example
 from ragkit.safety.filter import SafetyFilter
 
