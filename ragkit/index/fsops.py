@@ -76,7 +76,8 @@ def write_json_atomically(path: Path, value: Any) -> None:
 def append_line(path: Path, line: bytes, mode: int = 0o600) -> None:
     """Append one line to a log and force it to the disk.
 
-    A file that is not there is made with `mode`, less the umask. A crash or a full disk may have cut the last line; the new one is never glued to it.
+    A file that is not there is made with `mode`, less the umask. A crash or a full disk may have
+    cut the last line; the new one is never glued to it.
 
     Raises:
         OSError: If it cannot be written.
