@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
+from ragkit.index.engine import Engine
 from ragkit.index.fsops import write_json_atomically
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
@@ -39,7 +40,7 @@ class Index:
     def __init__(
         self,
         folder: Path,
-        snapshot: Snapshot,
+        engine: Engine,
         model: EmbeddingModel,
         settings: Settings,
         report: IndexReport | None = None,
@@ -53,8 +54,8 @@ class Index:
         self.chat = chat
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
-        self._snapshot = snapshot
-        self._retriever = Retriever(snapshot, model, fusion_settings(settings))
+        self._engine = engine
+        self._retriever = Retriever(engine, model, fusion_settings(settings))
 
     @classmethod
     def open(
@@ -195,14 +196,14 @@ class Index:
 
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""
-        return self._snapshot.store.document(path)
+        return self._engine.document(path)
 
     def passages_at(self, document: str, line: int, after: int = 1) -> list[Hit]:
         """The chunk of `document` that holds `line` and the `after` chunks behind it, as unscored hits.
 
         Returns an empty list if there is no such document; a line past the end gives the last chunk.
         """
-        chunks = [chunk for _, chunk in self._snapshot.store.chunks_of(document)]
+        chunks = [chunk for _, chunk in self._engine.chunks_of(document)]
         at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
         return [
             Hit(chunk=chunk, rank=i, score=0.0, legs={"dense": None, "sparse": None})
@@ -211,21 +212,20 @@ class Index:
 
     def chunks(self, document: str) -> list[Chunk]:
         """The chunks of `document` in reading order; empty if there is no such document."""
-        return [chunk for _, chunk in self._snapshot.store.chunks_of(document)]
+        return [chunk for _, chunk in self._engine.chunks_of(document)]
 
     def documents(self) -> dict[str, str]:
         """Title of every document, by path."""
-        return self._snapshot.store.titles()
+        return self._engine.titles()
 
     def idf(self, term: str) -> float:
         """Inverse document frequency of an analysed term over the chunks."""
-        return self._snapshot.sparse.idf(term)
+        return self._engine.idf(term)
 
     def unknown_names(self, question: str) -> list[str]:
         """Names in a question that the notes never mention, see `ragkit.retrieval.names`."""
-        sparse = self._snapshot.sparse
         foreign = answer_language(question) != self.language
-        return unknown_names(question, sparse.__contains__, sparse.like, numbered_only=foreign)
+        return unknown_names(question, self._engine.knows, self._engine.like, numbered_only=foreign)
 
     def similarity(self, text: str, others: Sequence[str]) -> list[float]:
         """Cosine of `text` to each of `others` in the model's space, all embedded as questions."""
@@ -235,28 +235,19 @@ class Index:
     @property
     def language(self) -> Language:
         """The language that most chunks are in."""
-        chinese = self._snapshot.chinese
-        return "zh" if 2 * int(chinese.sum()) >= max(len(chinese), 1) else "en"
+        return "zh" if self._engine.chinese_share() >= 0.5 else "en"
 
     @property
     def manifest(self) -> dict[str, Any]:
         """Facts about the index: model, versions, counts, roots."""
-        data = self._snapshot.manifest
-        return {
-            "folder": str(self.folder),
-            "model": data.model["name"],
-            "documents": data.documents,
-            "chunks": data.chunks,
-            "roots": data.roots,
-            "generation": data.generation,
-        }
+        return {"folder": str(self.folder), **self._engine.facts()}
 
     def __len__(self) -> int:
-        return len(self._snapshot)
+        return len(self._engine)
 
     def close(self) -> None:
         """Give back open files."""
-        self._snapshot.close()
+        self._engine.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
         """A LangChain ``BaseRetriever`` over this index."""

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from ragkit.errors import IndexCorruptError, IndexFailure
 from ragkit.index.dense import DenseIndex
+from ragkit.index.engine import Filter, Ranked, Vectors
 from ragkit.index.fsops import sha256
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.sparse import SparseIndex
 from ragkit.index.store import ChunkStore
+from ragkit.values import Chunk, Document
 
 FORMAT: Final = 1
 MANIFEST: Final = "MANIFEST.json"
@@ -117,5 +123,63 @@ class Snapshot:
     def __len__(self) -> int:
         return self.store.size
 
+    def facts(self) -> dict[str, Any]:
+        data = self.manifest
+        return {
+            "model": data.model["name"],
+            "documents": data.documents,
+            "chunks": data.chunks,
+            "roots": data.roots,
+            "generation": data.generation,
+        }
+
+    def dense_search(
+        self, vector: Vectors, n: int, *, language_weight: float = 0.0, where: Filter | None = None
+    ) -> Ranked:
+        ordinals, cosines = self.dense.search(vector, n, self._allowed(where), language_weight)
+        return list(zip(ordinals.tolist(), cosines.tolist(), strict=True))
+
+    def sparse_search(self, terms: Sequence[str], n: int, *, where: Filter | None = None) -> Ranked:
+        ordinals, scores = self.sparse.search(terms, n, self._allowed(where))
+        return list(zip(ordinals.tolist(), scores.tolist(), strict=True))
+
+    def coverage(self, terms: Sequence[str], ordinals: Sequence[int]) -> list[float]:
+        share = self.sparse.coverage(terms)
+        return [float(share[ordinal]) for ordinal in ordinals]
+
+    def vectors(self, ordinals: Sequence[int]) -> Vectors:
+        return self.dense.vectors(ordinals)
+
+    def chunk(self, ordinal: int) -> Chunk:
+        return self.store.chunk(ordinal)
+
+    def chunks_of(self, document: str) -> list[tuple[int, Chunk]]:
+        return self.store.chunks_of(document)
+
+    def document(self, path: str) -> Document | None:
+        return self.store.document(path)
+
+    def titles(self) -> dict[str, str]:
+        return self.store.titles()
+
+    def chinese_share(self) -> float:
+        return float(self.chinese.mean()) if len(self.chinese) else 0.0
+
+    def idf(self, term: str) -> float:
+        return self.sparse.idf(term)
+
+    def knows(self, term: str) -> bool:
+        return term in self.sparse
+
+    def like(self, term: str) -> list[str]:
+        return self.sparse.like(term)
+
     def close(self) -> None:
         self.store.close()
+
+    def _allowed(self, where: Filter | None) -> npt.NDArray[np.bool_] | None:
+        if not where:
+            return None
+        tags = self.store.tags() if where.tags else {}
+        chunks = self.store.all_chunks()
+        return np.array([where.matches(chunk, tags.get(chunk.document, ())) for chunk in chunks], dtype=np.bool_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -163,10 +163,20 @@ class ChunkStore:
         )
         return {path: title or (json.loads(heading or "[]") or [""])[0] for path, title, heading in rows}
 
+    def tags(self) -> dict[str, tuple[str, ...]]:
+        """Tags of the front matter of the documents that have any, by path."""
+        rows = self._rows("SELECT path, metadata FROM documents")
+        return {path: tags for path, metadata in rows if (tags := tags_of(json.loads(metadata)))}
+
     def chinese(self) -> npt.NDArray[np.bool_]:
         """(size,) mask of the chunks in Chinese."""
         rows = self._rows("SELECT language = 'zh' FROM chunks ORDER BY ordinal")
         return np.fromiter((bool(row[0]) for row in rows), dtype=np.bool_, count=len(rows))
+
+
+def tags_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The tags in a document's front matter, ``tags: a, b`` or ``tags: [a, b]``."""
+    return tuple(tag for part in metadata.get("tags", "").strip("[]").split(",") if (tag := part.strip(" \"'#")))
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:

@@ -1,4 +1,4 @@
-"""From queries to ranked hits over one snapshot: both legs, coverage fusion, reasons kept."""
+"""From queries to ranked hits over an opened index: both legs, coverage fusion, reasons kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ragkit.errors import UsageError
-from ragkit.index.snapshot import Snapshot
+from ragkit.index.engine import Engine, Ranked
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
@@ -66,19 +66,19 @@ class _Legs:
 
 
 class Retriever:
-    """Searches one snapshot of an index.
+    """Searches an opened index.
 
     Args:
-        snapshot: Opened index.
+        engine: Opened index.
         model: The embedding model that built it.
         settings: Fusion constants; a temperature of None is filled from the model.
     """
 
-    def __init__(self, snapshot: Snapshot, model: EmbeddingModel, settings: FusionSettings | None = None) -> None:
+    def __init__(self, engine: Engine, model: EmbeddingModel, settings: FusionSettings | None = None) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
-        self._snapshot, self._model, self._settings = snapshot, model, settings
+        self._engine, self._model, self._settings = engine, model, settings
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
@@ -115,7 +115,7 @@ class Retriever:
         return [self._hit(candidate, rank, queries, runs) for rank, candidate in enumerate(best, start=1)]
 
     def _text(self, ordinal: int) -> str:
-        return self._snapshot.store.chunk(ordinal).text
+        return self._engine.chunk(ordinal).text
 
     def _embed(self, query: Query) -> Vectors:
         return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
@@ -128,10 +128,9 @@ class Retriever:
             dense = self._dense(vector, n)
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
-            ordinals, scores = self._snapshot.sparse.search(terms, n)
-            sparse = list(zip(ordinals.tolist(), scores.tolist(), strict=True))
-            share = self._snapshot.sparse.coverage(terms)
-            coverage = {ordinal: float(share[ordinal]) for ordinal, _ in sparse}
+            sparse = self._engine.sparse_search(terms, n)
+            ordinals = [ordinal for ordinal, _ in sparse]
+            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if mode == "sparse":
             fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
         elif mode == "dense":
@@ -140,10 +139,9 @@ class Retriever:
             fused = fuse(dense, sparse, coverage, self._settings)
         return _Legs(dense, sparse, fused)
 
-    def _dense(self, vector: Vectors, n: int) -> list[tuple[int, float]]:
-        weight = self._snapshot.language_axis.weight(vector, self._settings.correction)
-        ordinals, cosines = self._snapshot.dense.search(vector, n, language_weight=weight)
-        return list(zip(ordinals.tolist(), cosines.tolist(), strict=True))
+    def _dense(self, vector: Vectors, n: int) -> Ranked:
+        weight = self._engine.language_axis.weight(vector, self._settings.correction)
+        return self._engine.dense_search(vector, n, language_weight=weight)
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None
@@ -153,7 +151,7 @@ class Retriever:
                 best = (place, i)
         which = best[1] if best else 0
         return Hit(
-            chunk=self._snapshot.store.chunk(candidate.ordinal),
+            chunk=self._engine.chunk(candidate.ordinal),
             rank=rank,
             score=candidate.score,
             legs={

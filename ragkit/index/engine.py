@@ -1,0 +1,125 @@
+"""What retrieval needs of an index, wherever the index is kept: `Engine`, and `Filter` for a part of it.
+
+The embedded engine (`ragkit.index.snapshot.Snapshot`) and every backend answer the same calls with
+the same scores; one contract test runs over all of them. A chunk is named by its ordinal, which is
+valid for one opened engine only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ragkit.index.language_axis import LanguageAxis
+from ragkit.values import Chunk, Document
+
+Vectors = npt.NDArray[np.float32]
+Ranked = list[tuple[int, float]]
+"""``(ordinal, score)``, best first; equal scores in the order of document path and place in it."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which chunks a search may return; every given condition must hold."""
+
+    documents: tuple[str, ...] = ()
+    """Document paths or patterns (``*``, ``?``), any of them; ``2024/*`` is a whole folder."""
+    heading: str = ""
+    """Text that the heading path contains, upper and lower case alike."""
+    tags: tuple[str, ...] = ()
+    """``tags`` of the document's front matter, any of them, upper and lower case alike."""
+    language: Literal["zh", "other", ""] = ""
+    """Language of the chunk, see `ragkit.text.language.language_group`."""
+
+    def __bool__(self) -> bool:
+        return bool(self.documents or self.heading or self.tags or self.language)
+
+    def matches(self, chunk: Chunk, tags: Sequence[str]) -> bool:
+        """Whether a chunk of a document with these `tags` may be returned."""
+        wanted = {tag.casefold() for tag in self.tags}
+        return (
+            (not self.documents or any(fnmatchcase(chunk.document, pattern) for pattern in self.documents))
+            and self.heading.casefold() in " > ".join(chunk.heading).casefold()
+            and (not wanted or bool(wanted & {tag.casefold() for tag in tags}))
+            and (not self.language or chunk.language == self.language)
+        )
+
+
+class Engine(Protocol):
+    """An opened index. Safe to use from several threads; sees one committed state until closed."""
+
+    language_axis: LanguageAxis
+
+    def __len__(self) -> int:
+        """Number of chunks."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """``model`` (name), ``documents``, ``chunks``, ``roots``, ``generation`` (changes with every commit)."""
+        ...
+
+    def dense_search(
+        self, vector: Vectors, n: int, *, language_weight: float = 0.0, where: Filter | None = None
+    ) -> Ranked:
+        """The `n` nearest chunks to a (dimension,) unit vector by ``cosine - language_weight * position``.
+
+        `position` is the chunk's place on the language axis, 0 English to 1 Chinese.
+        """
+        ...
+
+    def sparse_search(self, terms: Sequence[str], n: int, *, where: Filter | None = None) -> Ranked:
+        """The `n` best chunks by BM25 for distinct analysed terms; only scores above 0."""
+        ...
+
+    def coverage(self, terms: Sequence[str], ordinals: Sequence[int]) -> list[float]:
+        """Share (0..1) of the terms' idf mass that each chunk contains; unseen terms count as mass."""
+        ...
+
+    def vectors(self, ordinals: Sequence[int]) -> Vectors:
+        """(m, dimension) float32 vectors of chunks."""
+        ...
+
+    def chunk(self, ordinal: int) -> Chunk:
+        """The chunk with this ordinal.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        ...
+
+    def chunks_of(self, document: str) -> list[tuple[int, Chunk]]:
+        """``(ordinal, chunk)`` of a document in reading order; empty if there is no such document."""
+        ...
+
+    def document(self, path: str) -> Document | None:
+        """A document as it was indexed, or None."""
+        ...
+
+    def titles(self) -> dict[str, str]:
+        """Title of each document, by path in order: front matter, else first heading, else empty."""
+        ...
+
+    def chinese_share(self) -> float:
+        """Share (0..1) of the chunks that are in Chinese."""
+        ...
+
+    def idf(self, term: str) -> float:
+        """Inverse document frequency of an analysed term; an unseen one has the highest."""
+        ...
+
+    def knows(self, term: str) -> bool:
+        """Whether any chunk has this analysed term."""
+        ...
+
+    def like(self, term: str) -> list[str]:
+        """Latin terms of about the length of `term`, candidates for what it may misspell."""
+        ...
+
+    def close(self) -> None:
+        """Give back open files and connections."""
+        ...
