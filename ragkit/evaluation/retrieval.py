@@ -16,8 +16,8 @@ import numpy as np
 
 from ragkit.api import Index, index_settings
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Dataset, Question
-from ragkit.evaluation.gold import check_gold, gold_places, ranks_of
+from ragkit.evaluation.questions import Dataset, Question, answerable
+from ragkit.evaluation.gold import check_gold, gold_places, grades_of, ranks_of
 from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_metrics
 from ragkit.evaluation.runs import RunSpec, parse_run
 from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, holm, randomisation_test
@@ -271,7 +271,8 @@ def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]
 
 def _rows(found: Sequence[tuple[Question, list[Hit], float]], dataset: Dataset, index: Index) -> tuple[Row, ...]:
     ranks = [ranks_of(question, hits, gold_places(question, index), dataset.by_document) for question, hits, _ in found]
-    metrics = ranking_metrics(ranks, need_all=not dataset.by_document)
+    grades = [grades_of(question, dataset.by_document) for question, _, _ in found]
+    metrics = ranking_metrics(ranks, need_all=not dataset.by_document, grades=grades)
     return tuple(
         Row(
             question.id,

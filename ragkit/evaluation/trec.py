@@ -18,8 +18,8 @@ import numpy as np
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Dataset
-from ragkit.evaluation.gold import gold_places, overlaps
+from ragkit.evaluation.questions import Dataset
+from ragkit.evaluation.gold import gold_places, grades_of, overlaps
 from ragkit.evaluation.metrics import mean_metrics, ranking_metrics
 from ragkit.evaluation.retrieval import Run
 
@@ -28,13 +28,15 @@ _SAFE = "/#._-"
 
 
 def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
-    """For each answerable question the passages that hold gold (relevance 1), by the names that runs use."""
+    """For each answerable question the passages that hold gold, with its grade, by the names that runs use."""
     judged: Qrels = {}
     for question in dataset.questions:
         if not question.gold:
             continue
         if dataset.by_document:
-            judged[question.id] = {gold.document: 1 for gold in question.gold}
+            judged[question.id] = dict(zip(
+                dict.fromkeys(gold.document for gold in question.gold), grades_of(question, True), strict=True
+            ))
             continue
         names = judged.setdefault(question.id, {})
         for _, span in gold_places(question, index):
@@ -109,8 +111,12 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
 
 
 def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Metrics of a run over judged queries, any relevant passage counting; unanswered queries count as 0."""
+    """Metrics of a run over judged queries, any relevant passage counting; unanswered queries count as 0.
+
+    A relevance above 1 is more gain in nDCG; to the other metrics every relevance from 1 is the same.
+    """
     ranks: list[list[int | None]] = []
+    grades: list[list[int]] = []
     for query, names in judged.items():
         relevant = [name for name, value in names.items() if value > 0]
         if not relevant:
@@ -120,7 +126,8 @@ def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> di
         order = sorted(found, key=lambda name: (found[name], name), reverse=True)
         place = {name: rank for rank, name in enumerate(order, start=1)}
         ranks.append([place.get(name) for name in relevant])
-    return mean_metrics(ranking_metrics(ranks, need_all=False))
+        grades.append([names[name] for name in relevant])
+    return mean_metrics(ranking_metrics(ranks, need_all=False, grades=grades))
 
 
 def _falling(scores: Sequence[float]) -> list[float]:
