@@ -185,8 +185,14 @@ def test_the_shipped_set_finds_the_shipped_notes(repository: Path) -> None:
 BROKEN_OWN = {
     "no json": ("not json", "questions.jsonl"),
     "no object": ("[1]", "questions.jsonl:1: not a JSON object"),
-    "missing key": (json.dumps({k: v for k, v in OWN.items() if k != "type"}), "questions.jsonl:1: type: Field required"),
-    "gold without a file": (json.dumps({**OWN, "gold": [{"quote": "x"}]}), r"questions.jsonl:1: gold\.0\.file: Field required"),
+    "missing key": (
+        json.dumps({k: v for k, v in OWN.items() if k != "type"}),
+        "questions.jsonl:1: type: Field required",
+    ),
+    "gold without a file": (
+        json.dumps({**OWN, "gold": [{"quote": "x"}]}),
+        r"questions.jsonl:1: gold\.0\.file: Field required",
+    ),
     "gold is null": (json.dumps({**OWN, "gold": None}), "questions.jsonl:1"),
     "id twice": (json.dumps(OWN) + "\n\n" + json.dumps(OWN), "questions.jsonl:3: id 'q1' stands twice"),
     "empty": ("\n", "no question"),

@@ -54,7 +54,8 @@ def test_graded_judgements_give_the_figures_of_ir_measures_and_pytrec_eval() -> 
     rng = random.Random(7)
     judged = {f"q{q}": {f"d{d}": rng.choice([0, 0, 1, 2, 3]) for d in rng.sample(range(60), 12)} for q in range(40)}
     scores = {
-        query: {f"d{d}": rng.choice([0.5, rng.random()]) for d in rng.sample(range(60), 30)} for query in list(judged)[:36]
+        query: {f"d{d}": rng.choice([0.5, rng.random()]) for d in rng.sample(range(60), 30)}
+        for query in list(judged)[:36]
     }
     judged = {query: names for query, names in judged.items() if any(names.values())}
     found = trec_metrics(judged, scores)

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.text import Text
 
-from ragkit.evaluation.html.data import ReportData, RunData
+from ragkit.evaluation.report_file import ReportData, RunData
 from ragkit.evaluation.html.svg import FAINT, GRID, INK, RUN_COLOURS, run_colour, to_svg
 from ragkit.text.sanitize import one_line
 
