@@ -39,10 +39,18 @@ class Moved:
     b: Side
 
     def to_json(self) -> dict[str, Any]:
-        sides = {name: {"rank": side.rank, "passages": [p.model_dump() for p in side.passages]} for name, side in
-                 (("a", self.a), ("b", self.b))}
-        return {"id": self.id, "text": self.text, "type": self.type, "language": self.language,
-                "change": self.change, **sides}
+        sides = {
+            name: {"rank": side.rank, "passages": [p.model_dump() for p in side.passages]}
+            for name, side in (("a", self.a), ("b", self.b))
+        }
+        return {
+            "id": self.id,
+            "text": self.text,
+            "type": self.type,
+            "language": self.language,
+            "change": self.change,
+            **sides,
+        }
 
 
 @dataclass(frozen=True)

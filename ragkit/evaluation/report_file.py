@@ -256,7 +256,9 @@ def one_run(spec: str) -> tuple[str, RunData]:
 
 def _which(path: Path, labels: Sequence[str], but: str = "") -> DatasetError:
     several = f"{but} several data sets".strip()
-    return DatasetError(f"{path} has {several}: {', '.join(labels)}.", f"Name one: {path}:DATASET or {path}:DATASET:RUN.")
+    return DatasetError(
+        f"{path} has {several}: {', '.join(labels)}.", f"Name one: {path}:DATASET or {path}:DATASET:RUN."
+    )
 
 
 def _split_spec(spec: str) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
@@ -18,9 +18,9 @@ import numpy as np
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
-from ragkit.evaluation.questions import Dataset
 from ragkit.evaluation.gold import gold_places, grades_of, overlaps
 from ragkit.evaluation.metrics import mean_metrics, ranking_metrics
+from ragkit.evaluation.questions import Dataset
 from ragkit.evaluation.retrieval import Run
 
 Qrels = dict[str, dict[str, int]]
@@ -34,9 +34,8 @@ def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
         if not question.gold:
             continue
         if dataset.by_document:
-            judged[question.id] = dict(zip(
-                dict.fromkeys(gold.document for gold in question.gold), grades_of(question, True), strict=True
-            ))
+            documents = dict.fromkeys(gold.document for gold in question.gold)
+            judged[question.id] = dict(zip(documents, grades_of(question, True), strict=True))
             continue
         names = judged.setdefault(question.id, {})
         for _, span in gold_places(question, index):
@@ -55,19 +54,37 @@ def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "qrels.txt"]
-        with written[0].open("w", encoding="utf-8") as file:
-            for query, names in judged.items():
-                file.writelines(f"{_word(query)} 0 {_word(name)} {value}\n" for name, value in names.items())
+        lines = [
+            f"{_word(query)} 0 {_word(name)} {value}\n"
+            for query, names in judged.items()
+            for name, value in names.items()
+        ]
+        write_lines(written[0], lines)
         for run in runs:
             written.append(folder / f"{quote(run.name, safe='+._-')}.run")
-            with written[-1].open("w", encoding="utf-8") as file:
-                for row in run.rows:
-                    scores = _falling([score for _, score in row.ranking])
-                    for rank, ((name, _), score) in enumerate(zip(row.ranking, scores, strict=True), start=1):
-                        file.write(f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.9g} {_word(run.name)}\n")
+            write_lines(written[-1], _run_lines(run))
     except OSError as exc:
         raise DatasetError(f"Cannot write to {folder}: {exc.strerror}.", "Choose another folder with --trec.") from exc
     return written
+
+
+def _qrels_lines(judged: Qrels) -> Iterator[str]:
+    for query, names in judged.items():
+        for name, value in names.items():
+            yield f"{_word(query)} 0 {_word(name)} {value}\n"
+
+
+def _run_lines(run: Run) -> Iterator[str]:
+    for row in run.rows:
+        scores = _falling([score for _, score in row.ranking])
+        for rank, ((name, _), score) in enumerate(zip(row.ranking, scores, strict=True), start=1):
+            yield f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.9g} {_word(run.name)}\n"
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file line by line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def _opened(path: Path) -> IO[str]:

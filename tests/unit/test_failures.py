@@ -11,7 +11,6 @@ from ragkit.evaluation.metrics import question_metrics
 from ragkit.evaluation.report_file import ReportData, parse_report
 from ragkit.evaluation.retrieval import Passage, Row, Run
 
-
 NAMES = ("hybrid", "dense", "sparse")
 
 

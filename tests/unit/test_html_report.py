@@ -19,10 +19,10 @@ pytest.importorskip("jinja2", reason="the page needs the extra eval")
 from ragkit.cli.main import main
 from ragkit.errors import ConfigError, DatasetError
 from ragkit.evaluation.html import write_page
-from ragkit.evaluation.report_file import ComparisonData, parse_report, read_reports
 from ragkit.evaluation.html.page import MOST_MISSED, render_page, verdict
 from ragkit.evaluation.html.plots import _log_ticks, hit_at, short_name, time_text
 from ragkit.evaluation.metrics import METRICS, ranking_metrics
+from ragkit.evaluation.report_file import ComparisonData, parse_report, read_reports
 from ragkit.evaluation.retrieval import Passage, Row, Run, compare_all
 from ragkit.text.sanitize import printable
 

@@ -19,8 +19,12 @@ def run(
     html: Annotated[Path, typer.Option("--html", help="The page to write.")],
 ) -> None:
     """One self-contained HTML page, with plots, of one or several saved reports."""
+    from ragkit.evaluation.html import require_libraries
+    from ragkit.evaluation.places import check_file
     from ragkit.evaluation.report_file import read_reports
 
+    require_libraries()
+    check_file(html, "Choose another place with --html.")
     reports = [report for file in files for report in read_reports(file)]
     write_html(html, reports)
     if state.json:
