@@ -12,7 +12,7 @@ import pytest
 
 from ragkit.api import Index
 from ragkit.cli.main import main
-from ragkit.errors import DatasetError, EndpointError, IndexMismatchError, ModelError
+from ragkit.errors import ConfigError, DatasetError, EndpointError, IndexMismatchError, ModelError
 from ragkit.evaluation import retrieval
 from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import load_dataset
@@ -232,7 +232,10 @@ def test_the_table_of_a_suite_is_shown_even_if_no_file_can_be_written(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ragkit.evaluation.suite.os.replace", full)
+    def full_too(path: Path, *_: Any) -> None:
+        raise ConfigError(f"Cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr("ragkit.evaluation.suite.write_baseline", full_too)
     monkeypatch.setattr("ragkit.cli.evals.retrieval.write_json_atomically", full)
     thresholds = [{"dataset": "tiny", "run": "sparse", "metric": "hit@5", "min": 1.0}]
     file = suite_file(root, baseline="base.json", thresholds=thresholds)
