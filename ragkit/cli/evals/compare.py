@@ -99,15 +99,18 @@ def failures(
         )  # fmt: skip
         return
     totals = Counter(row.type for row in first.rows)
+    shown = [cause for cause in CAUSES if cause != "unknown" or absent]
     table = Table(
-        "type", "questions", "missed", *CAUSES,
+        "type", "questions", "missed", *shown,
         title=f"{printable(data.dataset)}: missed at {at} by {printable(first.name)}",
     )  # fmt: skip
     for kind, counts in by_type.items():
-        table.add_row(printable(kind), str(totals[kind]), str(sum(counts.values())), *map(str, counts.values()))
+        table.add_row(
+            printable(kind), str(totals[kind]), str(sum(counts.values())), *(str(counts[cause]) for cause in shown)
+        )
     stdout.print(table)
-    for cause, meaning in CAUSES.items():
-        say(f"{cause}: {meaning}", style="dim")
+    for cause in shown:
+        say(f"{cause}: {CAUSES[cause]}", style="dim")
     if absent:
         added = " ".join(f"--mode {name}" for name in absent)
         say(f"The report lacks {', '.join(absent)}, so causes are unknown; measure with {added} too.", style="yellow")
