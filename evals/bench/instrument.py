@@ -50,7 +50,13 @@ def random_rankings(count: int, needs: int, seed: int = 0) -> list[Ranking]:
     return rankings
 
 
-def torchmetrics_of(ranking: Ranking, need_all: bool) -> dict[str, float]:
+def random_grades(rankings: list[Ranking], highest: int = 4, seed: int = 0) -> list[list[int]]:
+    """A relevance of 1 to `highest` for each relevant document of these rankings."""
+    rng = np.random.default_rng(seed)
+    return [[int(grade) for grade in rng.integers(1, highest + 1, size=len(ranking))] for ranking in rankings]
+
+
+def torchmetrics_of(ranking: Ranking, need_all: bool, grades: list[int] | None = None) -> dict[str, float]:
     """The metrics of one ranking as torchmetrics computes them; multi-hop ones from a ranking that says the same."""
     import torch
     from torchmetrics.functional import retrieval
@@ -58,9 +64,9 @@ def torchmetrics_of(ranking: Ranking, need_all: bool) -> dict[str, float]:
     # torchmetrics takes what is scored 0 or less for not retrieved.
     scores = 1 / torch.arange(1, _DOCUMENTS + 1, dtype=torch.float64)
 
-    def measured(kind: Any, k: int, relevant: list[int]) -> float:
+    def measured(kind: Any, k: int, relevant: list[int], gains: list[int] | None = None) -> float:
         target = torch.zeros(_DOCUMENTS, dtype=torch.long)
-        target[relevant] = 1
+        target[relevant] = torch.tensor(gains or [1] * len(relevant), dtype=torch.long)
         return float(kind(scores, target, top_k=k))
 
     # What was not found stands at the end, below every cut.
@@ -72,16 +78,17 @@ def torchmetrics_of(ranking: Ranking, need_all: bool) -> dict[str, float]:
         first = [max(places) - len(places) + 1] if max(places) < 10 else []
     out = {f"hit@{k}": measured(retrieval.retrieval_hit_rate, k, answered) for k in (1, 3, 5, 10)}
     out["mrr@10"] = measured(retrieval.retrieval_reciprocal_rank, 10, first)
-    out["ndcg@10"] = measured(retrieval.retrieval_normalized_dcg, 10, places)
+    out["ndcg@10"] = measured(retrieval.retrieval_normalized_dcg, 10, places, grades)
     out |= {f"recall@{k}": measured(retrieval.retrieval_recall, k, places) for k in (5, 10, 100)}
     out["precision@5"] = measured(retrieval.retrieval_precision, 5, places)
     return out
 
 
-def largest_gap(rankings: list[Ranking], need_all: bool) -> dict[str, float]:
+def largest_gap(rankings: list[Ranking], need_all: bool, grades: list[list[int]] | None = None) -> dict[str, float]:
     """By metric the largest difference to torchmetrics over these rankings."""
-    ours = ranking_metrics(rankings, need_all=need_all)
-    theirs = [torchmetrics_of(ranking, need_all) for ranking in rankings]
+    ours = ranking_metrics(rankings, need_all=need_all, grades=grades)
+    graded = grades or [None] * len(rankings)
+    theirs = [torchmetrics_of(ranking, need_all, row) for ranking, row in zip(rankings, graded, strict=True)]
     return {name: max(abs(a[name] - b[name]) for a, b in zip(ours, theirs, strict=True)) for name in ours[0]}
 
 
@@ -173,7 +180,9 @@ def family_errors(equal: int = 4, different: int = 1, simulations: int = 4000) -
 
 def figures(simulations: int, samples: int) -> dict[str, Any]:
     """All figures of this file."""
-    gaps = [largest_gap(random_rankings(400, 4), need_all) for need_all in (False, True)]
+    rankings = random_rankings(400, 4)
+    gaps = [largest_gap(rankings, need_all) for need_all in (False, True)]
+    gaps.append(largest_gap(rankings, False, random_grades(rankings)))
     return {
         "largest difference to torchmetrics": max(max(gap.values()) for gap in gaps),
         "coverage": {

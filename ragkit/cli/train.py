@@ -28,7 +28,7 @@ def _group() -> None:
 def embedding(
     pairs: Annotated[
         list[Path] | None,
-        typer.Option("--pairs", metavar="FILE", help="JSONL of query, positive, negative; repeatable."),
+        typer.Option("--pairs", metavar="FILE", dir_okay=False, help="JSONL of query, positive, negative; repeatable."),
     ] = None,
     pairs_from: Annotated[
         Path | None,
@@ -43,7 +43,10 @@ def embedding(
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-5,
     seed: Annotated[int, typer.Option(help="Of the order of the pairs and of dropout.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the new model; else one below $RAGKIT_HOME/models.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder of the new model; else one below $RAGKIT_HOME/models."
+        ),
     ] = None,
 ) -> None:
     """Fine-tune the embedding model; it is kept only if it finds significantly more on the test split."""
@@ -103,14 +106,14 @@ def _show(result: Trained) -> None:
     held = f" ({result.held_out} left out: they ask a test question)" if result.held_out else ""
     say(f"{result.pairs} pairs{held}, {result.steps} steps, loss {result.loss:.3f}, {result.seconds:.0f} s")
     table = Table(title=f"{len(result.before[0].rows)} test questions")
-    for column in ("run", "metric", "before", "after", "difference", "p"):
+    for column in ("run", "metric", "before", "after", "difference", "p", "p corrected"):
         table.add_column(column, justify="left" if column in {"run", "metric"} else "right")
     found = iter(result.comparisons)
     for a, b in zip(result.before, result.after, strict=True):
         for metric in DECISIVE:
             item = next(found)
             cells = [f"{a.metrics[metric]:.3f}", f"{b.metrics[metric]:.3f}", f"{item.difference:+.3f}"]
-            table.add_row(a.name, metric, *cells, f"{item.p_value:.4f}")
+            table.add_row(a.name, metric, *cells, f"{item.p_value:.4f}", f"{item.p_corrected:.4f}")
     stdout.print(table)
     if result.path is None:
         say(f"Not significantly better (p < .05) in the first run: the old model is kept ({result.base}).")

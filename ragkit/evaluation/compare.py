@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.metrics import COMPARED, METRICS, answered_at
+from ragkit.evaluation.metrics import COMPARED, METRICS
+from ragkit.evaluation.report_file import PassageData, RowData, RunData
 from ragkit.evaluation.stats import difference_ci95, holm, randomisation_test
+from ragkit.text.sanitize import one_line
 
 Change = Literal["fixed", "broken", "moved up", "moved down", "same"]
 _ORDER: tuple[Change, ...] = ("broken", "fixed", "moved down", "moved up", "same")
@@ -24,7 +23,7 @@ class Side:
 
     rank: int | None
     """Where the question was answered, from 1; None: nowhere."""
-    passages: tuple[dict[str, Any], ...]
+    passages: tuple[PassageData, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,20 @@ class Moved:
     a: Side
     b: Side
 
+    def to_json(self) -> dict[str, Any]:
+        sides = {
+            name: {"rank": side.rank, "passages": [p.model_dump() for p in side.passages]}
+            for name, side in (("a", self.a), ("b", self.b))
+        }
+        return {
+            "id": self.id,
+            "text": self.text,
+            "type": self.type,
+            "language": self.language,
+            "change": self.change,
+            **sides,
+        }
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -48,7 +61,8 @@ class Difference:
     b: str
     at: int
     metrics: dict[str, dict[str, Any]]
-    """By metric: a, b, difference, ci95 of the difference, p_value, p_corrected."""
+    """By metric: a, b, difference, ci95 of the difference; of those in which runs are compared also p_value
+    and p_corrected, see `ragkit.evaluation.stats`."""
     questions: tuple[Moved, ...]
     """Broken first, then fixed, then moved."""
     only_a: tuple[str, ...] = ()
@@ -65,115 +79,52 @@ class Difference:
             "at": self.at,
             "metrics": self.metrics,
             "counts": self.counts(),
-            "questions": [asdict(q) for q in self.questions if q.change != "same"],
+            "questions": [q.to_json() for q in self.questions if q.change != "same"],
             "only_a": list(self.only_a),
             "only_b": list(self.only_b),
         }
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report that ``eval retrieval --out`` or ``eval run --out`` wrote; of several data sets the first.
-
-    Raises:
-        DatasetError: If the file is no such report.
-    """
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if "runs" not in report and report.get("datasets"):
-            report = report["datasets"][0]
-        if not report["runs"]:
-            raise ValueError("it has no run")
-        for run in report["runs"]:
-            str(run["name"])
-            for row in run.get("rows", ()):
-                _check_row(row)
-    except (OSError, ValueError) as exc:
-        raise _no_report(path, str(exc)) from exc
-    except KeyError as exc:
-        raise _no_report(path, f"{exc} is missing") from exc
-    except (TypeError, AttributeError, RecursionError) as exc:
-        raise _no_report(path, "it has another shape") from exc
-    return dict(report)
-
-
-def _check_row(row: Mapping[str, Any]) -> None:
-    for key in ("id", "text", "type", "language", "ranks", "need_all", "passages"):
-        row[key]
-    for metric in METRICS:
-        float(row["metrics"][metric])
-
-
-def _no_report(path: Path, why: str) -> DatasetError:
-    return DatasetError(f"{path} is no report: {why}.", "Make one: ragkit eval retrieval DATASET --out FILE.json.")
-
-
-def read_report_run(spec: str) -> tuple[str, dict[str, Any]]:
-    """A run of a report that ``eval retrieval --out`` wrote.
-
-    Args:
-        spec: ``FILE`` (its first run) or ``FILE:RUN``.
-
-    Returns:
-        A label, and the run with its ``rows``.
-
-    Raises:
-        DatasetError: If the file is no such report or has no such run.
-    """
-    path, name = _split_spec(spec)
-    runs = {run["name"]: run for run in read_report(path)["runs"]}
-    run = next(iter(runs.values())) if name is None else runs.get(name)
-    if run is None:
-        raise DatasetError(f"{path} has no run {name!r}.", f"It has: {', '.join(runs)}.")
-    if "rows" not in run:
-        raise DatasetError(f"{path} keeps no questions.", "Write it with --out, not by redirecting --json.")
-    return f"{path.stem}:{run['name']}", run
-
-
-def _split_spec(spec: str) -> tuple[Path, str | None]:
-    # File names and run names ("small.toml:dense") may both hold colons: the file is what is there.
-    if Path(spec).is_file():
-        return Path(spec), None
-    parts = spec.split(":")
-    for at in range(len(parts) - 1, 0, -1):
-        path = Path(":".join(parts[:at]))
-        if path.is_file():
-            return path, ":".join(parts[at:])
-    return Path(spec), None
-
-
-def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, Any]], at: int = 5) -> Difference:
+def compare_runs(a: tuple[str, RunData], b: tuple[str, RunData], at: int = 5) -> Difference:
     """What changed from run `a` to run `b`.
 
     Args:
-        a: Label and run of a report, see `read_report_run`.
+        a: Label and run of a report, see `ragkit.evaluation.report_file.one_run`.
         b: The other one.
         at: A question counts as answered down to this rank (1..100).
 
     Raises:
-        DatasetError: If the two share no question.
+        DatasetError: If the two share no question, or ask something else under one id.
     """
-    rows_a = {row["id"]: row for row in a[1]["rows"]}
-    rows_b = {row["id"]: row for row in b[1]["rows"]}
+    rows_a = {row.id: row for row in a[1].rows}
+    rows_b = {row.id: row for row in b[1].rows}
     shared = [name for name in rows_a if name in rows_b]
     if not shared:
         raise DatasetError(f"{a[0]} and {b[0]} share no question.", "Compare runs over the same data set.")
-    p_values = {}
+    for name in shared:
+        if rows_a[name].text != rows_b[name].text:
+            raise DatasetError(
+                f"Question {name} of {a[0]} is {one_line(rows_a[name].text, 60)!r}, "
+                f"of {b[0]} {one_line(rows_b[name].text, 60)!r}.",
+                "Compare runs over the same questions.",
+            )
     metrics: dict[str, dict[str, Any]] = {}
+    tested: dict[str, float] = {}
     for metric in METRICS:
-        x = [rows_a[name]["metrics"][metric] for name in shared]
-        y = [rows_b[name]["metrics"][metric] for name in shared]
+        x = [rows_a[name].metrics[metric] for name in shared]
+        y = [rows_b[name].metrics[metric] for name in shared]
         difference = [after - before for before, after in zip(x, y, strict=True)]
-        p_values[metric] = randomisation_test(x, y)
         metrics[metric] = {
             "a": float(np.mean(x)),
             "b": float(np.mean(y)),
             "difference": float(np.mean(difference)),
             "ci95": list(difference_ci95(difference)),
-            "p_value": p_values[metric],
         }
-    # The decision is made on the compared metrics; the others are there to look at.
-    for metric, corrected in zip(COMPARED, holm([p_values[m] for m in COMPARED]), strict=True):
-        metrics[metric]["p_corrected"] = corrected
+        # The decision is made on the compared metrics; the others are there to look at.
+        if metric in COMPARED:
+            tested[metric] = randomisation_test(x, y)
+    for (metric, p_value), corrected in zip(tested.items(), holm(list(tested.values())), strict=True):
+        metrics[metric] |= {"p_value": p_value, "p_corrected": corrected}
     moved = [_moved(rows_a[name], rows_b[name], at) for name in shared]
     moved.sort(key=lambda item: _ORDER.index(item.change))
     return Difference(
@@ -187,18 +138,12 @@ def compare_runs(a: tuple[str, Mapping[str, Any]], b: tuple[str, Mapping[str, An
     )
 
 
-def _moved(a: Mapping[str, Any], b: Mapping[str, Any], at: int) -> Moved:
-    before, after = row_answered_at(a), row_answered_at(b)
+def _moved(a: RowData, b: RowData, at: int) -> Moved:
+    before, after = a.answered, b.answered
     was, now = before is not None and before <= at, after is not None and after <= at
     change: Change = "same"
     if was != now:
         change = "fixed" if now else "broken"
     elif before != after:
         change = "moved up" if before is None or (after is not None and after < before) else "moved down"
-    sides = (Side(before, tuple(a["passages"])), Side(after, tuple(b["passages"])))
-    return Moved(a["id"], a["text"], a["type"], a["language"], change, *sides)
-
-
-def row_answered_at(row: Mapping[str, Any]) -> int | None:
-    """The rank at which a row of a report was answered, see `ragkit.evaluation.metrics.answered_at`."""
-    return answered_at(row["ranks"], row["need_all"])
+    return Moved(a.id, a.text, a.type, a.language, change, Side(before, a.passages), Side(after, b.passages))

@@ -1,133 +1,45 @@
 """Question sets in three forms: BEIR folder, SQuAD JSON, and ragkit's own JSONL.
 
-Gold in ragkit's form is a file and a verbatim quote, never a chunk id, so that changing the
-chunker does not invalidate a question set.
+What a file says is checked by pydantic, so that a wrong value is one line that names its place.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from ragkit.content import content_dir
-from ragkit.errors import DatasetError, UsageError
+from ragkit.errors import DatasetError
+from ragkit.evaluation.questions import (
+    SPLITS,
+    Dataset,
+    Gold,
+    Question,
+    Split,
+    answerable,
+    select,
+    split_of,
+    stratified,
+)
 from ragkit.ingest.loader import make_document
 from ragkit.retrieval.rewrite import Turn
 from ragkit.text.language import answer_language
 from ragkit.values import Document
 
-Split = Literal["dev", "test"]
-SPLITS: Final = ("dev", "test", "all")
+__all__ = [
+    "SPLITS", "Dataset", "Gold", "Question", "Split", "answerable", "json_lines", "load_dataset", "select",
+    "split_of", "stratified", "where_and_why",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Gold:
-    """A place that answers a question. Entries of one group are alternatives."""
-
-    document: str
-    quote: str = ""
-    """Empty: any chunk of the document counts."""
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question of a set."""
-
-    id: str
-    text: str
-    language: str
-    type: str
-    gold: tuple[Gold, ...]
-    reference_answer: str = ""
-    history: tuple[Turn, ...] = ()
-    """Earlier turns that a follow-up leans on."""
-    split: Split = "dev"
-    """``test`` is for reporting only; see `split_of`."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A question set and what it is asked of."""
-
-    name: str
-    questions: tuple[Question, ...]
-    documents: tuple[Document, ...] = ()
-    """The corpus, where the set brings it along; else see `notes`."""
-    notes: Path | None = None
-    by_document: bool = False
-    """Rankings are of documents (BEIR), not of chunks."""
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
-def split_of(identity: str, golds: Sequence[Gold]) -> Split:
-    """Dev or test, by note: what is tuned on dev has never seen a note that test asks about.
-
-    Two documents in five are test documents, decided by a hash of their path; a question is a test
-    question if any of its gold stands in one. Questions without gold are decided by their id.
-    """
-
-    def held_out(name: str) -> bool:
-        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[0] % 5 < 2
-
-    documents = {gold.document for gold in golds} or {identity}
-    return "test" if any(map(held_out, documents)) else "dev"
-
-
-def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Dataset:
-    """The data set with the questions of one split only, or with an even sample of them.
-
-    Args:
-        dataset: Any data set.
-        split: ``dev``, ``test`` or ``all``.
-        limit: At most so many questions, every type in its share; None takes all.
-
-    Raises:
-        DatasetError: If the split is unknown or holds no question.
-    """
-    if split not in SPLITS:
-        raise DatasetError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
-    questions = [q for q in dataset.questions if split in ("all", q.split)]
-    if not questions:
-        raise DatasetError(f"Data set {dataset.name} has no question in split {split!r}.", "")
-    if limit is not None:
-        questions = stratified(questions, limit)
-    return replace(dataset, questions=tuple(questions))
-
-
-def stratified(questions: Sequence[Question], limit: int) -> list[Question]:
-    """Exactly `limit` questions (all, if there are no more), spread evenly over each type; no chance in it.
-
-    Every type gets its share by largest remainder, and at least one question while there are
-    enough places. The order is that of `questions`.
-
-    Raises:
-        UsageError: If the limit is below 1.
-    """
-    if limit < 1:
-        raise UsageError(f"--limit {limit} leaves no question.", "It must be at least 1.")
-    if limit >= len(questions):
-        return list(questions)
-    places: dict[str, list[int]] = {}
-    for at, question in enumerate(questions):
-        places.setdefault(question.type, []).append(at)
-    exact = {kind: limit * len(at) / len(questions) for kind, at in places.items()}
-    share = {kind: int(value) for kind, value in exact.items()}
-    # A type below one place comes first, then the largest remainder.
-    for kind in sorted(places, key=lambda k: (share[k] > 0, share[k] - exact[k]))[: limit - sum(share.values())]:
-        share[kind] += 1
-    for kind in [kind for kind in places if not share[kind]]:
-        richest = max(share, key=lambda k: share[k])
-        if share[richest] > 1:
-            share[richest] -= 1
-            share[kind] = 1
-    picked = [at[(2 * n + 1) * len(at) // (2 * share[kind])] for kind, at in places.items() for n in range(share[kind])]
-    return [questions[at] for at in sorted(picked)]
+log = logging.getLogger(__name__)
+_BEIR_SPLITS: Final[tuple[Split, ...]] = ("dev", "test")
+"""Judgements that are read; those of ``train.tsv`` are for training."""
 
 
 def load_dataset(path: Path, notes: Path | None = None) -> Dataset:
@@ -157,8 +69,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSONL file, each with its line number from 1; empty lines are passed over.
 
     Raises:
-        DatasetError: If the file cannot be read, or a line is no JSON object.
+        DatasetError: If the file cannot be read, or a line is no JSON object; names the line.
     """
+    number = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -167,118 +80,251 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     if not isinstance(value, dict):
                         raise DatasetError(f"{path}:{number}: not a JSON object.", "")
                     yield number, value
-    except (OSError, ValueError) as exc:
-        raise DatasetError(f"{path} cannot be read: {exc}.", "It must be UTF-8 with one JSON object a line.") from exc
+    except UnicodeDecodeError as exc:  # found when a block is read, before its lines are counted
+        raise DatasetError(f"{path} is not UTF-8: {exc.reason}.", "Save it as UTF-8.") from exc
+    except (ValueError, RecursionError) as exc:
+        reason = exc if isinstance(exc, ValueError) else "nested too deeply"
+        raise DatasetError(f"{path}:{number}: no JSON: {reason}.", "Each line must be one JSON object.") from exc
+    except OSError as exc:
+        raise DatasetError(f"{path} cannot be read: {exc.strerror}.", "It must be a JSONL file.") from exc
 
 
-def _identified(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lines of a BEIR file by their ``_id``, each of which must be there once and have a ``text``."""
+class _Part(BaseModel):
+    """A part of a file; keys that are not named here are the file's own business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _written(value: Any) -> Any:
+    """A number as it is written: ids and groups may be numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Name = Annotated[StrictStr, BeforeValidator(_written)]
+_Id = Annotated[_Name, Field(min_length=1)]
+_Asked = Annotated[StrictStr, Field(pattern=r"\S")]
+_Optional = Annotated[StrictStr, BeforeValidator(lambda value: "" if value is None else value)]
+_Many = BeforeValidator(lambda value: () if value is None else value)
+Form = TypeVar("Form", bound=_Part)
+
+
+def where_and_why(exc: ValidationError) -> str:
+    """The first problem of a file in one line: its place, and what is wrong there."""
+    first = exc.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{place}: {reason}" if place else reason
+
+
+def _read(form: type[Form], row: dict[str, Any], where: str, remedy: str) -> Form:
+    try:
+        return form.model_validate(row)
+    except ValidationError as exc:
+        raise DatasetError(f"{where}: {where_and_why(exc)}.", remedy) from exc
+
+
+# BEIR
+
+
+class _BeirText(_Part):
+    id: _Id = Field(alias="_id")
+    title: _Optional = ""
+    text: _Optional
+
+
+class _BeirQuery(_BeirText):
+    text: _Asked
+
+
+def _identified(path: Path, form: type[_BeirText]) -> Iterator[_BeirText]:
+    """The lines of a BEIR file, each ``_id`` of which must be there once."""
     seen: set[str] = set()
     for number, row in json_lines(path):
-        identity = str(row.get("_id", ""))
-        if not identity or "text" not in row:
-            raise DatasetError(f"{path}:{number}: _id or text is missing.", "Each line needs _id and text.")
-        if identity in seen:
-            raise DatasetError(f"{path}:{number}: _id {identity!r} stands twice.", "Ids must be unique.")
-        seen.add(identity)
-        yield identity, row
+        item = _read(form, row, f"{path}:{number}", "Each line needs _id and text.")
+        if item.id in seen:
+            raise DatasetError(f"{path}:{number}: _id {item.id!r} stands twice.", "Ids must be unique.")
+        seen.add(item.id)
+        yield item
 
 
 def _beir(path: Path) -> Dataset:
-    documents = []
-    for identity, row in _identified(path / "corpus.jsonl"):
-        title, text = str(row.get("title") or ""), str(row.get("text") or "")
-        documents.append(make_document(identity, f"# {title}\n\n{text}" if title else text))
-    judged: dict[str, list[Gold]] = {}
-    qrels = path / "qrels" / "test.tsv"
-    try:
-        with qrels.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                if int(row["score"]) > 0:
-                    judged.setdefault(row["query-id"], []).append(Gold(row["corpus-id"]))
-    except (OSError, KeyError, ValueError, TypeError) as exc:
+    documents = [
+        make_document(item.id, f"# {item.title}\n\n{item.text}" if item.title else item.text)
+        for item in _identified(path / "corpus.jsonl", _BeirText)
+    ]
+    judged: dict[str, tuple[Split, dict[str, int]]] = {}
+    files = {split: path / "qrels" / f"{split}.tsv" for split in _BEIR_SPLITS}
+    present = {split: file for split, file in files.items() if file.exists()}
+    if not present:
         raise DatasetError(
-            f"{qrels} cannot be read: {exc!r}.", "It needs the columns query-id, corpus-id, score."
-        ) from exc
+            f"There is neither {files['dev']} nor {files['test']}.", "A BEIR folder needs judgements: qrels/test.tsv."
+        )
+    for split, file in present.items():
+        for query, grades in _judgements(file).items():
+            if query in judged:
+                raise DatasetError(f"Query {query!r} is in {files['dev']} and in {file}.", "Leave it in one of them.")
+            judged[query] = split, grades
     questions = [
         Question(
-            identity,
-            str(row["text"]),
-            answer_language(str(row["text"])),
+            item.id,
+            item.text,
+            answer_language(item.text),
             "question",
-            tuple(judged[identity]),
-            split=split_of(identity, judged[identity]),
+            tuple(Gold(document, grade=grade) for document, grade in judged[item.id][1].items()),
+            split=judged[item.id][0],
         )
-        for identity, row in _identified(path / "queries.jsonl")
-        if identity in judged
+        for item in _identified(path / "queries.jsonl", _BeirQuery)
+        if item.id in judged
     ]
-    return Dataset(path.name, tuple(questions), tuple(documents), by_document=True)
+    if not questions:
+        raise DatasetError(f"No query of {path / 'queries.jsonl'} is judged.", "The ids in qrels/ must be those of it.")
+    return Dataset(path.name or path.resolve().name, tuple(questions), tuple(documents), by_document=True)
+
+
+def _judgements(path: Path) -> dict[str, dict[str, int]]:
+    """By query the grades (from 1) of its relevant documents."""
+    judged: dict[str, dict[str, int]] = {}
+    number = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            for row in reader:
+                number = reader.line_num
+                if (grade := int(row["score"])) > 0:
+                    judged.setdefault(row["query-id"], {})[row["corpus-id"]] = grade
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as exc:
+        raise DatasetError(
+            f"{path}:{number}: no judgement: {exc!r}.", "It needs the columns query-id, corpus-id, score (a number)."
+        ) from exc
+    return judged
+
+
+# SQuAD
+
+
+class _SquadAnswer(_Part):
+    text: StrictStr
+    answer_start: StrictInt | None = None
+
+
+class _SquadQuestion(_Part):
+    id: _Id
+    question: _Asked
+    answers: Annotated[tuple[_SquadAnswer, ...], _Many] = ()
+    is_impossible: StrictBool = False
+
+
+class _SquadParagraph(_Part):
+    context: StrictStr
+    qas: tuple[_SquadQuestion, ...]
+
+
+class _SquadArticle(_Part):
+    title: _Optional = ""
+    paragraphs: tuple[_SquadParagraph, ...]
+
+
+class _SquadFile(_Part):
+    data: tuple[_SquadArticle, ...]
 
 
 def _squad(path: Path) -> Dataset:
+    remedy = "It needs data[].paragraphs[].qas[]."
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
-        documents, questions = [], []
-        for a, article in enumerate(data):
-            for p, paragraph in enumerate(article["paragraphs"]):
-                name = f"a{a:03d}p{p:03d}"
-                title = article.get("title") or ""
-                text = paragraph["context"].replace("\r\n", "\n")
-                documents.append(make_document(name, f"# {title}\n\n{text}" if title else text))
-                for qa in paragraph["qas"]:
-                    golds = tuple({Gold(name, answer["text"]) for answer in qa.get("answers") or []}) or (Gold(name),)
-                    questions.append(
-                        Question(
-                            str(qa["id"]),
-                            qa["question"],
-                            answer_language(qa["question"]),
-                            "question",
-                            golds,
-                            split=split_of(str(qa["id"]), golds),
-                        )
-                    )
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise DatasetError(f"{path} is no SQuAD file: {exc!r}.", "It needs data[].paragraphs[].qas[].") from exc
-    return Dataset(path.stem, tuple(questions), tuple(documents))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as exc:
+        raise DatasetError(f"{path} is no SQuAD file: {exc}.", remedy) from exc
+    documents: list[Document] = []
+    questions: dict[str, Question] = {}
+    misplaced: list[str] = []
+    for a, article in enumerate(_read(_SquadFile, data, f"{path} is no SQuAD file", remedy).data):
+        for p, paragraph in enumerate(article.paragraphs):
+            name = f"a{a:03d}p{p:03d}"
+            head = f"# {article.title}\n\n" if article.title else ""
+            documents.append(make_document(name, head + paragraph.context))
+            for qa in paragraph.qas:
+                if qa.id in questions:
+                    raise DatasetError(f"{path}: question id {qa.id!r} stands twice.", "Ids must be unique.")
+                golds = _squad_gold(qa, documents[-1], head, paragraph.context, misplaced)
+                questions[qa.id] = Question(
+                    qa.id, qa.question, answer_language(qa.question), "question" if golds else "unanswerable", golds,
+                    reference_answer=qa.answers[0].text if golds and qa.answers else "",
+                    split=split_of(qa.id, golds),
+                )  # fmt: skip
+    if misplaced:
+        log.warning(
+            "%s: %d answers do not stand at their answer_start (the first: question %s); every occurrence counts",
+            path, len(misplaced), misplaced[0],
+        )  # fmt: skip
+    if not questions:
+        raise DatasetError(f"{path} holds no question.", remedy)
+    return Dataset(path.stem, tuple(questions.values()), tuple(documents))
+
+
+def _squad_gold(
+    asked: _SquadQuestion, document: Document, head: str, context: str, misplaced: list[str]
+) -> tuple[Gold, ...]:
+    if asked.is_impossible:
+        return ()
+    golds: dict[Gold, None] = {}
+    for answer in asked.answers:
+        text, at = answer.text, answer.answer_start
+        start = None
+        if at is not None:
+            if at >= 0 and text and context.startswith(text, at):
+                # The document has single newlines, so what stands behind one may have moved.
+                start = len(_newlines(head + context[:at]))
+            else:
+                misplaced.append(asked.id)
+        golds[Gold(document.path, text, start=start)] = None
+    return tuple(golds) or (Gold(document.path),)
+
+
+def _newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# Our own
+
+
+class _OwnGold(_Part):
+    file: StrictStr = Field(min_length=1)
+    quote: StrictStr
+    group: _Name = ""
+
+
+class _OwnTurn(_Part):
+    question: StrictStr
+    answer: StrictStr
+
+
+class _OwnQuestion(_Part):
+    id: _Id
+    question: _Asked
+    language: StrictStr
+    type: StrictStr
+    gold: tuple[_OwnGold, ...]
+    reference_answer: _Optional = ""
+    history: Annotated[tuple[_OwnTurn, ...], _Many] = ()
+    split: Split | None = None
 
 
 def _own(path: Path, notes: Path | None) -> Dataset:
-    questions: list[Question] = []
-    seen: set[str] = set()
+    questions: dict[str, Question] = {}
     for number, row in json_lines(path):
-        try:
-            golds = tuple(Gold(g["file"], g["quote"], str(g.get("group", ""))) for g in row["gold"])
-            question = Question(
-                str(row["id"]),
-                str(row["question"]),
-                str(row["language"]),
-                str(row["type"]),
-                golds,
-                str(row.get("reference_answer", "")),
-                tuple(Turn(str(t["question"]), str(t["answer"])) for t in row.get("history", ())),
-                _split(row, golds),
-            )
-        except (KeyError, TypeError) as exc:
-            raise DatasetError(
-                f"{path}:{number}: missing or wrong key {exc}.",
-                "Keys: id, question, language, type, gold: [{file, quote}], reference_answer.",
-            ) from exc
-        if question.id in seen:
-            raise DatasetError(f"{path}:{number}: id {question.id!r} stands twice.", "Ids must be unique.")
-        seen.add(question.id)
-        questions.append(question)
+        keys = "Keys: id, question, language, type, gold: [{file, quote}], reference_answer."
+        item = _read(_OwnQuestion, row, f"{path}:{number}", keys)
+        golds = tuple(Gold(gold.file, gold.quote, gold.group) for gold in item.gold)
+        if item.id in questions:
+            raise DatasetError(f"{path}:{number}: id {item.id!r} stands twice.", "Ids must be unique.")
+        questions[item.id] = Question(
+            item.id, item.question, item.language, item.type, golds, item.reference_answer,
+            tuple(Turn(turn.question, turn.answer) for turn in item.history),
+            item.split or split_of(item.id, golds),
+        )  # fmt: skip
     if not questions:
         raise DatasetError(f"{path} holds no question.", "")
-    return Dataset(path.parent.name, tuple(questions), notes=notes or _notes_of(path))
-
-
-def _split(row: dict[str, Any], golds: Sequence[Gold]) -> Split:
-    named = row.get("split")
-    if named is None:
-        return split_of(str(row["id"]), golds)
-    if named not in ("dev", "test"):
-        raise TypeError(f"split: {named!r}")
-    return "test" if named == "test" else "dev"
+    return Dataset(path.parent.name, tuple(questions.values()), notes=notes or _notes_of(path))
 
 
 def _notes_of(path: Path) -> Path:

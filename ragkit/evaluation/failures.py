@@ -6,19 +6,19 @@ Works on a saved report. The cause of a miss is the stage at which the gold got 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from ragkit.errors import DatasetError
-from ragkit.evaluation.compare import row_answered_at
+from ragkit.evaluation.report_file import ReportData, RowData
 
-Cause = Literal["lost in fusion", "ranked too low", "right note, wrong passage", "not proposed"]
+Cause = Literal["lost in fusion", "ranked too low", "right note, wrong passage", "not proposed", "unknown"]
 CAUSES: Final[dict[Cause, str]] = {
-    "lost in fusion": "one leg alone has the gold in time; merging the legs pushed it down",
+    "lost in fusion": "one leg alone has the gold in time; merging the legs, or what the run adds, pushed it down",
     "ranked too low": "the gold is among the hits, but below the cut in every leg",
     "right note, wrong passage": "no leg proposes the gold, but a passage of its note stands above the cut",
     "not proposed": "neither leg proposes the gold, nor does its note show",
+    "unknown": "the report has no run of the bare legs that would tell",
 }
 
 
@@ -35,38 +35,52 @@ class Failure:
     """By run: where the question was answered."""
 
 
-def find_failures(report: Mapping[str, Any], at: int = 5) -> list[Failure]:
+def legs_of(run: str) -> tuple[str, ...]:
+    """The runs that are the bare legs of a run: ``a.toml:dense`` and ``a.toml:sparse`` of ``a.toml:hybrid+hyde``."""
+    file, colon, rest = run.rpartition(":")
+    if not colon and run.endswith(".toml"):
+        file, rest = run, "hybrid"
+    mode = rest.split("+")[0]
+    return tuple(f"{file}:{leg}" if file else leg for leg in (("dense", "sparse") if mode == "hybrid" else (mode,)))
+
+
+def missing_legs(report: ReportData) -> tuple[str, ...]:
+    """Runs that the report does not have, without which the causes of the first run's misses stay unknown."""
+    names = {run.name for run in report.runs}
+    return tuple(leg for leg in legs_of(report.runs[0].name) if leg not in names)
+
+
+def find_failures(report: ReportData, at: int = 5) -> list[Failure]:
     """The questions that the first run of a report does not answer down to rank `at`, and why.
 
     Args:
-        report: Report with rows; its further runs (dense, sparse) tell the causes apart.
+        report: Its runs that are the bare legs of the first one tell the causes apart, and no others.
         at: The cut, from 1.
-
-    Raises:
-        DatasetError: If the report keeps no questions.
     """
-    runs = report["runs"]
-    if any("rows" not in run for run in runs):
-        raise DatasetError("The report keeps no questions.", "Write it with `ragkit eval retrieval --out`.")
-    rows = {run["name"]: {row["id"]: row for row in run["rows"]} for run in runs}
+    first = report.runs[0]
+    legs = legs_of(first.name)
+    answered = {run.name: {row.id: row.answered for row in run.rows} for run in report.runs}
     failures = []
-    for row in runs[0]["rows"]:
-        ranks = {name: row_answered_at(by_id[row["id"]]) for name, by_id in rows.items() if row["id"] in by_id}
-        own = ranks[runs[0]["name"]]
-        if own is None or own > at:
-            cause = _cause(row, own, [rank for name, rank in ranks.items() if name != runs[0]["name"]], at)
-            failures.append(Failure(row["id"], row["text"], row["type"], row["language"], cause, ranks))
+    for row in first.rows:
+        if row.answered is not None and row.answered <= at:
+            continue
+        ranks = {name: by_id[row.id] for name, by_id in answered.items() if row.id in by_id}
+        known = [ranks[leg] for leg in legs if leg in ranks]
+        cause = _cause(row, known, len(known) == len(legs), at)
+        failures.append(Failure(row.id, row.text, row.type, row.language, cause, ranks))
     return failures
 
 
-def _cause(row: Mapping[str, Any], own: int | None, others: list[int | None], at: int) -> Cause:
-    found = [rank for rank in others if rank is not None]
+def _cause(row: RowData, legs: Sequence[int | None], complete: bool, at: int) -> Cause:
+    if not complete:
+        return "unknown"
+    found = [rank for rank in legs if rank is not None]
     if any(rank <= at for rank in found):
         return "lost in fusion"
-    if found or own is not None:
+    if found or row.answered is not None:
         return "ranked too low"
-    shown = {passage["document"] for passage in row["passages"][:at]}
-    return "right note, wrong passage" if shown & set(row["gold"]) else "not proposed"
+    shown = {passage.document for passage in row.passages[:at]}
+    return "right note, wrong passage" if shown & set(row.gold) else "not proposed"
 
 
 def causes_by_type(failures: list[Failure]) -> dict[str, dict[Cause, int]]:

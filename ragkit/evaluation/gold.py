@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Question
+from ragkit.evaluation.questions import Question
 from ragkit.values import Hit
 
 Place = tuple[str, int, int]
@@ -28,12 +28,19 @@ class Span(Protocol):
 
 
 def gold_places(question: Question, index: Index) -> list[tuple[str, Place]]:
-    """Every place where a gold quote stands, as ``(group, place)``. A gold without quote is its whole document."""
+    """Every place where a gold quote stands, as ``(group, place)``.
+
+    A gold with a start stands there or nowhere; a gold without quote is its whole document.
+    """
     places = []
     for gold in question.gold:
         document = index.document(gold.document)
         text = document.text if document else ""
         quote = gold.quote.replace("\r\n", "\n").replace("\r", "\n")
+        if gold.start is not None and quote:
+            if text.startswith(quote, gold.start):
+                places.append((gold.group, (gold.document, gold.start, gold.start + len(quote))))
+            continue
         if not quote and document:
             places.append((gold.group, (gold.document, 0, len(text))))
             continue
@@ -57,6 +64,15 @@ def ranks_of(
         spans = [span for g, span in places if g == group]
         met.append(next((hit.rank for hit in hits if any(overlaps(hit, span) for span in spans)), None))
     return tuple(met)
+
+
+def grades_of(question: Question, by_document: bool) -> tuple[int, ...]:
+    """How relevant what meets each need of a question is, in the order of `ranks_of`."""
+    grades: dict[str, int] = {}
+    for gold in question.gold:
+        name = gold.document if by_document else gold.group
+        grades[name] = max(gold.grade, grades.get(name, 0))
+    return tuple(grades.values())
 
 
 def check_gold(questions: Sequence[Question], index: Index) -> None:

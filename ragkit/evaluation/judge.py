@@ -110,15 +110,18 @@ def load_labels(path: Path) -> list[Labelled]:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as exc:
-        raise DatasetError(f"Labels cannot be read: {path}.", "Name the file with --labels FILE.") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise DatasetError(f"Labels cannot be read: {path}: {reason}.", "Name the file with --labels FILE.") from exc
     rows: dict[str, Labelled] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = Labelled(**json.loads(line))
-        except (ValueError, TypeError) as exc:
+            if not all(isinstance(value, str) for value in vars(row).values()):
+                raise TypeError("every value must be a text")
+        except (ValueError, TypeError, RecursionError) as exc:
             keys = ", ".join(Labelled.__dataclass_fields__)
             raise DatasetError(f"{path}:{number}: not a graded answer.", f"Keys: {keys}.") from exc
         if row.label not in LABELS or row.id in rows:

@@ -2,7 +2,9 @@
 
 A question has one or more needs: alternatives of a gold group are one need, the groups of a
 multi-hop question are several. A need is met at the first rank that satisfies it. With one
-need these are the usual hit rate, reciprocal rank, nDCG with binary gain, recall and precision.
+need these are the usual hit rate, reciprocal rank, nDCG, recall and precision. nDCG takes the grade
+of a need as its gain, undiminished and undoubled, as trec_eval does (Järvelin and Kekäläinen 2002);
+to all others a need is a need, whatever its grade.
 """
 
 from __future__ import annotations
@@ -33,17 +35,24 @@ _ON_ANSWERED: Final[dict[str, Any]] = {f"hit@{k}": Success @ k for k in (1, 3, 5
 _ON_FIRST: Final[dict[str, Any]] = {"mrr@10": RR @ 10}
 
 
-def ranking_metrics(ranks: Sequence[Ranks], *, need_all: bool = True) -> list[dict[str, float]]:
+def ranking_metrics(
+    ranks: Sequence[Ranks], *, need_all: bool = True, grades: Sequence[Sequence[int]] | None = None
+) -> list[dict[str, float]]:
     """Metrics of every question, in the order given.
 
     Args:
         ranks: For each question and each of its needs the rank (from 1) at which it was met, or None.
         need_all: Whether a question is answered only when every need is met (multi-hop), or by
             any of several relevant documents (BEIR).
+        grades: For each question and each of its needs how relevant it is (from 1); None: all alike.
 
     Raises:
-        ValueError: If a question has no need, or a rank is below 1.
+        ValueError: If a question has no need, a rank or grade is below 1, or a need has no grade.
     """
+    if grades is None:
+        grades = [[1] * len(row) for row in ranks]
+    if list(map(len, grades)) != list(map(len, ranks)) or any(grade < 1 for row in grades for grade in row):
+        raise ValueError("every need takes one grade, from 1")
     for row in ranks:
         if not row:
             raise ValueError("a question without gold has no ranking metrics")
@@ -51,7 +60,7 @@ def ranking_metrics(ranks: Sequence[Ranks], *, need_all: bool = True) -> list[di
             raise ValueError(f"ranks count from 1: {list(row)}")
     values: list[dict[str, float]] = [{} for _ in ranks]
     needs = {f"q{i}": _place([(f"need{j}", rank) for j, rank in enumerate(row)]) for i, row in enumerate(ranks)}
-    wanted = {f"q{i}": {f"need{j}": 1 for j in range(len(row))} for i, row in enumerate(ranks)}
+    wanted = {f"q{i}": {f"need{j}": grade for j, grade in enumerate(row)} for i, row in enumerate(grades)}
     _measure(_ON_NEEDS, wanted, needs, values)
     answered = {f"q{i}": _place([("answer", answered_at(row, need_all))]) for i, row in enumerate(ranks)}
     one = {f"q{i}": {"answer": 1} for i in range(len(ranks))}

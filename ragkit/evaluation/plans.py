@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragkit.errors import ConfigError, DatasetError, RagkitError
-from ragkit.evaluation.datasets import Dataset, load_dataset, select
+from ragkit.evaluation.datasets import Dataset, answerable, load_dataset, select
 from ragkit.evaluation.metrics import METRICS
 from ragkit.evaluation.runs import parse_run
 from ragkit.ingest.yaml_safe import load_yaml
@@ -54,17 +54,17 @@ class DatasetRef(Strict):
         return self.name or (path.parent.name if path.name == "questions.jsonl" else path.stem)
 
     def load(self, root: Path, split: str) -> Dataset:
-        """The questions of one split, under the name of this reference.
+        """The answerable questions of one split, under the name of this reference; `limit` counts these only.
 
         Args:
             root: Folder that its paths are relative to.
             split: ``dev``, ``test`` or ``all``.
 
         Raises:
-            DatasetError: If it is not there, malformed, or the split is empty.
+            DatasetError: If it is not there, malformed, or the split has no question with gold.
         """
         notes = root / self.notes if self.notes is not None else None
-        data = select(load_dataset(root / self.path, notes), split, self.limit)
+        data = select(answerable(load_dataset(root / self.path, notes)), split, self.limit)
         return replace(data, name=self.label)
 
     def missing(self, root: Path) -> str | None:
@@ -87,11 +87,15 @@ def read_plan(path: Path, kind: type[Plan]) -> Plan:
     try:
         data = load_yaml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} cannot be read: {exc}.", "Give a UTF-8 YAML file.") from exc
+        reason = str(exc.strerror if isinstance(exc, OSError) else exc)
+        raise ConfigError(f"{path} cannot be read: {reason}.", "Give a UTF-8 YAML file.") from exc
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({getattr(exc, 'problem', exc)}).", "Mend that line.") from exc
+    except (ValueError, RecursionError) as exc:  # a date that is none, or thousands of brackets
+        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise ConfigError(f"{path}: not valid YAML: {reason}.", "Mend the file.") from exc
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must consist of `key: value` lines.", f"Keys: {', '.join(kind.model_fields)}.")
     try:

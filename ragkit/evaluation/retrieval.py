@@ -15,14 +15,15 @@ from typing import Any, Final
 import numpy as np
 
 from ragkit.api import Index, index_settings
-from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Dataset, Question
-from ragkit.evaluation.gold import check_gold, gold_places, ranks_of
+from ragkit.errors import DatasetError, EndpointError, ModelError
+from ragkit.evaluation.gold import check_gold, gold_places, grades_of, ranks_of
 from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_metrics
+from ragkit.evaluation.questions import Dataset, Question, answerable
 from ragkit.evaluation.runs import RunSpec, parse_run
 from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, holm, randomisation_test
 from ragkit.index.writer import Progress
 from ragkit.models.embeddings import EmbeddingModel
+from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.settings import Settings
 from ragkit.values import Hit
 
@@ -133,7 +134,7 @@ class Comparison:
     p_value: float
     """Of a paired randomisation test, as it is."""
     p_corrected: float = 1.0
-    """The same after Holm's correction over all runs that are compared with the baseline."""
+    """The same after Holm's correction over its family, see `ragkit.evaluation.stats`."""
     ci95: tuple[float, float] = (0.0, 0.0)
     """Interval of the difference."""
 
@@ -199,10 +200,10 @@ def evaluate(
 
     Raises:
         DatasetError: If no question has gold, gold points to text that is not there, or a run is unknown.
+        EndpointError: If the endpoint of a model refuses or is not there. A search goes on without the transform
+            then; a measurement would pass it off as the run. A reply that cannot be used is counted instead.
     """
-    questions = [question for question in dataset.questions if question.gold]
-    if not questions:
-        raise DatasetError(f"Data set {dataset.name} has no question with gold.", "")
+    questions = answerable(dataset).questions
     specs = [parse_run(name) for name in names]
     runs = []
     for number, spec in enumerate(specs):
@@ -219,12 +220,14 @@ def evaluate(
             # The first query loads the model; that is no part of its latency.
             search(searched, questions[0], replace(spec, transforms=frozenset()), 1)
         found = []
-        with _counting_failures() as failures:
+        with _counting_failures() as failures, _endpoint_of(searched, spec) as endpoint:
             for done, question in enumerate(questions, start=1):
                 began = time.perf_counter()
                 # Several chunks of one document may stand before the next document.
                 hits = search(searched, question, spec, 3 * depth if dataset.by_document else depth)
                 found.append((question, hits, time.perf_counter() - began))
+                if endpoint.error is not None:
+                    raise endpoint.error
                 if tick is not None:
                     tick(number * len(questions) + done, len(specs) * len(questions))
         runs.append(Run(spec.name, _rows(found, dataset, searched), failures.count))
@@ -255,6 +258,38 @@ def _counting_failures() -> Iterator[_Failures]:
             logger.removeHandler(counter)
 
 
+class _Endpoint:
+    """A chat model that remembers the first failure of its endpoint."""
+
+    def __init__(self, model: StructuredModel | None) -> None:
+        self._model = model
+        self.error: EndpointError | None = None
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        if self._model is None or self.error is not None:
+            raise self.error or ModelError("There is no chat model.", "Set chat_model.")
+        try:
+            return self._model.complete_json(system, user, schema, max_tokens)
+        except EndpointError as exc:
+            self.error = exc
+            raise
+
+
+@contextmanager
+def _endpoint_of(index: Index, spec: RunSpec) -> Iterator[_Endpoint]:
+    """The chat model of an index under watch, if the run asks it anything."""
+    asks = spec.needs_chat or ("rerank" in spec.transforms and index.settings.rerank_model == "chat")
+    if not asks or not index.has_chat:
+        yield _Endpoint(None)
+        return
+    model = index.chat
+    index.chat = watched = _Endpoint(model)
+    try:
+        yield watched
+    finally:
+        index.chat = model
+
+
 def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]:
     """The `k` best hits for a question, searched the way that `spec` says."""
     return index.search(
@@ -271,7 +306,8 @@ def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]
 
 def _rows(found: Sequence[tuple[Question, list[Hit], float]], dataset: Dataset, index: Index) -> tuple[Row, ...]:
     ranks = [ranks_of(question, hits, gold_places(question, index), dataset.by_document) for question, hits, _ in found]
-    metrics = ranking_metrics(ranks, need_all=not dataset.by_document)
+    grades = [grades_of(question, dataset.by_document) for question, _, _ in found]
+    metrics = ranking_metrics(ranks, need_all=not dataset.by_document, grades=grades)
     return tuple(
         Row(
             question.id,
@@ -308,13 +344,14 @@ def compare(a: Run, b: Run, metric: str = COMPARED[-1]) -> Comparison:
 
 
 def compare_all(runs: Sequence[Run], metrics: Sequence[str] = COMPARED) -> list[Comparison]:
-    """Every run against the first one, the p-values of each metric corrected after Holm."""
-    out: list[Comparison] = []
-    for metric in metrics:
-        family = [compare(runs[0], run, metric) for run in runs[1:]]
-        corrected = holm([item.p_value for item in family])
-        out.extend(replace(item, p_corrected=p) for item, p in zip(family, corrected, strict=True))
-    return out
+    """Every run against the first one in every metric: one family, corrected after Holm, metric by metric."""
+    return corrected([compare(runs[0], run, metric) for metric in metrics for run in runs[1:]])
+
+
+def corrected(family: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons of one family (see `ragkit.evaluation.stats`) with their p-values corrected after Holm."""
+    p_values = holm([item.p_value for item in family])
+    return [replace(item, p_corrected=p) for item, p in zip(family, p_values, strict=True)]
 
 
 def report_json(dataset: Dataset, index: Index, runs: Sequence[Run], *, rows: bool = False) -> dict[str, Any]:

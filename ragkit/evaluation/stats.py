@@ -1,5 +1,16 @@
 """Certainty: intervals of a mean, paired tests, and the correction for many tests.
 
+One definition of a family for Holm's correction holds everywhere: all the tests that one command
+prints for one data set. A test is of one run against one other in one metric, so a family is
+
+- ``eval retrieval``: every further run against the first, in every metric of `metrics.COMPARED`;
+- ``eval compare``: B against A in every metric of `metrics.COMPARED` (the others get intervals, no test);
+- ``eval run``: every ``not_worse`` pair and every run against its baseline, together;
+- ``eval sweep``: the best trial against the default in the metric of the sweep, one test;
+- ``train embedding``: every mode after training against itself before, in every decisive metric.
+
+A difference is called significant if its corrected p-value is below `ALPHA`.
+
 Everything is seeded, so a report is the same twice.
 """
 
@@ -153,7 +164,7 @@ def randomisation_test(a: Sequence[float], b: Sequence[float], samples: int = 10
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for testing several hypotheses at once (Holm 1979), in the order given."""
+    """P-values of one family corrected for testing several hypotheses at once (Holm 1979), in the order given."""
     corrected = [0.0] * len(p_values)
     worst = 0.0
     for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):

@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ragkit.errors import CheckFailed, ConfigError, DatasetError, UsageError
-from ragkit.evaluation.datasets import Dataset
+from ragkit.evaluation.datasets import where_and_why
+from ragkit.evaluation.places import check_file
 from ragkit.evaluation.plans import (
     Bar,
     DatasetRef,
@@ -23,16 +24,19 @@ from ragkit.evaluation.plans import (
     no_bar,
     split_missing,
 )
+from ragkit.evaluation.questions import Dataset
 from ragkit.evaluation.retrieval import Run, evaluate, open_dataset, report_json
 from ragkit.evaluation.suite_checks import (
     BaselineSet,
     Check,
+    Comparison,
     NotWorse,
     Threshold,
     baseline_set,
-    check_not_worse,
-    check_regression,
+    check_family,
     check_threshold,
+    not_worse,
+    regressions,
 )
 from ragkit.settings import Settings
 
@@ -105,6 +109,10 @@ class SuiteResult:
     """Optional data sets that were left out, with the reason."""
     notes: tuple[str, ...] = ()
     """What could not be checked."""
+    to_write: Path | None = None
+    """The baseline that `keep_baseline` writes; None: there is none to write."""
+    old: Baseline | None = None
+    """The baseline so far."""
 
     @property
     def failed(self) -> list[Check]:
@@ -121,6 +129,16 @@ class SuiteResult:
                 f"{len(self.failed)} of {len(self.checks)} checks of suite {self.suite.name} failed.",
                 "Mend what got worse; if it is meant, lower the threshold or use --update-baseline.",
             )
+
+    def keep_baseline(self) -> Path | None:
+        """Write what was measured as the new baseline, if that was asked for, and return its path.
+
+        Raises:
+            ConfigError: If the place cannot be written to.
+        """
+        if self.to_write is not None:
+            write_baseline(self.to_write, self.suite, self.measured, self.old)
+        return self.to_write
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -147,18 +165,20 @@ def run_suite(
         suite: What to do.
         root: Folder that its paths are relative to.
         settings: Settings in force.
-        update_baseline: Write the baseline instead of comparing with it.
+        update_baseline: Do not compare with the baseline; `SuiteResult.keep_baseline` writes the new one.
         bar: Shows progress: embedding and questions of each data set.
 
     Raises:
         DatasetError: If a data set is missing that is not optional, or the baseline does not fit.
-        ConfigError: If a check is about no question, or the baseline cannot be read.
+        ConfigError: If a check is about no question, or the baseline cannot be read or written.
         UsageError: If a baseline shall be written and the suite names none.
     """
     file = root / suite.baseline if suite.baseline is not None else None
     if update_baseline and file is None:
         raise UsageError(f"Suite {suite.name} names no baseline.", "Add `baseline: FILE.json` to it.")
     # What is wrong with the files is found out before minutes are spent on measuring.
+    if update_baseline and file is not None:
+        check_file(file, "Check `baseline` of the suite.")
     old = _read_baseline(file, must=not update_baseline) if file is not None else None
     present, skipped = split_missing(suite.datasets, root)
     measured = []
@@ -168,13 +188,10 @@ def run_suite(
     checks: list[Check] = []
     notes: list[str] = []
     for item in measured:
-        checks += _checks(suite, item)
-        if old is not None and not update_baseline:
-            checks += _regressions(item, old, notes)
-    if update_baseline and file is not None:
-        write_baseline(file, suite, measured, old)
-        notes.append(f"wrote {file}")
-    return SuiteResult(suite, tuple(measured), tuple(checks), skipped, tuple(notes))
+        checks += _checks(suite, item, None if update_baseline else old, notes)
+    return SuiteResult(
+        suite, tuple(measured), tuple(checks), skipped, tuple(notes), file if update_baseline else None, old
+    )
 
 
 def _measure(dataset: Dataset, runs: Sequence[str], settings: Settings, bar: Bar) -> Measured:
@@ -189,17 +206,20 @@ def _measure(dataset: Dataset, runs: Sequence[str], settings: Settings, bar: Bar
         index.close()
 
 
-def _checks(suite: Suite, item: Measured) -> list[Check]:
+def _checks(suite: Suite, item: Measured, baseline: Baseline | None, notes: list[str]) -> list[Check]:
     runs = {run.name: run for run in item.runs}
     name = item.dataset.name
     checks = [check_threshold(t, runs[t.run]) for t in suite.thresholds if t.dataset == name]
+    family: list[Comparison] = []
     for rule in suite.not_worse:
         if rule.dataset in {None, name}:
-            checks += check_not_worse(rule, name, runs)
-    return checks
+            family += not_worse(rule, name, runs)
+    if baseline is not None:
+        family += _regressions(item, baseline, notes)
+    return [*checks, *check_family(family)]
 
 
-def _regressions(item: Measured, baseline: Baseline, notes: list[str]) -> list[Check]:
+def _regressions(item: Measured, baseline: Baseline, notes: list[str]) -> list[Comparison]:
     name = item.dataset.name
     old = baseline.datasets.get(name)
     if old is None:
@@ -210,10 +230,10 @@ def _regressions(item: Measured, baseline: Baseline, notes: list[str]) -> list[C
             f"The baseline of {name} was measured with {old.embedding_model}, not with {item.embedding_model}.",
             "Set RAGKIT_EMBEDDING_MODEL to that model, or use --update-baseline.",
         )
-    checks = check_regression(name, item.runs, item.dataset.questions, old)
-    compared = {check.run for check in checks}
+    found = regressions(name, item.runs, item.dataset.questions, old)
+    compared = {comparison.run for comparison in found}
     notes += [f"the baseline of {name} does not have run {r.name}" for r in item.runs if r.name not in compared]
-    return checks
+    return found
 
 
 def _read_baseline(path: Path, *, must: bool) -> Baseline | None:
@@ -226,7 +246,7 @@ def _read_baseline(path: Path, *, must: bool) -> Baseline | None:
     except ValidationError as exc:
         if not must:
             return None
-        raise ConfigError(f"{path} is no baseline: {exc.errors()[0]['msg']}.", _UPDATE) from exc
+        raise ConfigError(f"{path} is no baseline: {where_and_why(exc)}.", _UPDATE) from exc
 
 
 def write_baseline(path: Path, suite: Suite, measured: Sequence[Measured], old: Baseline | None) -> None:

@@ -1,7 +1,8 @@
 """What a suite asks of its runs: thresholds, no run worse than its parts, no regression against a baseline.
 
 Pure functions over measured rows. A comparison fails only if the run is significantly worse: a
-paired randomisation test, corrected after Holm, below `ALPHA`.
+paired randomisation test below `ALPHA`, corrected after Holm over all comparisons of its data set
+(one family, see `ragkit.evaluation.stats`).
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from ragkit.errors import ConfigError, DatasetError
-from ragkit.evaluation.datasets import Question
 from ragkit.evaluation.metrics import COMPARED
-from ragkit.evaluation.plans import Strict
+from ragkit.evaluation.plans import Strict, check_metric, check_unique
+from ragkit.evaluation.questions import Gold, Question
 from ragkit.evaluation.retrieval import Row, Run
 from ragkit.evaluation.stats import ALPHA, holm, randomisation_test
 
@@ -54,7 +55,7 @@ class BaselineRow(Strict):
 
     digest: str
     """Of its text, history and gold: a changed question is another one."""
-    values: dict[str, tuple[float, ...]]
+    values: dict[str, tuple[Annotated[FiniteFloat, Field(ge=0, le=1)], ...]]
     """By run: the values of `BaselineSet.metrics`."""
 
 
@@ -62,8 +63,21 @@ class BaselineSet(Strict):
     """A data set as it was measured."""
 
     embedding_model: str
-    metrics: tuple[str, ...]
+    metrics: tuple[Annotated[str, AfterValidator(check_metric)], ...]
     questions: dict[str, BaselineRow]
+
+    @model_validator(mode="after")
+    def _whole(self) -> BaselineSet:
+        check_unique(self.metrics, "metric")
+        if missing := [metric for metric in COMPARED if metric not in self.metrics]:
+            raise ValueError(f"metric {missing[0]} is missing")
+        for name, row in self.questions.items():
+            for run, values in row.values.items():
+                if len(values) != len(self.metrics):
+                    raise ValueError(
+                        f"question {name!r} has {len(values)} values of run {run!r}, not {len(self.metrics)}"
+                    )
+        return self
 
 
 @dataclass(frozen=True)
@@ -106,31 +120,54 @@ def check_threshold(threshold: Threshold, run: Run) -> Check:
     return Check("threshold", threshold.dataset, run.name, threshold.metric, passed, detail)
 
 
-def check_not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[Check]:
-    """The run against each of the others in each metric; Holm's correction is over all of them."""
-    pairs = [(other, metric) for other in rule.than for metric in rule.metrics]
-    values = [(runs[other].values(metric), runs[rule.run].values(metric)) for other, metric in pairs]
-    judged = _judge(values)
+@dataclass(frozen=True)
+class Comparison:
+    """A run that must not be significantly worse than something else."""
+
+    kind: Literal["not worse", "regression"]
+    dataset: str
+    run: str
+    metric: str
+    before: list[float]
+    """What it is compared with, question by question."""
+    now: list[float]
+    against: str
+    """What that is, in words."""
+
+
+def check_family(comparisons: Sequence[Comparison]) -> list[Check]:
+    """Whether the runs hold; the comparisons are all those of one data set, over which Holm's correction is made."""
+    corrected = holm([randomisation_test(item.before, item.now) for item in comparisons])
+    checks = []
+    for item, p in zip(comparisons, corrected, strict=True):
+        difference = float(np.mean(item.now) - np.mean(item.before))
+        passed = not (difference < 0 and p < ALPHA)
+        detail = f"{difference:+.3f} (p corrected = {p:.4f}) against {item.against}"
+        checks.append(Check(item.kind, item.dataset, item.run, item.metric, passed, detail, p))
+    return checks
+
+
+def not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[Comparison]:
+    """The run against each of the others in each metric."""
     return [
-        Check("not worse", dataset, rule.run, metric, passed, f"{_numbers(difference, p)} against {other}", p)
-        for (other, metric), (passed, difference, p) in zip(pairs, judged, strict=True)
+        Comparison(
+            "not worse", dataset, rule.run, metric, runs[other].values(metric), runs[rule.run].values(metric), other
+        )
+        for other in rule.than
+        for metric in rule.metrics
     ]
 
 
-def check_regression(
+def regressions(
     dataset: str, runs: Sequence[Run], asked: Sequence[Question], baseline: BaselineSet
-) -> list[Check]:
+) -> list[Comparison]:
     """Each run against itself in the baseline, over the questions that did not change since.
-
-    Holm's correction is over runs and metrics of the data set.
 
     Raises:
         DatasetError: If baseline and data set share no question.
     """
     digests = {question.id: digest(question) for question in asked}
-    pairs: list[tuple[Run, str]] = []
-    values: list[tuple[list[float], list[float]]] = []
-    counts: list[int] = []
+    found = []
     for run in runs:
         rows: list[tuple[Row, tuple[float, ...]]] = []
         for row in run.rows:
@@ -140,16 +177,11 @@ def check_regression(
         if not rows and any(run.name in old.values for old in baseline.questions.values()):
             raise DatasetError(f"The baseline has no question in common with {dataset}.", "Use --update-baseline.")
         for at, metric in enumerate(baseline.metrics if rows else ()):
-            pairs.append((run, metric))
-            values.append(([old[at] for _, old in rows], [round(row.metrics[metric], _DIGITS) for row, _ in rows]))
-            counts.append(len(rows))
-    return [
-        Check(
-            "regression", dataset, run.name, metric, passed,
-            f"{_numbers(difference, p)} against the baseline ({count} questions)", p,
-        )
-        for (run, metric), count, (passed, difference, p) in zip(pairs, counts, _judge(values), strict=True)
-    ]  # fmt: skip
+            before = [old[at] for _, old in rows]
+            now = [round(row.metrics[metric], _DIGITS) for row, _ in rows]
+            against = f"the baseline ({len(rows)} questions)"
+            found.append(Comparison("regression", dataset, run.name, metric, before, now, against))
+    return found
 
 
 def baseline_set(model: str, runs: Sequence[Run], asked: Sequence[Question]) -> BaselineSet:
@@ -166,21 +198,15 @@ def baseline_set(model: str, runs: Sequence[Run], asked: Sequence[Question]) -> 
 
 def digest(question: Question) -> str:
     """Eight hex digits of what a question asks and what counts as its answer."""
-    gold = [[gold.document, gold.quote, gold.group] for gold in question.gold]
+    # What is as usual is left out, so that a baseline stays valid where nothing is special.
+    gold = [
+        [item.document, item.quote, item.group, *([] if item == _usual(item) else [item.start, item.grade])]
+        for item in question.gold
+    ]
     history = [[turn.question, turn.answer] for turn in question.history]
     text = json.dumps([question.text, history, gold])
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
 
 
-def _judge(values: Sequence[tuple[list[float], list[float]]]) -> list[tuple[bool, float, float]]:
-    """Of each pair (before, now): whether it is not significantly worse, the difference, the corrected p-value."""
-    corrected = holm([randomisation_test(before, now) for before, now in values])
-    out = []
-    for (before, now), p in zip(values, corrected, strict=True):
-        difference = float(np.mean(now) - np.mean(before))
-        out.append((not (difference < 0 and p < ALPHA), difference, p))
-    return out
-
-
-def _numbers(difference: float, p: float) -> str:
-    return f"{difference:+.3f} (p corrected = {p:.4f})"
+def _usual(gold: Gold) -> Gold:
+    return Gold(gold.document, gold.quote, gold.group)

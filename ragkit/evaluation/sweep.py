@@ -77,7 +77,7 @@ class SweepResult:
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Best against default on test, in the metric of the sweep: one test, decided on beforehand."""
+        """Best against default on test, in the metric of the sweep: one test, so its p-value needs no correction."""
         a, b = self.default.values[self.sweep.metric], self.best.values[self.sweep.metric]
         difference = [y - x for x, y in zip(a, b, strict=True)]
         p_value = randomisation_test(a, b)
@@ -87,7 +87,7 @@ class SweepResult:
     @property
     def better(self) -> bool:
         """Whether the best trial of dev beats the default on test beyond chance."""
-        return self.comparison.difference > 0 and self.comparison.p_value < ALPHA
+        return self.comparison.difference > 0 and self.comparison.p_corrected < ALPHA
 
     @property
     def verdict(self) -> str:
@@ -157,7 +157,7 @@ def run_sweep(
 
     Raises:
         DatasetError: If a data set is missing, has no question of a split, or a chat model is needed and not there.
-        EndpointError: If the chat model did not answer in the middle; the trials before it are kept.
+        EndpointError: If a model's endpoint failed in the middle; the trials before it are kept.
     """
     base = make()
     present, skipped = split_missing(sweep.datasets, root)
@@ -218,15 +218,14 @@ class _Bench:
             index = open_dataset(dataset, settings, progress, embedding=self.models.embedding(settings))
         try:
             chat = self.models.chat(settings) if parse_run(run).transforms else None
-            failed = chat.unreachable if chat is not None else 0
             index.chat = chat
             [result] = evaluate(dataset, index, [run], depth=self.depth)
-            if chat is not None and chat.unreachable > failed:
-                raise EndpointError(
-                    f"The chat model did not answer {chat.unreachable - failed} times in run {run!r}: a void trial.",
-                    "Start the sweep again when it does; it goes on where it stood.",
-                )
             return {metric: result.values(metric) for metric in self.metrics}
+        except EndpointError as exc:
+            raise EndpointError(
+                f"Run {run!r} is a void trial: {exc.message}",
+                f"{exc.remedy} Then start the sweep again; it goes on where it stood.".strip(),
+            ) from exc
         finally:
             index.close()
 

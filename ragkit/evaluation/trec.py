@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
@@ -18,9 +18,9 @@ import numpy as np
 
 from ragkit.api import Index
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Dataset
-from ragkit.evaluation.gold import gold_places, overlaps
+from ragkit.evaluation.gold import gold_places, grades_of, overlaps
 from ragkit.evaluation.metrics import mean_metrics, ranking_metrics
+from ragkit.evaluation.questions import Dataset
 from ragkit.evaluation.retrieval import Run
 
 Qrels = dict[str, dict[str, int]]
@@ -28,13 +28,14 @@ _SAFE = "/#._-"
 
 
 def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
-    """For each answerable question the passages that hold gold (relevance 1), by the names that runs use."""
+    """For each answerable question the passages that hold gold, with its grade, by the names that runs use."""
     judged: Qrels = {}
     for question in dataset.questions:
         if not question.gold:
             continue
         if dataset.by_document:
-            judged[question.id] = {gold.document: 1 for gold in question.gold}
+            documents = dict.fromkeys(gold.document for gold in question.gold)
+            judged[question.id] = dict(zip(documents, grades_of(question, True), strict=True))
             continue
         names = judged.setdefault(question.id, {})
         for _, span in gold_places(question, index):
@@ -53,19 +54,37 @@ def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "qrels.txt"]
-        with written[0].open("w", encoding="utf-8") as file:
-            for query, names in judged.items():
-                file.writelines(f"{_word(query)} 0 {_word(name)} {value}\n" for name, value in names.items())
+        lines = [
+            f"{_word(query)} 0 {_word(name)} {value}\n"
+            for query, names in judged.items()
+            for name, value in names.items()
+        ]
+        write_lines(written[0], lines)
         for run in runs:
             written.append(folder / f"{quote(run.name, safe='+._-')}.run")
-            with written[-1].open("w", encoding="utf-8") as file:
-                for row in run.rows:
-                    scores = _falling([score for _, score in row.ranking])
-                    for rank, ((name, _), score) in enumerate(zip(row.ranking, scores, strict=True), start=1):
-                        file.write(f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.9g} {_word(run.name)}\n")
+            write_lines(written[-1], _run_lines(run))
     except OSError as exc:
         raise DatasetError(f"Cannot write to {folder}: {exc.strerror}.", "Choose another folder with --trec.") from exc
     return written
+
+
+def _qrels_lines(judged: Qrels) -> Iterator[str]:
+    for query, names in judged.items():
+        for name, value in names.items():
+            yield f"{_word(query)} 0 {_word(name)} {value}\n"
+
+
+def _run_lines(run: Run) -> Iterator[str]:
+    for row in run.rows:
+        scores = _falling([score for _, score in row.ranking])
+        for rank, ((name, _), score) in enumerate(zip(row.ranking, scores, strict=True), start=1):
+            yield f"{_word(row.id)} Q0 {_word(name)} {rank} {score:.9g} {_word(run.name)}\n"
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file line by line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def _opened(path: Path) -> IO[str]:
@@ -109,8 +128,12 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
 
 
 def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Metrics of a run over judged queries, any relevant passage counting; unanswered queries count as 0."""
+    """Metrics of a run over judged queries, any relevant passage counting; unanswered queries count as 0.
+
+    A relevance above 1 is more gain in nDCG; to the other metrics every relevance from 1 is the same.
+    """
     ranks: list[list[int | None]] = []
+    grades: list[list[int]] = []
     for query, names in judged.items():
         relevant = [name for name, value in names.items() if value > 0]
         if not relevant:
@@ -120,7 +143,8 @@ def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> di
         order = sorted(found, key=lambda name: (found[name], name), reverse=True)
         place = {name: rank for rank, name in enumerate(order, start=1)}
         ranks.append([place.get(name) for name in relevant])
-    return mean_metrics(ranking_metrics(ranks, need_all=False))
+        grades.append([names[name] for name in relevant])
+    return mean_metrics(ranking_metrics(ranks, need_all=False, grades=grades))
 
 
 def _falling(scores: Sequence[float]) -> list[float]:

@@ -23,8 +23,8 @@ from ragkit.api import Index
 from ragkit.errors import IndexMismatchError, TrainingError, UsageError
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
-from ragkit.evaluation.retrieval import Comparison, Run, compare, evaluate, open_dataset
-from ragkit.evaluation.stats import ALPHA, holm
+from ragkit.evaluation.retrieval import Comparison, Run, compare, corrected, evaluate, open_dataset
+from ragkit.evaluation.stats import ALPHA
 from ragkit.index.fsops import fsync_file, fsync_folder
 from ragkit.models.embeddings import (
     BundledE5Model,
@@ -167,9 +167,13 @@ def train_embedding(
         after = tuple(evaluate(asked, index, MODES, tick=_named(tick, "Questions after")))
         index.close()
         comparisons = tuple(
-            replace(compare(a, b, metric), a=f"{a.name} before", b=f"{b.name} after")
-            for a, b in zip(before, after, strict=True)
-            for metric in DECISIVE
+            corrected(
+                [
+                    replace(compare(a, b, metric), a=f"{a.name} before", b=f"{b.name} after")
+                    for a, b in zip(before, after, strict=True)
+                    for metric in DECISIVE
+                ]
+            )
         )
         kept = is_better(comparisons[: len(DECISIVE)])
         if kept:
@@ -193,10 +197,9 @@ def train_embedding(
 def is_better(comparisons: Sequence[Comparison]) -> bool:
     """Whether some metric rose significantly and none fell significantly.
 
-    A gain counts after Holm's correction over the metrics, a loss as it is: the doubt is the old model's.
+    A gain counts after Holm's correction over all runs and metrics, a loss as it is: the doubt is the old model's.
     """
-    corrected = holm([item.p_value for item in comparisons])
-    risen = any(p < ALPHA and item.difference > 0 for item, p in zip(comparisons, corrected, strict=True))
+    risen = any(item.p_corrected < ALPHA and item.difference > 0 for item in comparisons)
     return risen and not any(item.p_value < ALPHA and item.difference < 0 for item in comparisons)
 
 

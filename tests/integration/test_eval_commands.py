@@ -104,7 +104,106 @@ def test_splits_and_samples(dataset: Path, tmp_path: Path) -> None:
         invoke("retrieval", dataset, "--mode", "sparse", *options, "--out", tmp_path / "r.json")
         counts[options[1]] = json.loads((tmp_path / "r.json").read_text())["questions"]
     assert counts == {"dev": 3, "test": 1, "2": 2}
-    assert "dev, test, all" in invoke("retrieval", dataset, "--split", "train", fails=RagkitError)
+    for wrong in (("--split", "train"), ("--limit", "0")):
+        result = CliRunner().invoke(whole_app, ["eval", "retrieval", str(dataset), *wrong])
+        assert result.exit_code == 2 and wrong[0] in result.output
+
+
+@pytest.mark.parametrize("command", ["retrieval", "answers"])
+def test_a_limit_below_1_is_wrong_usage_everywhere(dataset: Path, command: str) -> None:
+    result = CliRunner().invoke(whole_app, ["eval", command, str(dataset), "--limit", "0"])
+    assert result.exit_code == 2 and "--limit" in result.output
+
+
+@pytest.fixture
+def two_sets(dataset: Path, tmp_path: Path) -> Path:
+    other = write_set(tmp_path / "other")
+    file = other / "questions.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace("low-rank matrices", "LSTM GRU"), encoding="utf-8")
+    report = tmp_path / "two.json"
+    invoke("retrieval", dataset, other, "--mode", "hybrid", "--mode", "dense", "--out", report)
+    return report
+
+
+def test_a_report_of_two_data_sets_is_compared_set_by_set(two_sets: Path, dataset: Path) -> None:
+    assert "several data sets: set, other" in invoke("compare", two_sets, f"{two_sets}:dense", fails=RagkitError)
+    assert "4 same" in invoke("compare", f"{two_sets}:other", f"{two_sets}:other:hybrid")
+    said = invoke("compare", f"{two_sets}:set", f"{two_sets}:other", fails=RagkitError)
+    assert "Question 问 3 of" in said and "'low-rank matrices'" in said and "'LSTM GRU'" in said
+    assert "FILE[:DATASET][:RUN]" in CliRunner().invoke(app, ["compare", "--help"], env={"COLUMNS": "200"}).output
+
+
+def test_failures_takes_the_data_set_that_is_named_and_says_which_runs_to_add(two_sets: Path) -> None:
+    assert "several data sets: set, other" in invoke("failures", two_sets, fails=RagkitError)
+    assert "no data set 'x'" in invoke("failures", two_sets, "--dataset", "x", fails=RagkitError)
+    result = CliRunner().invoke(
+        whole_app, ["--json", "eval", "failures", str(two_sets), "--dataset", "other", "--at", "1"]
+    )
+    found = json.loads(result.stdout)
+    assert (found["dataset"], found["run"], found["missing_runs"]) == ("other", "hybrid", ["sparse"])
+    assert found["failures"] and {item["cause"] for item in found["failures"]} == {"unknown"}
+    shown = " ".join(invoke("failures", two_sets, "--dataset", "other", "--at", 1).split())
+    assert "measure with --mode sparse too" in shown
+
+
+PLACES = {"--out": "r.json", "--html": "r.html", "--trec": "trec"}
+
+
+@pytest.mark.parametrize("option", PLACES)
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(
+    dataset: Path, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragkit.evaluation.retrieval.evaluate", lambda *_, **__: pytest.fail("measured"))
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    wrong = [tmp_path / "file" / PLACES[option]]
+    wrong.append(tmp_path if option != "--trec" else tmp_path / "file")
+    for place in wrong:
+        assert f"{option}." in invoke("retrieval", dataset, "--mode", "sparse", option, place, fails=RagkitError)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "x"
+
+
+@pytest.mark.parametrize(
+    ("option", "writer"),
+    [
+        ("--out", "ragkit.cli.evals.retrieval.write_json_atomically"),
+        ("--html", "ragkit.index.fsops.write_text_atomically"),
+        ("--trec", "ragkit.evaluation.trec.write_lines"),
+    ],
+)
+def test_the_table_is_shown_and_the_other_files_written_even_if_a_file_cannot_be(
+    dataset: Path, tmp_path: Path, option: str, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, full)
+    places = {name: tmp_path / "out" / file for name, file in PLACES.items()}
+    arguments = [str(part) for pair in places.items() for part in pair]
+    result = CliRunner().invoke(whole_app, ["eval", "retrieval", str(dataset), "--mode", "sparse", *arguments])
+    assert isinstance(result.exception, RagkitError)
+    assert "No space left" in str(result.exception) and option in str(result.exception)
+    assert "mrr@10" in result.output
+    written = {name for name, place in places.items() if place.is_file() or (place.is_dir() and any(place.iterdir()))}
+    assert written == set(PLACES) - {option}
+
+
+@pytest.mark.parametrize("command", [("run",), ("sweep",)])
+def test_a_folder_in_place_of_a_file_is_refused_in_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    said = invoke(*command, tmp_path, fails=RagkitError)
+    assert "cannot be read: Is a directory" in said and "\n" not in said
+    assert "it is a folder" in invoke(*command, tmp_path / "x.yaml", "--out", tmp_path, fails=RagkitError)
+
+
+def test_a_folder_of_pairs_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(whole_app, ["train", "embedding", "--pairs", str(tmp_path)])
+    assert result.exit_code == 2 and "--pairs" in result.output
+
+
+def test_a_broken_second_data_set_is_said_before_the_first_is_measured(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragkit.evaluation.retrieval.evaluate", lambda *_, **__: pytest.fail("measured"))
+    assert "not found" in invoke("retrieval", dataset, tmp_path / "gone", fails=RagkitError)
 
 
 def test_trec_files_of_two_data_sets_of_one_name_do_not_meet(dataset: Path, tmp_path: Path) -> None:

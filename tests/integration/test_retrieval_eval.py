@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from math import log2
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ragkit.api import Index
-from ragkit.errors import DatasetError, EndpointError
+from ragkit.errors import DatasetError, EndpointError, ModelError
 from ragkit.evaluation.datasets import load_dataset
 from ragkit.evaluation.metrics import COMPARED, METRICS
-from ragkit.evaluation.retrieval import Run, compare, evaluate, open_dataset, report_json
+from ragkit.evaluation.retrieval import Row, Run, compare, compare_all, evaluate, open_dataset, report_json
+from ragkit.evaluation.stats import holm
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
@@ -215,9 +217,82 @@ def test_a_follow_up_is_searched_with_its_conversation_unless_it_is_to_stand_alo
 def test_a_transform_that_fails_is_counted_not_passed_off_as_a_run(tmp_path: Path, index: Index) -> None:
     class Failing:
         def complete_json(self, *_: Any, **__: Any) -> dict[str, Any]:
-            raise EndpointError("no answer", "")
+            raise ModelError("no JSON", "")
 
     index.chat = Failing()
     plain, transformed = run(tmp_path, index, GATE, CAKE, modes=("sparse", "sparse+hyde"))
     assert (plain.left_out, transformed.left_out) == (0, 2)
     assert transformed.to_json()["left_out"] == 2
+
+
+@pytest.mark.parametrize("name", ["sparse+hyde", "sparse+rewrite", "sparse+translate", "sparse+rerank"])
+def test_an_endpoint_that_fails_stops_the_measurement(tmp_path: Path, index: Index, name: str) -> None:
+    class Down:
+        asked = 0
+
+        def complete_json(self, *_: Any, **__: Any) -> dict[str, Any]:
+            self.asked += 1
+            raise EndpointError("The key was refused.", "Check it.")
+
+    index.chat = down = Down()
+    with pytest.raises(EndpointError, match=r"The key was refused\. Check it\."):
+        run(tmp_path, index, {**CAKE, "question": "LSTM GRU gates, which are fewer?"}, CAKE, modes=("sparse", name))
+    assert down.asked == 1
+    assert index.chat is down, "the index is as it was"
+
+
+def test_an_impossible_question_is_not_asked_and_answer_start_decides_the_rank(
+    tmp_path: Path, settings: Settings
+) -> None:
+    context = "\n\n".join(
+        f"## Part {i}\n\n" + f"The city of Bonn is in part {i}. " + f"Word{i} " * 120 for i in range(3)
+    )
+    at = context.rindex("Bonn")
+    qas = [
+        {"id": "a", "question": "Bonn Word2", "answers": [{"text": "Bonn", "answer_start": at}]},
+        {"id": "b", "question": "Bonn Word0", "answers": [{"text": "Bonn", "answer_start": at}]},
+        {"id": "c", "question": "Who?", "answers": [], "is_impossible": True},
+    ]
+    file = tmp_path / "squad.json"
+    file.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}), encoding="utf-8")
+    dataset = load_dataset(file)
+    [result] = evaluate(dataset, open_dataset(dataset, settings), ["sparse"])
+    assert [row.id for row in result.rows] == ["a", "b"]
+    # "Bonn" stands in every part; only the last one is the answer.
+    assert result.rows[0].ranks == (1,)
+    assert result.rows[1].ranks[0] != 1
+
+
+def test_ndcg_of_a_beir_set_takes_its_grades(tmp_path: Path, settings: Settings) -> None:
+    folder = tmp_path / "graded"
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [
+        {"_id": "best", "text": "gradient descent gradient descent"},
+        {"_id": "fair", "text": "gradient and other words"},
+    ]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)), encoding="utf-8")
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "gradient descent"}', encoding="utf-8")
+    found = {}
+    for best, fair in ((1, 1), (1, 3)):
+        text = f"query-id\tcorpus-id\tscore\nq\tbest\t{best}\nq\tfair\t{fair}\n"
+        (folder / "qrels" / "test.tsv").write_text(text, encoding="utf-8")
+        dataset = load_dataset(folder)
+        [result] = evaluate(dataset, open_dataset(dataset, settings), ["sparse"])
+        assert result.rows[0].ranks == (1, 2)
+        found[best, fair] = result.metrics
+    dcg, ideal = 1 + 3 / log2(3), 3 + 1 / log2(3)
+    assert found[1, 1]["ndcg@10"] == 1
+    assert found[1, 3]["ndcg@10"] == pytest.approx(dcg / ideal)
+    assert {**found[1, 3], "ndcg@10": 1} == {**found[1, 1], "ndcg@10": 1}
+
+
+def test_every_run_and_metric_of_a_data_set_is_one_family() -> None:
+    def made(name: str, good: int) -> Run:
+        metrics = [dict.fromkeys(METRICS, float(i < good)) for i in range(40)]
+        return Run(name, tuple(Row(f"q{i}", "?", "t", "zh", (1,), row, 0.1) for i, row in enumerate(metrics)))
+
+    found = compare_all([made("a", 10), made("b", 18), made("c", 16)])
+    assert [(item.metric, item.b) for item in found] == [(m, run) for m in COMPARED for run in ("b", "c")]
+    assert [item.p_corrected for item in found] == holm([item.p_value for item in found])
+    # Four tests: the smallest p-value counts four times, not twice.
+    assert min(item.p_corrected for item in found) == pytest.approx(4 * min(item.p_value for item in found))

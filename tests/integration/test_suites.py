@@ -12,10 +12,11 @@ import pytest
 
 from ragkit.api import Index
 from ragkit.cli.main import main
-from ragkit.errors import DatasetError, EndpointError, IndexMismatchError
+from ragkit.errors import ConfigError, DatasetError, EndpointError, IndexMismatchError, ModelError
 from ragkit.evaluation import retrieval
 from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import load_dataset
+from ragkit.evaluation.plans import DatasetRef
 from ragkit.evaluation.retrieval import open_dataset
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.sweep import SweepResult, Trial, run_sweep
@@ -212,6 +213,77 @@ def test_a_wrong_suite_file_and_meaningless_options_are_wrong_usage(
     assert "--notes" in err
 
 
+@pytest.mark.parametrize("option", ["--out", "--update-baseline"])
+def test_a_place_that_cannot_be_written_is_said_before_a_suite_is_measured(
+    root: Path, embedder: HashingEmbedder, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (root / "file").write_text("x", encoding="utf-8")
+    file = suite_file(root, baseline="file/base.json")
+    given = [option, root / "file" / "r.json"] if option == "--out" else [option]
+    code, _, err = ragkit(capsys, "eval", "run", file, *given)
+    assert code == 2
+    assert "Cannot write" in err and "Traceback" not in err
+    assert embedder.documents_embedded == 0
+
+
+def test_the_table_of_a_suite_is_shown_even_if_no_file_can_be_written(
+    root: Path, embedder: HashingEmbedder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def full_too(path: Path, *_: Any) -> None:
+        raise ConfigError(f"Cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr("ragkit.evaluation.suite.write_baseline", full_too)
+    monkeypatch.setattr("ragkit.cli.evals.retrieval.write_json_atomically", full)
+    thresholds = [{"dataset": "tiny", "run": "sparse", "metric": "hit@5", "min": 1.0}]
+    file = suite_file(root, baseline="base.json", thresholds=thresholds)
+    code, out, err = ragkit(capsys, "eval", "run", file, "--update-baseline", "--out", root / "r.json")
+    assert code == 2
+    assert "tiny: 16 questions" in out and "1 of 1 checks passed" in out
+    assert "base.json" in err and "r.json" in err and "No space left" in err
+    assert not (root / "base.json").exists()
+
+
+def test_a_suite_says_how_many_transforms_were_left_out_and_stops_if_the_endpoint_fails(
+    root: Path, embedder: HashingEmbedder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chat:
+        name = "scripted"
+
+        def __init__(self, error: ModelError) -> None:
+            self.error = error
+
+        def structured(self) -> Chat:
+            return self
+
+        def complete_json(self, *_: Any, **__: Any) -> dict[str, Any]:
+            raise self.error
+
+    file = suite_file(root, runs=["sparse", "sparse+hyde"])
+    monkeypatch.setattr("ragkit.models.chat.resolve_chat", lambda spec, settings: Chat(ModelError("no JSON")))
+    code, out, _ = ragkit(capsys, "eval", "run", file)
+    assert code == 0
+    assert "sparse+hyde: 16 transforms failed and were left out" in out
+    monkeypatch.setattr("ragkit.models.chat.resolve_chat", lambda spec, settings: Chat(EndpointError("refused")))
+    code, out, err = ragkit(capsys, "eval", "run", file)
+    assert code == 1
+    assert "Error: refused" in err and "tiny" not in out
+
+
+def test_unanswerable_questions_do_not_count_towards_a_limit(root: Path, embedder: HashingEmbedder) -> None:
+    file = root / "sets" / "tiny.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        if number % 4:
+            row["gold"] = []
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    ref = DatasetRef(path="sets/tiny.jsonl", notes="notes", limit=3)
+    questions = ref.load(root, "all").questions
+    assert len(questions) == 3 and all(question.gold for question in questions)
+
+
 # Sweeps
 
 
@@ -366,7 +438,7 @@ def test_a_trial_in_which_the_chat_model_did_not_answer_is_void(
 
     monkeypatch.setattr("ragkit.evaluation.cached_models.resolve_chat", lambda spec, settings: Chat())
     log = tmp_path / "log.jsonl"
-    with pytest.raises(EndpointError, match=r"did not answer 8 times in run 'hybrid\+hyde'"):
+    with pytest.raises(EndpointError, match=r"Run 'hybrid\+hyde' is a void trial: no route to the model.*goes on"):
         sweep_once(root, log, fields={"space": {"run": ["hybrid", "hybrid+hyde"]}})
     assert len(log.read_text(encoding="utf-8").splitlines()) == 1, "the default was measured, the void trial not kept"
 

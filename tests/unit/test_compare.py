@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.compare import compare_runs, read_report, read_report_run
+from ragkit.evaluation.compare import compare_runs
 from ragkit.evaluation.datasets import Dataset, Gold, Question, select, split_of
-from ragkit.evaluation.metrics import question_metrics
+from ragkit.evaluation.metrics import COMPARED, question_metrics
+from ragkit.evaluation.report_file import RunData
+from ragkit.evaluation.retrieval import Passage, Row, Run
 from ragkit.evaluation.runs import parse_run
+from ragkit.evaluation.stats import holm
 
 
-def rows(*ranks: int | list[int | None] | None, start: int = 0) -> list[dict[str, Any]]:
-    out = []
-    for number, rank in enumerate(ranks, start=start):
-        needs = rank if isinstance(rank, list) else [rank]
-        out.append(
-            {
-                "id": f"q{number}", "text": "?", "type": "lexical", "language": "zh", "ranks": needs, "need_all": True,
-                "metrics": question_metrics(needs), "passages": [{"document": "d.md", "start_line": 1, "text": "x"}],
-            }
-        )  # fmt: skip
-    return out
-
-
-def run(*ranks: int | list[int | None] | None, start: int = 0) -> dict[str, Any]:
-    return {"name": "hybrid", "rows": rows(*ranks, start=start)}
+def run(*ranks: int | list[int | None] | None, start: int = 0, text: str = "?") -> RunData:
+    needs = [rank if isinstance(rank, list) else [rank] for rank in ranks]
+    shown = (Passage("d.md", 1, 1, (), "x", 1.0),)
+    rows = tuple(
+        Row(f"q{n}", text, "lexical", "zh", tuple(row), question_metrics(row), 0.1, shown, gold=("d.md",))
+        for n, row in enumerate(needs, start=start)
+    )
+    return RunData.model_validate(json.loads(json.dumps(Run("hybrid", rows).to_json(rows=True))))
 
 
 def test_every_question_is_fixed_broken_moved_or_the_same() -> None:
@@ -63,59 +58,20 @@ def test_runs_without_a_shared_question_are_refused() -> None:
         compare_runs(("A", run(1)), ("B", run(1, start=5)))
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    path = tmp_path / "r.json"
-    other = {"name": "small.toml:dense", "rows": rows(3)}
-    path.write_text(json.dumps({"runs": [run(1), other]}), encoding="utf-8")
-    return path
-
-
-def test_a_run_is_named_after_its_file(report: Path) -> None:
-    assert read_report_run(str(report))[0] == "r:hybrid"
-    assert read_report_run(f"{report}:hybrid")[1]["rows"][0]["ranks"] == [1]
-    # A run under other settings has a colon in its own name.
-    assert read_report_run(f"{report}:small.toml:dense")[1]["rows"][0]["ranks"] == [3]
-
-
-def test_a_file_with_a_colon_in_its_name_is_found(report: Path) -> None:
-    other = report.rename(report.with_name("a:b.json"))
-    assert read_report_run(str(other))[0] == "a:b:hybrid"
-    assert read_report_run(f"{other}:small.toml:dense")[0] == "a:b:small.toml:dense"
-
-
-def test_a_run_that_is_not_there_names_those_that_are(report: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no run 'sparse'.*hybrid, small\.toml:dense"):
-        read_report_run(f"{report}:sparse")
-
-
-BROKEN = {
-    "no json": "nothing",
-    "a list": "[]",
-    "no runs": "{}",
-    "empty": '{"runs": []}',
-    "runs of strings": '{"runs": ["name"]}',
-    "no name": '{"runs": [{}]}',
-    "rows of numbers": '{"runs": [{"name": "a", "rows": [1]}]}',
-    "row without ranks": json.dumps({"runs": [{"name": "a", "rows": [{**rows(1)[0], "metrics": {}}]}]}),
-    "deep": "[" * 100_000,
-}
-
-
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-def test_a_file_that_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"x\.json is no report: .*--out") as caught:
-        read_report(tmp_path / "x.json")
+def test_a_question_that_asks_something_else_under_the_same_id_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"Question q1 of A is 'old', of B 'new'.*same questions") as caught:
+        compare_runs(("A", run(1, 2, start=1, text="old")), ("B", run(1, 2, text="new")))
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_report_and_one_without_questions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.json is no report"):
-        read_report_run(str(tmp_path / "gone.json"))
-    (tmp_path / "slim.json").write_text('{"runs": [{"name": "a"}]}', encoding="utf-8")
-    with pytest.raises(DatasetError, match="keeps no questions"):
-        read_report_run(str(tmp_path / "slim.json"))
+def test_the_tests_of_a_comparison_are_one_family_over_the_compared_metrics() -> None:
+    found = compare_runs(("A", run(*[9] * 8, *[1] * 30)), ("B", run(*[1] * 38)))
+    tested = {name: row for name, row in found.metrics.items() if "p_value" in row}
+    assert set(tested) == set(COMPARED)
+    corrected = holm([row["p_value"] for row in tested.values()])
+    assert [row["p_corrected"] for row in tested.values()] == corrected
+    # The smaller of two p-values counts twice.
+    assert min(corrected) == pytest.approx(2 * min(row["p_value"] for row in tested.values()))
 
 
 def test_runs_are_parsed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.datasets import Gold, load_dataset
+from ragkit.evaluation.datasets import Gold, answerable, load_dataset
 
 
 def jsonl(path: Path, *rows: Any) -> Path:
@@ -86,7 +86,7 @@ def test_a_beir_folder_is_read(tmp_path: Path) -> None:
 def test_a_judgement_of_0_is_no_gold(tmp_path: Path) -> None:
     questions = {q.id: q for q in load_dataset(beir(tmp_path)).questions}
     assert questions["q1"].gold == (Gold("d1"),)
-    assert questions["q2"].gold == (Gold("d2"), Gold("d3"))
+    assert questions["q2"].gold == (Gold("d2", grade=2), Gold("d3", grade=1))
 
 
 def test_a_query_without_a_judgement_is_left_out(tmp_path: Path) -> None:
@@ -98,7 +98,69 @@ def test_a_squad_file_is_read(tmp_path: Path) -> None:
     assert (dataset.name, dataset.by_document) == ("dev", False)
     assert [d.text for d in dataset.documents] == ["# 神经网络\n\nLSTM 由 Hochreiter 于 1997 年提出。"]
     path = dataset.documents[0].path
-    assert [(q.id, q.gold) for q in dataset.questions] == [("a", (Gold(path, "Hochreiter"),)), ("b", (Gold(path),))]
+    start = len("# 神经网络\n\nLSTM 由 ")
+    assert [(q.id, q.gold) for q in dataset.questions] == [
+        ("a", (Gold(path, "Hochreiter", start=start),)), ("b", (Gold(path),)),
+    ]  # fmt: skip
+    assert [q.reference_answer for q in dataset.questions] == ["Hochreiter", ""]
+
+
+def squad_of(path: Path, context: str, *questions: dict[str, Any]) -> Path:
+    qas = [{"id": f"s{i}", "question": "Who?", **question} for i, question in enumerate(questions)]
+    data = {"data": [{"title": "T", "paragraphs": [{"context": context, "qas": qas}]}]}
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def test_an_impossible_question_of_squad_2_has_no_gold(tmp_path: Path) -> None:
+    plausible = {"plausible_answers": [{"text": "Ada", "answer_start": 0}], "answers": [], "is_impossible": True}
+    file = squad_of(tmp_path / "x.json", "Ada.", plausible, {"answers": [{"text": "Ada"}], "is_impossible": False})
+    dataset = load_dataset(file)
+    assert [(q.type, bool(q.gold)) for q in dataset.questions] == [("unanswerable", False), ("question", True)]
+    assert [q.id for q in answerable(dataset).questions] == ["s1"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_answer_start_decides_which_occurrence_is_gold(tmp_path: Path, newline: str) -> None:
+    context = f"Ada met Bob.{newline}{newline}Later Bob left."
+    at = context.rindex("Bob")
+    dataset = load_dataset(squad_of(tmp_path / "x.json", context, {"answers": [{"text": "Bob", "answer_start": at}]}))
+    [gold] = dataset.questions[0].gold
+    text = dataset.documents[0].text
+    assert gold.start == text.rindex("Bob") > text.index("Bob")
+
+
+@pytest.mark.parametrize("start", [-1, 3, 400])
+def test_a_wrong_answer_start_is_said_and_every_occurrence_counts(
+    tmp_path: Path, start: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = squad_of(tmp_path / "x.json", "Bob, Bob.", {"answers": [{"text": "Bob", "answer_start": start}]})
+    assert load_dataset(file).questions[0].gold[0].start is None
+    assert "1 answers do not stand at their answer_start (the first: question s0)" in caplog.text
+
+
+def test_the_answers_of_a_squad_question_keep_their_order(tmp_path: Path) -> None:
+    answers = [{"text": text, "answer_start": "a b c d e f".index(text)} for text in "fbdbac"]
+    [question] = load_dataset(squad_of(tmp_path / "x.json", "a b c d e f", {"answers": answers})).questions
+    assert [gold.quote for gold in question.gold] == list("fbdac")
+    assert question.reference_answer == "f"
+
+
+def test_dev_and_test_judgements_are_both_read_and_train_is_not(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "set")
+    head = "query-id\tcorpus-id\tscore\n"
+    (folder / "qrels" / "test.tsv").write_text(f"{head}q2\td2\t3\n", encoding="utf-8")
+    (folder / "qrels" / "dev.tsv").write_text(f"{head}q1\td1\t1\n", encoding="utf-8")
+    (folder / "qrels" / "train.tsv").write_text(f"{head}q3\td1\t1\n", encoding="utf-8")
+    questions = load_dataset(folder).questions
+    assert [(q.id, q.split, q.gold) for q in questions] == [
+        ("q1", "dev", (Gold("d1"),)), ("q2", "test", (Gold("d2", grade=3),)),
+    ]  # fmt: skip
+    (folder / "qrels" / "test.tsv").unlink()
+    assert [q.id for q in load_dataset(folder).questions] == ["q1"]
+    (folder / "qrels" / "test.tsv").write_text(f"{head}q1\td2\t3\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"Query 'q1' is in .*dev\.tsv and in .*test\.tsv"):
+        load_dataset(folder)
 
 
 def test_a_ragkit_set_is_read(tmp_path: Path) -> None:
@@ -123,8 +185,14 @@ def test_the_shipped_set_finds_the_shipped_notes(repository: Path) -> None:
 BROKEN_OWN = {
     "no json": ("not json", "questions.jsonl"),
     "no object": ("[1]", "questions.jsonl:1: not a JSON object"),
-    "missing key": (json.dumps({k: v for k, v in OWN.items() if k != "type"}), "questions.jsonl:1: .*'type'"),
-    "gold without a file": (json.dumps({**OWN, "gold": [{"quote": "x"}]}), "questions.jsonl:1: .*'file'"),
+    "missing key": (
+        json.dumps({k: v for k, v in OWN.items() if k != "type"}),
+        "questions.jsonl:1: type: Field required",
+    ),
+    "gold without a file": (
+        json.dumps({**OWN, "gold": [{"quote": "x"}]}),
+        r"questions.jsonl:1: gold\.0\.file: Field required",
+    ),
     "gold is null": (json.dumps({**OWN, "gold": None}), "questions.jsonl:1"),
     "id twice": (json.dumps(OWN) + "\n\n" + json.dumps(OWN), "questions.jsonl:3: id 'q1' stands twice"),
     "empty": ("\n", "no question"),
@@ -142,14 +210,14 @@ BROKEN_BEIR = {
     "no qrels": ("qrels/test.tsv", None, r"test\.tsv"),
     "qrels without header": ("qrels/test.tsv", "q1\td1\t1\nq2\td2\t1\n", r"test\.tsv.*corpus-id"),
     "score is no number": ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", r"test\.tsv"),
-    "document without id": ("corpus.jsonl", '{"text": "x"}', r"corpus\.jsonl:1: _id or text"),
-    "document without text": ("corpus.jsonl", '{"_id": "d1"}', r"corpus\.jsonl:1: _id or text"),
+    "document without id": ("corpus.jsonl", '{"text": "x"}', r"corpus\.jsonl:1: _id: Field required"),
+    "document without text": ("corpus.jsonl", '{"_id": "d1"}', r"corpus\.jsonl:1: text: Field required"),
     "document twice": (
         "corpus.jsonl",
         '{"_id": "d", "text": "x"}\n{"_id": "d", "text": "y"}',
         r"corpus\.jsonl:2: _id 'd'",
     ),
-    "query without text": ("queries.jsonl", '{"_id": "q1"}', r"queries\.jsonl:1: _id or text"),
+    "query without text": ("queries.jsonl", '{"_id": "q1"}', r"queries\.jsonl:1: text: Field required"),
     "no queries": ("queries.jsonl", None, r"queries\.jsonl"),
 }
 

@@ -19,10 +19,10 @@ pytest.importorskip("jinja2", reason="the page needs the extra eval")
 from ragkit.cli.main import main
 from ragkit.errors import ConfigError, DatasetError
 from ragkit.evaluation.html import write_page
-from ragkit.evaluation.html.data import ComparisonData, parse_report, read_reports
 from ragkit.evaluation.html.page import MOST_MISSED, render_page, verdict
 from ragkit.evaluation.html.plots import _log_ticks, hit_at, short_name, time_text
 from ragkit.evaluation.metrics import METRICS, ranking_metrics
+from ragkit.evaluation.report_file import ComparisonData, parse_report, read_reports
 from ragkit.evaluation.retrieval import Passage, Row, Run, compare_all
 from ragkit.text.sanitize import printable
 
@@ -360,7 +360,7 @@ def test_a_file_of_several_data_sets_gives_all(tmp_path: Path, report: dict[str,
     other = {**report, "dataset": "other"}
     file = tmp_path / "x.json"
     file.write_text(json.dumps({**report, "datasets": [report, other]}), encoding="utf-8")
-    assert [item["dataset"] for item in read_reports(file)] == ["面试题", "other"]
+    assert [item.dataset for item in read_reports(file)] == ["面试题", "other"]
 
 
 def test_a_page_that_cannot_be_written_leaves_the_older_one(

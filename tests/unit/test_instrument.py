@@ -32,6 +32,16 @@ def test_metrics_equal_those_of_torchmetrics_on_random_rankings(instrument: Modu
     assert {name: gap for name, gap in gaps.items() if gap > 1e-6} == {}
 
 
+def test_ndcg_of_graded_judgements_equals_that_of_torchmetrics(instrument: ModuleType) -> None:
+    pytest.importorskip("torchmetrics")
+    rankings = instrument.random_rankings(200, 4, seed=12)
+    grades = instrument.random_grades(rankings, seed=13)
+    gaps = instrument.largest_gap(rankings, False, grades)
+    assert {name: gap for name, gap in gaps.items() if gap > 1e-6} == {}
+    plain = instrument.largest_gap(rankings, False)
+    assert plain == {name: gap for name, gap in gaps.items() if name != "ndcg@10"} | {"ndcg@10": plain["ndcg@10"]}
+
+
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 @pytest.mark.parametrize("size", [100, 200, 400])
 def test_intervals_of_hit_rates_cover_the_truth(instrument: ModuleType, share: float, size: int) -> None:

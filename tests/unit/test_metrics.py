@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.evaluation.metrics import METRICS, mean_metrics, question_metrics
+from ragkit.evaluation.metrics import METRICS, mean_metrics, question_metrics, ranking_metrics
 from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, randomisation_test
 
 
@@ -75,6 +75,20 @@ def test_cut_offs_include_their_own_rank(rank: int, mrr: float, recall: float) -
 def test_a_question_without_gold_has_no_metrics() -> None:
     with pytest.raises(ValueError, match="without gold"):
         question_metrics([])
+
+
+def test_a_grade_is_gain_in_ndcg_and_nothing_else() -> None:
+    [graded] = ranking_metrics([[1, 3]], need_all=False, grades=[[1, 3]])
+    [plain] = ranking_metrics([[1, 3]], need_all=False)
+    gain = 1 / log2(1 + 1) + 3 / log2(1 + 3)
+    assert graded["ndcg@10"] == pytest.approx(gain / (3 / log2(1 + 1) + 1 / log2(1 + 2)))
+    assert {**graded, "ndcg@10": plain["ndcg@10"]} == plain
+
+
+@pytest.mark.parametrize("grades", [[[0]], [[1, 1]], []])
+def test_every_need_takes_one_grade(grades: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="one grade"):
+        ranking_metrics([[1]], grades=grades)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(1, 120)), min_size=1, max_size=4))

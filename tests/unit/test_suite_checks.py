@@ -15,13 +15,16 @@ from ragkit.evaluation.metrics import COMPARED, METRICS
 from ragkit.evaluation.retrieval import Row, Run
 from ragkit.evaluation.suite import Baseline, Measured, Suite, SuiteResult, run_suite, write_baseline
 from ragkit.evaluation.suite_checks import (
+    BaselineSet,
+    Check,
     NotWorse,
     Threshold,
     baseline_set,
-    check_not_worse,
-    check_regression,
+    check_family,
     check_threshold,
     digest,
+    not_worse,
+    regressions,
 )
 from ragkit.settings import load_settings
 
@@ -38,6 +41,14 @@ def run_of(name: str, values: list[float], kinds: list[str] | None = None) -> Ru
             for i, (value, kind) in enumerate(zip(values, kinds, strict=True))
         ),
     )
+
+
+def check_not_worse(rule: NotWorse, dataset: str, runs: dict[str, Run]) -> list[Check]:
+    return check_family(not_worse(rule, dataset, runs))
+
+
+def check_regression(dataset: str, runs: list[Run], asked: list[Question], baseline: BaselineSet) -> list[Check]:
+    return check_family(regressions(dataset, runs, asked, baseline))
 
 
 def suite(**fields: Any) -> Suite:
@@ -87,6 +98,17 @@ def test_the_p_values_of_a_rule_are_corrected_for_their_number() -> None:
     assert four[0].p_corrected == pytest.approx(4 * (alone[0].p_corrected or 0))
 
 
+def test_the_rules_and_the_baseline_of_a_data_set_are_one_family() -> None:
+    runs = {name: run_of(name, values) for name, values in {"hybrid": [0.0] * 6, "dense": [1.0] * 6}.items()}
+    pairs = not_worse(NotWorse(run="hybrid", than=("dense",), metrics=("hit@5",)), "d", runs)
+    base = baseline_set("m", [run_of("hybrid", [1.0] * 6)], ASKED)
+    whole = check_family([*pairs, *regressions("d", [runs["hybrid"]], ASKED, base)])
+    [alone] = check_family(pairs)
+    # p = 1/64 each: three tests make .047 of it, one leaves it as it is.
+    assert [check.kind for check in whole] == ["not worse", "regression", "regression"]
+    assert [check.p_corrected for check in whole] == pytest.approx([3 * (alone.p_corrected or 0)] * 3)
+
+
 def test_a_run_that_fell_behind_the_baseline_fails_and_an_equal_one_does_not() -> None:
     third = 1 / 3
     before = [run_of("hybrid", [third] * 40), run_of("dense", [0.5] * 40)]
@@ -130,9 +152,11 @@ def test_the_digest_follows_text_gold_and_history() -> None:
         Question("q0", "x", "zh", "lexical", question.gold),
         Question("q0", question.text, "zh", "lexical", (Gold("b.md", "x"),)),
         Question("q0", question.text, "zh", "lexical", question.gold, history=(Turn("a", "b"),)),
+        Question("q0", question.text, "zh", "lexical", (Gold("a.md", "x", start=3),)),
+        Question("q0", question.text, "zh", "lexical", (Gold("a.md", "x", grade=2),)),
     ]
     assert digest(same) == digest(question)
-    assert len({digest(q) for q in (question, *others)}) == 4
+    assert len({digest(q) for q in (question, *others)}) == 6
 
 
 def measured(name: str, *runs: Run) -> Measured:
@@ -204,6 +228,35 @@ def test_a_missing_data_set_is_an_error_unless_it_is_optional(tmp_path: Path) ->
 def test_a_suite_without_a_baseline_cannot_update_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no baseline"):
         run_suite(suite(), tmp_path, load_settings(), update_baseline=True)
+
+
+def stored(**changed: Any) -> str:
+    whole = json.loads(baseline_set("m", [run_of("hybrid", [1.0])], ASKED).model_dump_json())
+    return json.dumps({"ragkit": "1", "datasets": {"d": {**whole, **changed}}})
+
+
+def values(*numbers: float) -> dict[str, Any]:
+    return {"q0": {"digest": "0", "values": {"hybrid": numbers}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (stored(metrics=["hit@5", "hit@6"]), r"datasets\.d\.metrics\.1: unknown metric 'hit@6'"),
+        (stored(metrics=["hit@5"], questions=values(1)), r"datasets\.d: metric mrr@10 is missing"),
+        (stored(metrics=["hit@5", "mrr@10", "hit@5"]), r"'hit@5' stands twice"),
+        (stored(questions=values(1.0)), r"question 'q0' has 1 values of run 'hybrid', not 2"),
+        (stored(questions=values(1.0, 1.5)), r"less than or equal to 1"),
+        (stored(questions=values(1.0, 1.0)).replace("1.0", "NaN"), r"finite"),
+        (stored(questions=[]), r"datasets\.d\.questions"),
+        (stored(more=1), r"datasets\.d\.more"),
+    ],
+)  # fmt: skip
+def test_a_baseline_with_wrong_metrics_or_values_is_refused_by_its_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "base.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"base\.json is no baseline: .*{said}") as caught:
+        run_suite(suite(baseline="base.json"), tmp_path, load_settings())
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", [None, "{}", "not json", '{"format": 2, "ragkit": "1", "datasets": {}}'])

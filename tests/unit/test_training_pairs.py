@@ -11,7 +11,7 @@ import pytest
 from ragkit import Index, load_settings
 from ragkit.errors import TrainingError, UsageError
 from ragkit.evaluation.datasets import Gold, Question
-from ragkit.evaluation.retrieval import Comparison
+from ragkit.evaluation.retrieval import Comparison, corrected
 from ragkit.retrieval.rewrite import Turn
 from ragkit.testing import HashingEmbedder
 from ragkit.training.embedding import TrainingSettings, is_better, train_embedding
@@ -108,7 +108,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def compared(*found: tuple[float, float]) -> list[Comparison]:
-    return [Comparison("a", "b", "hit@5", difference, p) for difference, p in found]
+    return corrected([Comparison("a", "b", "hit@5", difference, p) for difference, p in found])
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
+import ir_measures
 import pytest
+import pytrec_eval
+from ir_measures import P, R, Success, nDCG
 
 from ragkit.errors import DatasetError
 from ragkit.evaluation.metrics import mean_metrics, question_metrics
@@ -44,6 +48,28 @@ def test_queries_that_were_not_answered_count_as_0() -> None:
     assert trec_metrics(judged, {"a": {"x": 2.0, "d": 1.0}}) == mean_metrics(
         [question_metrics([2]), question_metrics([None])]
     )
+
+
+def test_graded_judgements_give_the_figures_of_ir_measures_and_pytrec_eval() -> None:
+    rng = random.Random(7)
+    judged = {f"q{q}": {f"d{d}": rng.choice([0, 0, 1, 2, 3]) for d in rng.sample(range(60), 12)} for q in range(40)}
+    scores = {
+        query: {f"d{d}": rng.choice([0.5, rng.random()]) for d in rng.sample(range(60), 30)}
+        for query in list(judged)[:36]
+    }
+    judged = {query: names for query, names in judged.items() if any(names.values())}
+    found = trec_metrics(judged, scores)
+    theirs = {
+        "ndcg@10": nDCG @ 10, "recall@5": R @ 5, "recall@100": R @ 100, "precision@5": P @ 5, "hit@3": Success @ 3,
+    }  # fmt: skip
+    for name, measure in theirs.items():
+        values = {item.query_id: item.value for item in ir_measures.iter_calc([measure], judged, scores)}
+        assert found[name] == pytest.approx(sum(values.values()) / len(judged)), name
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"})
+    ndcg = sum(row["ndcg_cut_10"] for row in evaluator.evaluate(scores).values()) / len(judged)
+    assert found["ndcg@10"] == pytest.approx(ndcg)
+    flat = {query: {name: min(1, value) for name, value in names.items()} for query, names in judged.items()}
+    assert trec_metrics(flat, scores)["ndcg@10"] != pytest.approx(ndcg), "a grade is more than relevant or not"
 
 
 def test_compressed_files_are_read(tmp_path: Path) -> None:

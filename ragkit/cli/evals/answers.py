@@ -35,7 +35,9 @@ def run(
     dataset: Annotated[Path, typer.Argument(help="questions.jsonl or its folder, BEIR folder, SQuAD JSON.")],
     agent: Annotated[str | None, typer.Option(help="Name or file of the agent.")] = None,
     model: Annotated[str | None, typer.Option(help="Chat model, e.g. local, openai:NAME@URL, extractive.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N questions, each type in its share.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type in its share.")
+    ] = None,
     split: Annotated[Literal["dev", "test", "all"], typer.Option(help="Part of the data set.")] = "all",
     judge: Annotated[bool, typer.Option("--judge", help="Also let a chat model grade each answer.")] = False,
     judge_model: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,20 +15,28 @@ from ragkit.text.sanitize import one_line, printable
 
 if TYPE_CHECKING:
     from ragkit.evaluation.compare import Difference, Moved
+    from ragkit.evaluation.report_file import PassageData
+
+
+_SPEC_HELP = (
+    "A run of a report of `eval retrieval --out` or `eval run --out`: FILE[:DATASET][:RUN]. Without RUN the first "
+    "one; DATASET is needed where the report has several. All three may hold colons."
+)
 
 
 def run(
-    a: Annotated[str, typer.Argument(help="Report of `eval retrieval --out`: FILE or FILE:RUN.")],
-    b: Annotated[str, typer.Argument(help="The report to compare with it.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=_SPEC_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help="What to compare with it, named in the same way.")],
     at: Annotated[
         int, typer.Option("--at", min=1, max=100, help="A question counts as answered down to this rank.")
     ] = 5,
     show: Annotated[int, typer.Option("--show", min=0, help="Questions to show with their passages.")] = 10,
 ) -> None:
     """What changed from A to B, question by question: fixed, broken, moved, with the passages side by side."""
-    from ragkit.evaluation.compare import compare_runs, read_report_run
+    from ragkit.evaluation.compare import compare_runs
+    from ragkit.evaluation.report_file import one_run
 
-    difference = compare_runs(read_report_run(a), read_report_run(b), at)
+    difference = compare_runs(one_run(a), one_run(b), at)
     if state.json:
         emit_json(difference.to_json())
         return
@@ -65,29 +74,46 @@ def trec(
 
 
 def failures(
-    report: Annotated[Path, typer.Argument(help="Report of `eval retrieval --out`.")],
+    report: Annotated[Path, typer.Argument(help="Report of `eval retrieval --out` or `eval run --out`.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Which data set, where the report has several.")
+    ] = None,
     at: Annotated[int, typer.Option("--at", min=1, max=100, help="A question counts as missed below this rank.")] = 5,
     show: Annotated[int, typer.Option("--show", min=0, help="Missed questions to list.")] = 10,
 ) -> None:
     """Why the first run misses questions: at which stage the gold got lost, by question type."""
-    from ragkit.evaluation.compare import read_report
-    from ragkit.evaluation.failures import CAUSES, causes_by_type, find_failures
+    from ragkit.evaluation.failures import CAUSES, causes_by_type, find_failures, missing_legs
+    from ragkit.evaluation.report_file import one_report
 
-    data = read_report(report)
+    data = one_report(report, dataset)
+    first = data.runs[0]
     missed = find_failures(data, at)
+    absent = missing_legs(data)
     by_type = causes_by_type(missed)
     if state.json:
-        emit_json({"at": at, "by_type": by_type, "failures": [asdict(item) for item in missed]})
+        emit_json(
+            {
+                "dataset": data.dataset, "run": first.name, "at": at, "missing_runs": absent, "by_type": by_type,
+                "failures": [asdict(item) for item in missed],
+            }
+        )  # fmt: skip
         return
-    totals = {name: row["questions"] for name, row in data["runs"][0]["by_type"].items()}
+    totals = Counter(row.type for row in first.rows)
+    shown = [cause for cause in CAUSES if cause != "unknown" or absent]
     table = Table(
-        "type", "questions", "missed", *CAUSES, title=f"missed at {at} by {printable(data['runs'][0]['name'])}"
-    )
+        "type", "questions", "missed", *shown,
+        title=f"{printable(data.dataset)}: missed at {at} by {printable(first.name)}",
+    )  # fmt: skip
     for kind, counts in by_type.items():
-        table.add_row(printable(kind), str(totals[kind]), str(sum(counts.values())), *map(str, counts.values()))
+        table.add_row(
+            printable(kind), str(totals[kind]), str(sum(counts.values())), *(str(counts[cause]) for cause in shown)
+        )
     stdout.print(table)
-    for cause, meaning in CAUSES.items():
-        say(f"{cause}: {meaning}", style="dim")
+    for cause in shown:
+        say(f"{cause}: {CAUSES[cause]}", style="dim")
+    if absent:
+        added = " ".join(f"--mode {name}" for name in absent)
+        say(f"The report lacks {', '.join(absent)}, so causes are unknown; measure with {added} too.", style="yellow")
     for item in missed[:show]:
         ranks = ", ".join(f"{name} {rank or '-'}" for name, rank in item.ranks.items())
         say(f"{item.id} [{item.type}] {item.text}  ({item.cause}; {ranks})")
@@ -96,15 +122,14 @@ def failures(
 def _show_metrics(difference: Difference) -> None:
     table = Table("metric", "A", "B", "B - A", "95 %", "p", "p corrected")
     for name, row in difference.metrics.items():
-        corrected = f"{row['p_corrected']:.4f}" if "p_corrected" in row else ""
+        tests = [f"{row[key]:.4f}" if key in row else "" for key in ("p_value", "p_corrected")]
         table.add_row(
             name,
             f"{row['a']:.3f}",
             f"{row['b']:.3f}",
             f"{row['difference']:+.3f}",
             f"{row['ci95'][0]:+.3f} to {row['ci95'][1]:+.3f}",
-            f"{row['p_value']:.4f}",
-            corrected,
+            *tests,
         )
     say(f"A: {difference.a}\nB: {difference.b}")
     stdout.print(table)
@@ -120,8 +145,8 @@ def _show_question(item: Moved) -> None:
     stdout.print(table)
 
 
-def _passage(passages: tuple[dict[str, Any], ...], i: int) -> str:
+def _passage(passages: tuple[PassageData, ...], i: int) -> str:
     if i >= len(passages):
         return ""
     found = passages[i]
-    return printable(f"{found['document']}:{found['start_line']} {one_line(found['text'], 90)}")
+    return printable(f"{found.document}:{found.start_line} {one_line(found.text, 90)}")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import write_html
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, RagkitError
 from ragkit.index.fsops import write_json_atomically
 from ragkit.text.sanitize import printable
 
 if TYPE_CHECKING:
-    from ragkit.evaluation.datasets import Dataset
+    from ragkit.evaluation.questions import Dataset
+    from ragkit.evaluation.retrieval import Run
+    from ragkit.evaluation.trec import Qrels
 
 _RUN_HELP = (
     "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +rerank, +alone (no conversation); "
@@ -33,9 +37,9 @@ def run(
     compare: Annotated[
         list[str] | None, typer.Option("--compare", help="A further run, compared with the first; repeatable.")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="dev, test or all.")] = "all",
+    split: Annotated[Literal["dev", "test", "all"], typer.Option(help="Part of the data sets.")] = "all",
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="An even sample of about so many questions.")
+        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type in its share.")
     ] = None,
     cache: Annotated[
         bool, typer.Option("--cache", help="Reuse what the chat model replied before; its latency is then left out.")
@@ -46,41 +50,46 @@ def run(
     trec: Annotated[Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.")] = None,
 ) -> None:
     """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""
-    from ragkit.evaluation.datasets import load_dataset, select
+    from ragkit.evaluation.datasets import answerable, load_dataset, select
+    from ragkit.evaluation.trec import write_trec
 
-    if html is not None:
-        from ragkit.evaluation.html import require_libraries
-
-        require_libraries()
+    check_places(out=out, html=html, trec=trec)
     settings = state.settings()
     names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
-    reports: list[dict[str, Any]] = []
-    for path in datasets:
-        whole_set = load_dataset(path, settings.notes)
-        answerable = replace(whole_set, questions=tuple(q for q in whole_set.questions if q.gold))
-        data = select(answerable, split, limit)
-        folder = trec
-        if trec is not None and len(datasets) > 1:
-            same = sum(report["dataset"] == data.name for report in reports)
-            folder = trec / (f"{data.name}-{same + 1}" if same else data.name)
-        reports.append(_measure(data, names, folder, cache))
+    # What is wrong with the last data set is said before minutes are spent on the first.
+    sets = [select(answerable(load_dataset(path, settings.notes)), split, limit) for path in datasets]
+    measured = [_measure(data, names, cache, trec is not None) for data in sets]
+    reports = [item.report for item in measured]
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
-    if out is not None:
-        write_report(out, whole)
-    if html is not None:
-        write_html(html, reports)
     if state.json:
         emit_json(without_rows(whole))
-        return
-    for report in reports:
-        _show(report, by_type)
+    else:
+        for report in reports:
+            _show(report, by_type)
+    # The figures have been shown by now, whatever becomes of the files.
+    writes: list[Callable[[], object]] = []
+    if out is not None:
+        writes.append(partial(write_report, out, whole))
+    if html is not None:
+        writes.append(partial(write_html, html, reports))
+    if trec is not None:
+        for folder, item in zip(_folders(trec, [data.name for data in sets]), measured, strict=True):
+            writes.append(partial(_noted, write_trec, folder, item.judged, item.runs))
+    write_all(writes)
 
 
-def _measure(data: Dataset, names: list[str], trec: Path | None, cache: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Measured:
+    report: dict[str, Any]
+    runs: list[Run]
+    judged: Qrels
+
+
+def _measure(data: Dataset, names: list[str], cache: bool, trec: bool) -> _Measured:
     from ragkit.api import Index
     from ragkit.evaluation.cached_models import CachedModels
     from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
-    from ragkit.evaluation.trec import relevant_passages, write_trec
+    from ragkit.evaluation.trec import relevant_passages
     from ragkit.settings import load_settings
 
     def opened(config: Path | None) -> Index:
@@ -97,10 +106,57 @@ def _measure(data: Dataset, names: list[str], trec: Path | None, cache: bool) ->
     index = opened(None)
     with progress_bar(f"Questions of {data.name}") as tick:
         runs = evaluate(data, index, names, tick=tick, open_with=opened)
+    judged = relevant_passages(data, index) if trec else {}
+    return _Measured(report_json(data, index, runs, rows=True), runs, judged)
+
+
+def _folders(trec: Path, names: list[str]) -> list[Path]:
+    """Where the TREC files of each data set go: of several into folders of their own."""
+    if len(names) == 1:
+        return [trec]
+    same = [names[:at].count(name) for at, name in enumerate(names)]
+    return [trec / (f"{name}-{number + 1}" if number else name) for name, number in zip(names, same, strict=True)]
+
+
+def _noted(write: Callable[..., list[Path]], *arguments: object) -> None:
+    for path in write(*arguments):
+        note(f"wrote {path}")
+
+
+def check_places(*, out: Path | None = None, html: Path | None = None, trec: Path | None = None) -> None:
+    """Find out before anything is measured whether its files can be written.
+
+    Raises:
+        ConfigError: If one cannot, or a library of the page is missing.
+    """
+    from ragkit.evaluation.html import require_libraries
+    from ragkit.evaluation.places import check_file, check_folder
+
+    if html is not None:
+        require_libraries()
+        check_file(html, "Choose another place with --html.")
+    if out is not None:
+        check_file(out, "Choose another place with --out.")
     if trec is not None:
-        for path in write_trec(trec, relevant_passages(data, index), runs):
-            note(f"wrote {path}")
-    return report_json(data, index, runs, rows=True)
+        check_folder(trec, "Choose another folder with --trec.")
+
+
+def write_all(writes: Iterable[Callable[[], object]]) -> None:
+    """Write every file that can be written.
+
+    Raises:
+        RagkitError: What the first one that failed said; the others are written all the same.
+    """
+    failed: list[RagkitError] = []
+    for write in writes:
+        try:
+            write()
+        except RagkitError as exc:
+            failed.append(exc)
+    for other in failed[1:]:
+        note(str(other), style="red")
+    if failed:
+        raise failed[0]
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
@@ -144,11 +200,7 @@ def _show(report: dict[str, Any], by_type: bool) -> None:
         spans = [f"{m} {item['ci95'][m][0]:.3f} to {item['ci95'][m][1]:.3f}" for m in ("hit@5", "mrr@10")]
         say(f"{item['name']}: 95 % intervals: {', '.join(spans)}", style="dim")
     for item in report["runs"]:
-        if item["left_out"]:
-            say(
-                f"{item['name']}: {item['left_out']} transforms failed and were left out; see the warnings",
-                style="yellow",
-            )
+        say_left_out(item["name"], item["left_out"])
     for item in report["comparisons"]:
         sure = "significant" if item["p_corrected"] < ALPHA else "not significant"
         say(
@@ -158,6 +210,12 @@ def _show(report: dict[str, Any], by_type: bool) -> None:
         )
     if by_type:
         _groups(report["runs"])
+
+
+def say_left_out(run: str, count: int) -> None:
+    """Say that a run is partly its bare mode, if it is."""
+    if count:
+        say(f"{run}: {count} transforms failed and were left out; see the warnings", style="yellow")
 
 
 def _groups(runs: list[dict[str, Any]]) -> None:

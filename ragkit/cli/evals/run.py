@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
-from ragkit.cli.evals.retrieval import without_rows, write_report
+from ragkit.cli.evals.retrieval import check_places, say_left_out, without_rows, write_all, write_report
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line, printable
 
@@ -29,11 +31,10 @@ def run(
     from ragkit.evaluation.suite import Suite, run_suite
 
     check_no_corpus()
+    check_places(out=out)
     plan = read_plan(suite, Suite)
     result = run_suite(plan, root_of(suite), state.settings(), update_baseline=update_baseline, bar=progress_bar)
     report = result.to_json()
-    if out is not None:
-        write_report(out, report)
     if state.json:
         emit_json({**report, "datasets": [without_rows(item) for item in report["datasets"]]})
     else:
@@ -41,7 +42,17 @@ def run(
     for check in result.failed:
         # Whatever -q or --json silence, what failed is said, one line each.
         stderr.print(printable(f"failed: {one_line(check.line, 300)}"), style="red")
+    writes: list[Callable[[], object]] = [partial(_keep_baseline, result)]
+    if out is not None:
+        writes.append(partial(write_report, out, report))
+    write_all(writes)
     result.raise_if_failed()
+
+
+def _keep_baseline(result: SuiteResult) -> None:
+    path = result.keep_baseline()
+    if path is not None:
+        note(f"wrote {path}")
 
 
 def check_no_corpus() -> None:
@@ -64,6 +75,8 @@ def _show(result: SuiteResult) -> None:
         for measured in item.runs:
             table.add_row(printable(measured.name), *(f"{measured.metrics[name]:.3f}" for name in HEADLINE))
         stdout.print(table)
+        for measured in item.runs:
+            say_left_out(measured.name, measured.left_out)
     for name, reason in result.skipped.items():
         say(f"skipped {name}: {reason}", style="yellow")
     for text in result.notes:

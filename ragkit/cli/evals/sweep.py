@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
-from ragkit.cli.evals.retrieval import write_report
+from ragkit.cli.evals.retrieval import check_places, write_report
 from ragkit.cli.evals.run import check_no_corpus
 from ragkit.text.sanitize import printable
 
@@ -33,6 +33,7 @@ def run(
     from ragkit.evaluation.sweep_space import Sweep
 
     check_no_corpus()
+    check_places(out=out)
     home = state.settings().ensure_home()
     plan = read_plan(file, Sweep)
     log = RowStore(home / "sweeps" / f"{file.stem}.jsonl")
@@ -42,13 +43,13 @@ def run(
         trials=trials, fresh=fresh, told=_teller(plan.metric), bar=progress_bar,
     )  # fmt: skip
     report = {"sweep": str(file), "log": str(log.path), "texts_embedded": models.computed, **result.to_json()}
-    if out is not None:
-        write_report(out, report)
     if state.json:
         emit_json(report)
-        return
-    _show(result)
-    note(f"{models.computed} texts embedded; trials are kept in {log.path}")
+    else:
+        _show(result)
+        note(f"{models.computed} texts embedded; trials are kept in {log.path}")
+    if out is not None:
+        write_report(out, report)
 
 
 def _teller(metric: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.errors import ConfigError
+from ragkit.evaluation.report_file import ReportData, parse_report
 
 _NEEDED = ("matplotlib", "jinja2")
 
@@ -27,23 +28,23 @@ def require_libraries() -> None:
         )
 
 
-def write_page(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
+def write_page(path: Path, reports: Sequence[Mapping[str, Any] | ReportData]) -> None:
     """Write reports as one self-contained HTML page, in one step.
 
     Args:
         path: The page; its folder is made if need be, an older page is replaced.
-        reports: One or more, each of one data set, as ``report_json(rows=True)`` gives it.
+        reports: One or more, each of one data set, as ``report_json(rows=True)`` gives it or read from a file.
 
     Raises:
         ConfigError: If a library of the extra ``eval`` is missing, or the file cannot be written.
         DatasetError: If a report is malformed or keeps no questions.
     """
     require_libraries()
-    from ragkit.evaluation.html.data import parse_report
     from ragkit.evaluation.html.page import render_page
     from ragkit.index.fsops import write_text_atomically
 
-    text = render_page([parse_report(report, "The report") for report in reports])
+    checked = [item if isinstance(item, ReportData) else parse_report(item, "The report") for item in reports]
+    text = render_page(checked)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path, text)

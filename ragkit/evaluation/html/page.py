@@ -11,9 +11,9 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ragkit.evaluation.html.data import ComparisonData, ReportData, RowData
 from ragkit.evaluation.html.plots import plots, short_name, time_text
 from ragkit.evaluation.metrics import METRICS
+from ragkit.evaluation.report_file import ComparisonData, ReportData, RowData
 from ragkit.evaluation.stats import ALPHA
 from ragkit.text.sanitize import printable
 

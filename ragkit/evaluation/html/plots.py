@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.text import Text
 
-from ragkit.evaluation.html.data import ReportData, RunData
 from ragkit.evaluation.html.svg import FAINT, GRID, INK, RUN_COLOURS, run_colour, to_svg
+from ragkit.evaluation.report_file import ReportData, RunData
 from ragkit.text.sanitize import one_line
 
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100)
