@@ -1,7 +1,8 @@
-"""``ragkit eval report``, and ``--html`` of the commands that measure."""
+"""``ragkit eval report``, and ``--html`` and ``--out`` of the commands that measure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli.common import emit_json, note, state
+from ragkit.errors import ConfigError
+from ragkit.index.fsops import write_json_atomically
 
 
 def run(
@@ -29,4 +32,18 @@ def write_html(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     from ragkit.evaluation.html import write_page
 
     write_page(path, reports)
+    note(f"wrote {path}")
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write what ``--out`` names.
+
+    Raises:
+        ConfigError: If the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(path, json.loads(json.dumps(report)))
+    except OSError as exc:
+        raise ConfigError(f"Cannot write {path}: {exc.strerror}.", "Choose another place with --out.") from exc
     note(f"wrote {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +10,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
-from ragkit.cli.evals.report import write_html
-from ragkit.errors import ConfigError
-from ragkit.index.fsops import write_json_atomically
+from ragkit.cli.evals.report import write_html, write_report
 from ragkit.text.sanitize import printable
 
 if TYPE_CHECKING:
@@ -101,20 +98,6 @@ def _measure(data: Dataset, names: list[str], trec: Path | None, cache: bool) ->
         for path in write_trec(trec, relevant_passages(data, index), runs):
             note(f"wrote {path}")
     return report_json(data, index, runs, rows=True)
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write what ``--out`` names.
-
-    Raises:
-        ConfigError: If the place cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(path, json.loads(json.dumps(report)))
-    except OSError as exc:
-        raise ConfigError(f"Cannot write {path}: {exc.strerror}.", "Choose another place with --out.") from exc
-    note(f"wrote {path}")
 
 
 def without_rows(report: dict[str, Any]) -> dict[str, Any]:

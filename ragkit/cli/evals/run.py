@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
-from ragkit.cli.evals.retrieval import without_rows, write_report
+from ragkit.cli.evals.report import write_report
+from ragkit.cli.evals.retrieval import without_rows
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line, printable
 

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.evals.report import write_report
 from ragkit.text.sanitize import one_line, printable
 
 _RATES = ("detection", "false_alarms", "precision")
@@ -21,12 +22,22 @@ def run(
     errors: Annotated[
         bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every text to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one self-contained HTML page with every error.")
+    ] = None,
 ) -> None:
     """Detection and false alarms of the safety filter, with 95 % intervals."""
     from ragkit.evaluation.safety import evaluate_safety, filters, safety_report
     from ragkit.models.embeddings import resolve_embedding
     from ragkit.safety.examples import load_examples
 
+    if html is not None:
+        from ragkit.evaluation.html import require_libraries
+
+        require_libraries()
     settings = state.settings()
     dataset = dataset.expanduser()
     examples = load_examples(dataset)
@@ -37,6 +48,13 @@ def run(
         runs = evaluate_safety(examples, filters(settings, model), tick=tick)
     name = (dataset if dataset.is_dir() else dataset.parent).resolve().name
     report = safety_report(name, examples, model.name, runs)
+    if out is not None:
+        write_report(out, report)
+    if html is not None:
+        from ragkit.evaluation.html.measures import write_safety_page
+
+        write_safety_page(html, report)
+        note(f"wrote {html}")
     if state.json:
         emit_json(report)
         return
