@@ -47,6 +47,9 @@ METRICS: Final[dict[str, str]] = {
 Text metrics and gold count answerable questions only; an abstention there scores 0.
 """
 
+COSTS: Final = ("steps", "prompt_tokens", "completion_tokens", "seconds")
+"""Metrics that are counts or durations, no shares."""
+
 CorpusBleu = Callable[[Sequence[str], Sequence[str]], float]
 
 
@@ -69,7 +72,7 @@ def aggregate(rows: Sequence[AnswerRow], corpus_bleu: CorpusBleu) -> dict[str, d
     values = {name: found for name in METRICS if (found := _values(name, rows))}
     metrics = {name: sum(found) / len(found) for name, found in values.items()}
     counts = {name: len(found) for name, found in values.items()}
-    ci95 = {name: list(bootstrap_ci95(found)) for name, found in values.items()}
+    ci95 = {name: list(_interval(name, found)) for name, found in values.items()}
     scored = [row for row in rows if row.scores.get("bleu") is not None]
     if scored:
         metrics["corpus_bleu"] = corpus_bleu([row.plain for row in scored], [row.reference for row in scored])
@@ -84,6 +87,16 @@ def aggregate(rows: Sequence[AnswerRow], corpus_bleu: CorpusBleu) -> dict[str, d
         part: {name: found[name] for name in METRICS if name in found}
         for part, found in (("metrics", metrics), ("ci95", ci95), ("counts", counts))
     }
+
+
+def _interval(name: str, values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a mean."""
+    if name not in COSTS:
+        return bootstrap_ci95(values)
+    # One step a question, or no token, looks like a share of 1 or 0, whose interval ends there; moved out of
+    # 0..1 it is what it is. The bootstrap of a mean moves with its values.
+    low, high = bootstrap_ci95([value + 2 for value in values])
+    return low - 2, high - 2
 
 
 def _values(name: str, rows: Sequence[AnswerRow]) -> list[float]:

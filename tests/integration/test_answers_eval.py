@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from langchain_core.messages import AIMessage
 from ragkit import Agent, Index, load_settings
 from ragkit.cli.main import main
 from ragkit.errors import DatasetError, EndpointError
-from ragkit.evaluation.answer_report import METRICS, answers_json
+from ragkit.evaluation.answer_report import METRICS, aggregate, answers_json
 from ragkit.evaluation.answers import AnswerRow, evaluate_answers, open_metrics
 from ragkit.evaluation.citations import ModelJudge
 from ragkit.evaluation.datasets import Gold, Question
@@ -109,6 +110,18 @@ def test_extractive_answers_are_measured_without_any_chat_model(index: Index, me
     for name, (low, high) in result["ci95"].items():
         assert low - 1e-9 <= result["metrics"][name] <= high + 1e-9
     assert len(result["per_question"]) == 4
+
+
+def test_a_count_that_happens_to_be_0_or_1_is_no_share(index: Index, metrics: TextMetrics) -> None:
+    agent = extractive(index)
+    rows = evaluate_answers(QUESTIONS[:3], agent, metrics)
+    found = answers_json("tiny", agent, rows, metrics)
+    assert {row.scores["steps"] for row in rows} == {1.0}
+    assert found["ci95"]["steps"] == [1, 1] and found["ci95"]["prompt_tokens"] == [0, 0]
+    assert found["ci95"]["failed"][1] > 0.5  # three of three say little of a share
+    rows = [replace(row, scores=row.scores | {"steps": float(n)}) for n, row in enumerate(rows)]
+    low, high = aggregate(rows, metrics.lexical.corpus_bleu)["ci95"]["steps"]
+    assert 0 <= low < 1 < high <= 2
 
 
 def test_a_scripted_answer_has_the_scores_worked_out_by_hand(index: Index, metrics: TextMetrics) -> None:
@@ -326,7 +339,9 @@ def test_the_command_takes_a_chat_model_as_judge_of_support_and_asks_it_once(
 
     plain = run()
     assert plain["support_judge"] == "term" and plain["metrics"]["citation_recall"] == 1 and model.judged == 0
-    strict = run("--support-judge", "openai:strict", "--out", str(tmp_path / "report.json"))
+    page = tmp_path / "page.html"
+    strict = run("--support-judge", "openai:strict", "--out", str(tmp_path / "report.json"), "--html", str(page))
+    assert "openai:strict" in page.read_text(encoding="utf-8") and WHY in page.read_text(encoding="utf-8")
     assert strict["support_judge"] == "openai:strict"
     assert strict["metrics"]["citation_recall"] == strict["metrics"]["citation_precision"] == 0
     assert strict["metrics"]["rouge_l"] == plain["metrics"]["rouge_l"]

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ragkit.errors import ConfigError
-from ragkit.evaluation.answer_report import METRICS
+from ragkit.evaluation.answer_report import COSTS, METRICS
 from ragkit.evaluation.html.layout import make_environment, without_credentials
 from ragkit.index.fsops import write_text_atomically
 
-COSTS: Final = ("steps", "prompt_tokens", "completion_tokens", "seconds")
-"""Metrics of answers that are no share."""
 BY_GROUP: Final = {
     "cites_gold": "cites gold",
     "citation_recall": "citation recall",
