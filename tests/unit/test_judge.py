@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ragkit.cli.evals.judge import LABELS_FILE
 from ragkit.cli.evals.judges import agreement_facts
 from ragkit.errors import DatasetError, ModelError
 from ragkit.evaluation.judge import (
@@ -125,9 +126,7 @@ def test_a_judge_with_other_instructions_is_another_one(tmp_path: Path, monkeypa
     assert kept_agreement(tmp_path, "m", found.labels) is None
 
 
-def test_what_a_report_says_of_the_agreement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_report_says_of_the_agreement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judge, settings = AnswerJudge(Script("right", "wrong"), "m"), load_settings(home=tmp_path)
     labels, mine = tmp_path / "labels.jsonl", [row(1, "right"), row(2, "wrong")]
     labels.write_text("\n".join(json.dumps(vars(item)) for item in mine), encoding="utf-8")
@@ -139,8 +138,10 @@ def test_what_a_report_says_of_the_agreement(
     labels.write_text(json.dumps(vars(row(3, "partly"))), encoding="utf-8")
     assert agreement_facts(settings, judge, labels)["agreement"] is None
     assert "other labels" in capsys.readouterr().err
-    assert agreement_facts(settings, judge, tmp_path / "none.jsonl")["agreement"] is None
+    assert agreement_facts(settings, judge, LABELS_FILE)["agreement"] is None
     assert "not at hand" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="--labels"):
+        agreement_facts(settings, judge, tmp_path / "none.jsonl")
 
 
 ROWS = load_labels(FILE)

@@ -92,6 +92,8 @@ def run(
         support, support_name = _support(support_judge, models)
         if not chat.extractive:
             chat.model()
+    # Before the long part: a file of labels that cannot be read must not cost it.
+    facts = agreement_facts(settings, grader, labels) if grader else None
     if settings.index is not None:
         index = Index.open(index_dir=settings.index, settings=settings)
     else:
@@ -103,7 +105,6 @@ def run(
         measured = evaluate_answers(
             questions, asked, metrics, support_judge=support(index), judge=grader, store=store, tick=tick
         )
-    facts = agreement_facts(settings, grader, labels) if grader else None
     result = answers_json(
         data.name, asked, measured, metrics, support_judge=support_name, judge=facts, store=store.path
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.cli.common import note
+from ragkit.cli.evals.judge import LABELS_FILE
 from ragkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,15 +67,15 @@ def agreement_facts(settings: Settings, judge: AnswerJudge, labels: Path) -> dic
     Args:
         settings: Name the home that keeps measured agreements.
         judge: That graded.
-        labels: Graded answers; if there is no such file, the judge's agreement with them is not known.
+        labels: Graded answers; only those of the repository may be missing, their agreement is not known then.
 
     Raises:
-        DatasetError: If the file is malformed.
+        DatasetError: If the file is malformed, or another one than the repository's is missing.
     """
     from ragkit.evaluation.judge import kept_agreement, kept_labels, labels_digest, load_labels
 
     known = kept_labels(settings.home, judge.name)
-    meant = labels_digest(load_labels(labels)) if labels.is_file() else None
+    meant = labels_digest(load_labels(labels)) if labels != LABELS_FILE or labels.is_file() else None
     found = kept_agreement(settings.home, judge.name, meant) if meant else None
     if known is None:
         note(f"how far {judge.name} agrees with people is not known here: ragkit eval judge", style="yellow")
