@@ -253,6 +253,8 @@ def _fit(
         loss=loss,
         callbacks=[libraries.callback(_named(tick, "Training"))],
     )
+    # Standard output belongs to the command, which with --json promises one object there.
+    trainer.remove_callback(libraries.printer)
     output = trainer.train()
     for weights in frozen:
         weights.requires_grad_(True)
