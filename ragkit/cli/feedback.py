@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli.common import emit_json, note, say, state
-from ragkit.errors import FeedbackError, UsageError
+from ragkit.cli.common import emit_json, note, notes_in_use, say, state
+from ragkit.errors import FeedbackError, IngestError, UsageError
 from ragkit.feedback.export import Exported, Row, check_form, export
+from ragkit.feedback.notes import NotesNow
 from ragkit.feedback.records import RATINGS, STATUSES, Gold, Item
 from ragkit.feedback.store import FeedbackStore
 from ragkit.text.sanitize import one_line
@@ -84,11 +85,15 @@ def review(
         for item in done if not state.json else []:
             say(f"{item.id} {item.status}")
         return
+    waiting = [item for item in store.items() if everything or item.status == "new"]
+    if not waiting and not state.json:
+        say("Nothing to review.")
+        return
     if state.json or not (sys.stdin is not None and sys.stdin.isatty()):
         raise UsageError(
             "Reviewing one by one needs a terminal.", "Use --accept ID, --drop ID, or --fix ID --answer TEXT."
         )
-    _one_by_one(store, [item for item in store.items() if everything or item.status == "new"])
+    _one_by_one(store, waiting)
 
 
 @app.command("export")
@@ -97,9 +102,18 @@ def export_feedback(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="JSONL file; else standard output.")] = None,
     include_new: Annotated[bool, typer.Option("--include-new", help="Good answers that nobody reviewed too.")] = False,
 ) -> None:
-    """Export reviewed feedback as questions, training pairs or chat examples, without personal data."""
+    """Export reviewed feedback as questions, training pairs or chat examples, without personal data.
+
+    Questions whose quotes the notes (--notes, else those indexed last) no longer hold are left out.
+    """
     chosen = check_form(form)
-    result = export(_store().items(), chosen, include_new=include_new)
+    items = _store().items()
+    notes = _notes(shipped=False) if chosen == "eval" else None
+    if chosen == "eval" and notes is None and items:
+        note("the notes are not at hand (--notes DIR); whether they still hold the quotes is not checked", "yellow")
+    result = export(items, chosen, include_new=include_new, notes=notes)
+    if not items:
+        note("no feedback yet: in `ragkit chat`, /good and /bad rate the last answer")
     if out is not None:
         write_lines(out, result.rows)
     if state.json:
@@ -145,6 +159,25 @@ def _store() -> FeedbackStore:
     return FeedbackStore(state.settings().home)
 
 
+def _notes(*, shipped: bool) -> NotesNow | None:
+    """The notes in use; None if nobody knows them.
+
+    Args:
+        shipped: Take the notes that come with ragkit if no others were named or indexed.
+    """
+    from ragkit.api import remembered_notes
+
+    settings = state.settings()
+    if settings.index is not None and settings.notes is None:
+        return None
+    try:
+        if not shipped and settings.notes is None and not remembered_notes(settings):
+            return None
+        return NotesNow(notes_in_use(settings))
+    except IngestError:
+        return None
+
+
 def _line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode()
 
@@ -165,22 +198,44 @@ def _gold(given: list[str], item: Item) -> tuple[Gold, ...]:
     places = []
     for text in given:
         number = text.strip().strip("[]")
-        file, colon, quote = text.partition(":")
         if number.isdecimal() and 1 <= int(number) <= len(passages):
             passage = passages[int(number) - 1]
             places.append(Gold(file=passage.document, quote=passage.text))
-        elif colon and file.strip() and quote.strip():
-            places.append(Gold(file=file.strip(), quote=quote.strip()))
+        elif place := _place(text, item):
+            places.append(place)
         else:
             numbers = f"a number from 1 to {len(passages)}, " if passages else ""
             raise UsageError(f"{text!r} names no passage.", f"Give {numbers}FILE:QUOTE, or none.")
     return tuple(dict.fromkeys(places))
 
 
+def _place(text: str, item: Item) -> Gold | None:
+    """The place that ``FILE:QUOTE`` names; None if it has another form.
+
+    Raises:
+        UsageError: If neither a retrieved passage nor a note holds the quote.
+    """
+    # The name of a file may hold a colon, a quote may too.
+    cuts = [at for at, char in enumerate(text) if char == ":"]
+    forms = [Gold(file=text[:at].strip(), quote=text[at + 1 :].strip()) for at in cuts]
+    forms = [place for place in forms if place.file and place.quote]
+    if not forms:
+        return None
+    retrieved = [(passage.document, passage.text) for passage in item.record.passages]
+    notes = _notes(shipped=True)
+    for place in forms:
+        if any(file == place.file and place.quote in held for file, held in retrieved):
+            return place
+        if notes is not None and notes.says(place.file, place.quote):
+            return place
+    where = f"the notes in {notes.where}" if notes is not None else "what was retrieved"
+    raise UsageError(
+        f"{forms[0].file!r} in {where} does not hold {one_line(forms[0].quote, 80)!r}.",
+        "Copy the quote as it stands in the file; --notes DIR names other notes.",
+    )
+
+
 def _one_by_one(store: FeedbackStore, items: list[Item]) -> None:
-    if not items:
-        say("Nothing to review.")
-        return
     done = 0
     for number, item in enumerate(items, start=1):
         _show(item, number, len(items))
@@ -191,10 +246,27 @@ def _one_by_one(store: FeedbackStore, items: list[Item]) -> None:
             break
         if key == "f":
             done += _fix(store, item)
+        elif key == "a" and item.ambiguous:
+            done += _accept_quotes(store, item)
         elif key in "ad":
             store.review(item.id, "accepted" if key == "a" else "dropped")
             done += 1
     say(f"{done} reviewed; ragkit feedback export --as eval|pairs|sft takes them out.", style="dim")
+
+
+def _accept_quotes(store: FeedbackStore, item: Item) -> int:
+    """Accept an answer that only quotes: which quote answers must be said, or it is no evaluation question."""
+    say("It quotes several passages. Numbers of those that answer, with spaces between; empty leaves it open.")
+    try:
+        given = typer.prompt("gold", default="", show_default=False).split()
+        if given:
+            store.review(item.id, "fixed", None, _gold(given, item))
+        else:
+            store.review(item.id, "accepted")
+    except UsageError as exc:
+        note(str(exc), style="yellow")
+        return 0
+    return 1
 
 
 def _fix(store: FeedbackStore, item: Item) -> int:

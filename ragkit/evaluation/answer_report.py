@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import ragkit
 from ragkit.agent.runtime import Agent
 from ragkit.evaluation.answers import AnswerRow
+from ragkit.evaluation.citations import TermJudge
 from ragkit.evaluation.stats import bootstrap_ci95
 from ragkit.evaluation.text_metrics import TextMetrics
 
@@ -40,7 +42,13 @@ METRICS: Final[dict[str, str]] = {
     "completion_tokens": "tokens written a question",
     "seconds": "seconds a question",
 }
-"""What each metric says. Text metrics and gold count answerable questions only; an abstention there scores 0."""
+"""What each metric says, a share being the mean over the questions of theirs.
+
+Text metrics and gold count answerable questions only; an abstention there scores 0.
+"""
+
+COSTS: Final = ("steps", "prompt_tokens", "completion_tokens", "seconds")
+"""Metrics that are counts or durations, no shares."""
 
 CorpusBleu = Callable[[Sequence[str], Sequence[str]], float]
 
@@ -53,14 +61,18 @@ def aggregate(rows: Sequence[AnswerRow], corpus_bleu: CorpusBleu) -> dict[str, d
         corpus_bleu: BLEU of answers and references, 0..1.
 
     Returns:
-        ``metrics`` (mean by name), ``ci95`` (percentile bootstrap over questions, or over calls and
-        citations where these are counted) and ``counts`` (how many values each mean is of). A
-        metric without a value is left out.
+        ``metrics`` (mean by name), ``ci95`` (low and high by name) and ``counts`` (how many values
+        each mean is of). A value is one question's, for ``tool_call_validity`` one call's; shares of
+        sentences and citations are taken within a question first, as ALCE does. Intervals are those
+        of `ragkit.evaluation.stats.bootstrap_ci95`: Wilson's score interval where all values are 0
+        or 1, the bias-corrected and accelerated bootstrap for other values in 0..1, a widened
+        percentile bootstrap for steps, tokens and seconds. ``corpus_bleu`` and ``abstention_f1``,
+        which are no means, have none. A metric without a value is left out.
     """
     values = {name: found for name in METRICS if (found := _values(name, rows))}
     metrics = {name: sum(found) / len(found) for name, found in values.items()}
     counts = {name: len(found) for name, found in values.items()}
-    ci95 = {name: list(bootstrap_ci95(found)) for name, found in values.items()}
+    ci95 = {name: list(_interval(name, found)) for name, found in values.items()}
     scored = [row for row in rows if row.scores.get("bleu") is not None]
     if scored:
         metrics["corpus_bleu"] = corpus_bleu([row.plain for row in scored], [row.reference for row in scored])
@@ -75,6 +87,16 @@ def aggregate(rows: Sequence[AnswerRow], corpus_bleu: CorpusBleu) -> dict[str, d
         part: {name: found[name] for name in METRICS if name in found}
         for part, found in (("metrics", metrics), ("ci95", ci95), ("counts", counts))
     }
+
+
+def _interval(name: str, values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a mean."""
+    if name not in COSTS:
+        return bootstrap_ci95(values)
+    # One step a question, or no token, looks like a share of 1 or 0, whose interval ends there; moved out of
+    # 0..1 it is what it is. The bootstrap of a mean moves with its values.
+    low, high = bootstrap_ci95([value + 2 for value in values])
+    return low - 2, high - 2
 
 
 def _values(name: str, rows: Sequence[AnswerRow]) -> list[float]:
@@ -95,7 +117,7 @@ def answers_json(
     rows: Sequence[AnswerRow],
     metrics: TextMetrics,
     *,
-    support_judge: str = "TermJudge",
+    support_judge: str = TermJudge.name,
     judge: Mapping[str, Any] | None = None,
     store: Path | None = None,
 ) -> dict[str, Any]:
@@ -106,13 +128,15 @@ def answers_json(
         agent: Was asked.
         rows: At least one.
         metrics: Compared answer and reference.
-        support_judge: Name of the judge behind citation recall and precision.
+        support_judge: Name of the judge behind citation recall and precision: ``term`` for the
+            comparison of terms, else a chat model's.
         judge: Name of the judge of correctness and its agreement with labels; None if there was none.
         store: File that keeps the rows.
     """
     bleu = metrics.lexical.corpus_bleu
     return {
         "dataset": dataset,
+        "ragkit": ragkit.__version__,
         "questions": len(rows),
         "agent": agent.spec.header.name,
         "model": agent.chat.name,

@@ -1,22 +1,21 @@
 """Ask an agent the questions of a set and measure every answer.
 
-Each question has a conversation of its own, begun with the question's history. Rows are kept as
-they finish; a run with the same questions, agent, models and index takes them up again.
+Each question has a conversation of its own, begun with the question's history. Answers are kept as
+they come; a run with the same questions, agent, models and notes takes them up again. What judges
+say of an answer is no part of what is kept: another judge never asks the agent again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
-import ragkit
 from ragkit.agent.answer import Answer
 from ragkit.agent.extractive import NOTICE
 from ragkit.agent.middleware.turn_control import FIRST_THOUGHT
@@ -27,13 +26,16 @@ from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.citations.markers import parse_answer
 from ragkit.errors import EndpointError, ModelError
+from ragkit.evaluation.answer_keys import question_key, run_facts
 from ragkit.evaluation.citations import (
+    SentenceVerdict,
     SupportJudge,
     TermJudge,
     citation_precision,
     citation_recall,
+    cited_sentences,
     gold_scores,
-    judge_answer,
+    judge_sentences,
     quote_fidelity,
 )
 from ragkit.evaluation.datasets import Question
@@ -45,8 +47,6 @@ from ragkit.text.sentences import split_sentences
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
-"""Raised with any change of what a row holds or how it is computed."""
 Score = float | None
 
 
@@ -77,6 +77,8 @@ class AnswerRow:
     """As the user sees it."""
     plain: str
     """Without notice and markers: what the text metrics read."""
+    passages: dict[str, str] = field(default_factory=dict)
+    """Text of the passages that the answer cites, by marker: what its sentences are judged against."""
     abstained: bool
     stop_reason: str
     scores: dict[str, Score]
@@ -113,7 +115,8 @@ def evaluate_answers(
         metrics: Compare answer and reference.
         support_judge: Decides whether passages support a sentence; None takes `TermJudge`.
         judge: Grades answers against the reference; None leaves that out.
-        store: Rows of an earlier run; rows with an error are asked again.
+        store: Answers of an earlier run; those with an error are asked again. Judges are asked
+            every time, see `ragkit.models.cache` for a model that is asked the same thing once.
         tick: Called with (questions done, questions in all).
 
     Raises:
@@ -124,7 +127,7 @@ def evaluate_answers(
     check_gold([q for q in questions if any(gold.quote for gold in q.gold)], agent.index)
     store = store or RowStore()
     support = support_judge or TermJudge(agent.index.idf)
-    facts = run_facts(agent, type(support).__name__, judge.name if judge else "")
+    facts = run_facts(agent)
     schemas = _schemas(agent)
     if not agent.chat.extractive:
         agent.chat.model()
@@ -134,42 +137,16 @@ def evaluate_answers(
             key = question_key(facts, question)
             kept = store.get(key)
             if kept is None or kept["error"]:
-                row = _ask(question, agent, metrics, support, judge, schemas)
+                row = _ask(question, agent, metrics, schemas)
                 store.put(key, row.to_json())
             else:
                 row = AnswerRow(**kept)
-            rows.append(row)
+            rows.append(row if row.error else _judged(row, question, support, judge))
             if tick is not None:
                 tick(done, len(questions))
     finally:
         agent.session = own
     return rows
-
-
-def run_facts(agent: Agent, support: str, judge: str) -> dict[str, Any]:
-    """What an answer depends on besides its question; equal facts, equal rows."""
-    spec = agent.spec
-    return {
-        "format": FORMAT,
-        "ragkit": ragkit.__version__,
-        "agent": [spec.header.model_dump(mode="json"), spec.prompt],
-        "model": agent.chat.name,
-        "tool_calling": agent.chat.tool_calling,
-        "embedding": agent.index.model.identity.fingerprint,
-        "generation": agent.index.manifest["generation"],
-        # Anything that decides what is retrieved or said; keys and places of files do not.
-        "settings": agent.index.settings.model_dump(
-            mode="json", exclude={"openai_api_key", "home", "index", "notes", "chat_model", "agent", "embedding_model"}
-        ),
-        "support": support,
-        "judge": judge,
-    }
-
-
-def question_key(facts: dict[str, Any], question: Question) -> str:
-    """Fingerprint of one question in one run; any change of the question changes it."""
-    text = json.dumps([facts, asdict(question)], ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def open_metrics(index: Index) -> TextMetrics:
@@ -182,9 +159,8 @@ def open_metrics(index: Index) -> TextMetrics:
     return TextMetrics(index.model, unrelated_sentences([s for text in texts for s in split_sentences(text)]))
 
 
-def answer_body(answer: Answer) -> str:
+def answer_body(text: str) -> str:
     """The text of an answer without the notice that no language model is configured."""
-    text = answer.text
     for notice in NOTICE.values():
         text = text.removeprefix(notice)
     return text.strip()
@@ -199,10 +175,9 @@ def _ask(
     question: Question,
     agent: Agent,
     metrics: TextMetrics,
-    support: SupportJudge,
-    judge: AnswerJudge | None,
     schemas: dict[str, Draft202012Validator],
 ) -> AnswerRow:
+    """The row of a question without what judges say, which is `_judged`."""
     agent.session = Session.seeded(question.history)
     facts: dict[str, Any] = {
         "id": question.id,
@@ -225,23 +200,18 @@ def _ask(
         return AnswerRow(
             **facts, answer="", plain="", abstained=False, stop_reason="error", scores=failed, error=exc.message
         )
-    body = answer_body(answer)
+    body = answer_body(answer.text)
     plain = "" if answer.abstained else plain_text(body)
-    sentences = judge_answer(answer, body, support)
+    cited = {n for _, markers in cited_sentences(body) for n in markers}
     gold = gold_scores(gold_places(question, agent.index), answer.citations, answer.passages)
     calls = [_call(step, first, schemas) for first, step in _numbered(answer)]
-    grade = _grade(question, plain, judge)
     scores: dict[str, Score] = {
         "abstained": float(answer.abstained),
         "failed": 0.0,
-        "citation_recall": citation_recall(sentences),
-        "citation_precision": citation_precision(sentences),
-        "quote_recall": sum(s.by_quotes for s in sentences) / len(sentences) if sentences else None,
         "quote_fidelity": quote_fidelity(answer.citations, agent.index),
         "cites_gold": None if gold.span_recall is None else float(gold.span_recall > 0),
         **{f"gold_{name}": value for name, value in asdict(gold).items()},
         **_text_scores(question, plain, metrics),
-        "judged": VALUE[grade.label] if grade else None,
         "steps": float(len(answer.steps)),
         "prompt_tokens": float(answer.usage.get("prompt_tokens", 0)),
         "completion_tokens": float(answer.usage.get("completion_tokens", 0)),
@@ -251,16 +221,49 @@ def _ask(
         **facts,
         answer=answer.text,
         plain=plain,
+        passages={str(n): hit.chunk.search_text for n, hit in enumerate(answer.passages, start=1) if n in cited},
         abstained=answer.abstained,
         stop_reason=answer.stop_reason,
         scores=scores,
         citations=[{**asdict(citation), "heading": list(citation.heading)} for citation in answer.citations],
-        sentences=[{**asdict(s), "markers": list(s.markers), "precise": list(s.precise)} for s in sentences],
         tool_calls=[asdict(call) for call in calls],
         removed=[item.sentence for item in answer.removed],
+    )
+
+
+def _judged(row: AnswerRow, question: Question, support: SupportJudge, judge: AnswerJudge | None) -> AnswerRow:
+    """`row` with the verdicts on its sentences and its grade."""
+    sentences = _verdicts(row, support)
+    grade = _grade(question, row.plain, judge)
+    scores: dict[str, Score] = {
+        "citation_recall": citation_recall(sentences),
+        "citation_precision": citation_precision(sentences),
+        "quote_recall": sum(s.by_quotes for s in sentences) / len(sentences) if sentences else None,
+        "judged": VALUE[grade.label] if grade else None,
+    }
+    return replace(
+        row,
+        scores=row.scores | scores,
+        sentences=[{**asdict(s), "markers": list(s.markers), "precise": list(s.precise)} for s in sentences],
         grade=grade.label if grade else None,
         grade_reason=grade.reason if grade else "",
     )
+
+
+def _verdicts(row: AnswerRow, support: SupportJudge) -> list[SentenceVerdict]:
+    """Verdicts on the statements of an answer; an abstention states nothing."""
+    if row.abstained:
+        return []
+    passages = {int(marker): text for marker, text in row.passages.items()}
+    quotes = {citation["marker"]: citation["quote"] for citation in row.citations}
+    try:
+        return judge_sentences(cited_sentences(answer_body(row.answer)), passages, support, quotes)
+    except EndpointError:
+        raise
+    except ModelError as exc:
+        # One reply that cannot be used must not cost a long run.
+        log.warning("citations of question %s are not judged: %s", row.id, exc)
+        return []
 
 
 def _text_scores(question: Question, plain: str, metrics: TextMetrics) -> dict[str, Score]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
-from ragkit.agent.answer import Answer, Citation
+from ragkit.agent.answer import Citation
 from ragkit.api import Index
 from ragkit.citations.markers import parse_answer
 from ragkit.citations.support import Idf, support
+from ragkit.errors import ModelError
 from ragkit.evaluation.gold import Place, Span, holds, overlaps
 from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.text.language import answer_language, language_group
@@ -38,6 +39,8 @@ class TermJudge:
     """
 
     idf: Idf
+    name: ClassVar[str] = "term"
+    """For the report."""
 
     def __call__(self, premise: str, claim: str) -> bool:
         """Whether the premise holds most of the claim's idf mass and all its numbers."""
@@ -60,9 +63,15 @@ _SCHEMA: Final = {
 
 @dataclass(frozen=True)
 class ModelJudge:
-    """A chat model decides, its reply constrained to yes or no."""
+    """A chat model decides, its reply constrained to yes or no.
+
+    Args:
+        model: Fills the schema.
+        name: Of the model, for the report.
+    """
 
     model: StructuredModel
+    name: str = ""
 
     def __call__(self, premise: str, claim: str) -> bool:
         """Whether the model finds the claim in the premise.
@@ -71,7 +80,10 @@ class ModelJudge:
             ModelError: If the model fails or replies with something else.
         """
         user = json.dumps({"passage": premise, "claim": claim}, ensure_ascii=False)
-        return self.model.complete_json(_SYSTEM, user, _SCHEMA, 16).get("supported") == "yes"
+        said = self.model.complete_json(_SYSTEM, user, _SCHEMA, 16).get("supported")
+        if said not in ("yes", "no"):
+            raise ModelError(f"{self.name or 'The judge'} said neither yes nor no but {said!r}.", "Try another model.")
+        return bool(said == "yes")
 
 
 def across(premise: str, claim: str) -> bool:
@@ -168,21 +180,6 @@ def citation_precision(verdicts: Sequence[SentenceVerdict]) -> float | None:
     """Share of the citations that are needed or support by themselves; None without a citation."""
     precise = [value for verdict in verdicts for value in verdict.precise]
     return sum(precise) / len(precise) if precise else None
-
-
-def judge_answer(answer: Answer, body: str, judge: SupportJudge) -> list[SentenceVerdict]:
-    """Verdicts on the sentences of an agent's answer; marker n is its passage n.
-
-    Args:
-        answer: Holds passages and citations.
-        body: Its text without what is no part of the answer, such as a notice.
-        judge: Decides about support.
-    """
-    if answer.abstained:
-        return []
-    passages = {n: hit.chunk.search_text for n, hit in enumerate(answer.passages, start=1)}
-    quotes = {citation.marker: citation.quote for citation in answer.citations}
-    return judge_sentences(cited_sentences(body), passages, judge, quotes)
 
 
 @dataclass(frozen=True)

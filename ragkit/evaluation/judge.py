@@ -252,17 +252,42 @@ def keep_agreement(home: Path, found: Agreement) -> Path:
     return path
 
 
-def kept_agreement(home: Path, judge: str) -> dict[str, Any] | None:
-    """The agreement of a judge that was measured last on this machine, or None."""
-    try:
-        value = json.loads(_record(home, judge).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def kept_agreement(home: Path, judge: str, labels: str) -> dict[str, Any] | None:
+    """The agreement of a judge with these labels that was measured last on this machine.
+
+    Args:
+        home: Where `keep_agreement` put it.
+        judge: Name of the judge.
+        labels: `labels_digest` of the labels that are meant.
+
+    Returns:
+        The main figures of `Agreement`; None if it was not measured, or with other labels or
+        instructions: how far a judge agrees with others says nothing of these.
+    """
+    value = _kept(home, judge)
+    if value is None or value.get("labels") != labels:
         return None
     return {key: value.get(key) for key in ("judge", "labels", "count", "accuracy", "kappa", "kappa_linear", "trusted")}
 
 
+def kept_labels(home: Path, judge: str) -> str | None:
+    """Digest of the labels that the agreement of a judge was measured with last, or None."""
+    value = _kept(home, judge)
+    return None if value is None else str(value.get("labels"))
+
+
+def _kept(home: Path, judge: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(_record(home, judge).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _record(home: Path, judge: str) -> Path:
-    return home / "evals" / f"judge-{hashlib.sha256(judge.encode()).hexdigest()[:12]}.json"
+    # With other instructions it is another judge.
+    facts = json.dumps([judge, _SYSTEM, _SCHEMA], ensure_ascii=False, sort_keys=True)
+    return home / "evals" / f"judge-{hashlib.sha256(facts.encode('utf-8', 'replace')).hexdigest()[:12]}.json"
 
 
 def _number(value: Any) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import ragkit
 from ragkit.errors import DatasetError
 from ragkit.evaluation.stats import wilson_ci95
 from ragkit.models.embeddings import EmbeddingModel
@@ -62,6 +63,8 @@ class SafetyRow:
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.example.id,
+            "text": self.example.text,
+            "direction": self.example.direction,
             "label": "harmful" if self.example.harmful else "harmless",
             "category": self.example.category,
             "language": self.example.language,
@@ -176,6 +179,7 @@ def safety_report(dataset: str, examples: Sequence[Example], model: str, runs: S
     harmful = sum(example.harmful for example in examples)
     return {
         "dataset": dataset,
+        "ragkit": ragkit.__version__,
         "texts": len(examples),
         "harmful": harmful,
         "harmless": len(examples) - harmful,

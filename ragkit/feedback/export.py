@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import UsageError
+from ragkit.feedback.notes import NotesNow
 from ragkit.feedback.personal import mask
-from ragkit.feedback.records import Gold, Item, Passage
+from ragkit.feedback.records import QUOTES_ONLY, Gold, Item, Passage
 from ragkit.text.language import answer_language
 
 Form = Literal["eval", "pairs", "sft"]
 FORMS: tuple[Form, ...] = get_args(Form)
-QUOTES_ONLY: Final = "extractive"
-"""Name of the chat model that is none: its answers are quotes under a notice, no example of an answer."""
 MAX_NEGATIVES: Final = 3
 """Hard negatives taken for each positive, the best ranked ones."""
 SYSTEM: Final = {
@@ -64,7 +63,7 @@ def check_form(name: str) -> Form:
     raise UsageError(f"Unknown export form {name!r}.", f"Allowed: {', '.join(FORMS)}.")
 
 
-def export(items: Iterable[Item], form: Form, *, include_new: bool = False) -> Exported:
+def export(items: Iterable[Item], form: Form, *, include_new: bool = False, notes: NotesNow | None = None) -> Exported:
     """Turn feedback into rows of JSON.
 
     Taken are accepted good answers and fixed ones; of several records of the same question the
@@ -77,6 +76,11 @@ def export(items: Iterable[Item], form: Form, *, include_new: bool = False) -> E
             ``pairs``: ``{query, positive, negative}``, texts as the embedding model sees them;
             ``sft``: ``{messages: [{role, content}]}``.
         include_new: Take good answers that nobody reviewed as well.
+        notes: With ``eval``, places that these notes no longer say are left out: a question set
+            with one such place cannot be used at all. None: nobody looks.
+
+    Raises:
+        IngestError: If the notes are gone.
     """
     masked: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
@@ -93,6 +97,8 @@ def export(items: Iterable[Item], form: Form, *, include_new: bool = False) -> E
     for item in chosen.values():
         found: Counter[str] = Counter()
         try:
+            if form == "eval" and notes is not None:
+                item = _with_places(item, notes)
             rows.extend(_FORMS[form](item, lambda text, found=found: mask(text, found)))  # type: ignore[misc]
         except _Skip as exc:
             skipped[str(exc)] += 1
@@ -109,6 +115,18 @@ def _refused(item: Item, include_new: bool) -> str:
     if item.record.rating == "bad":
         return "bad and not fixed"
     return "" if include_new else "not reviewed"
+
+
+def _with_places(item: Item, notes: NotesNow) -> Item:
+    """`item` with those right places that the notes still have."""
+    gold = _gold(item)
+    if not gold:
+        return item
+    found = [notes.says(place.file, place.quote) for place in gold]
+    if not any(found):
+        raise _Skip("its note says something else now" if False in found else f"its note is not in {notes.where}")
+    kept = tuple(place for place, there in zip(gold, found, strict=True) if there)
+    return item.model_copy(update={"corrected_gold": kept})
 
 
 def _eval(item: Item, clean: Callable[[str], str]) -> list[Row]:
@@ -158,7 +176,7 @@ def _sft(item: Item, clean: Callable[[str], str]) -> list[Row]:
     record = item.record
     if not record.passages:
         raise _Skip("nothing was retrieved")
-    if item.corrected_answer is None and record.versions.chat_model == QUOTES_ONLY:
+    if item.corrected_answer is None and record.versions.chat_model == QUOTES_ONLY and not record.abstained:
         raise _Skip("its answer only quotes the notes")
     if item.corrected_answer is None and record.rating == "bad":
         raise _Skip("its answer is not corrected")
@@ -184,6 +202,8 @@ _FORMS: Final[dict[Form, Callable[[Item, Callable[[str], str]], list[Row]]]] = {
 def _gold(item: Item) -> tuple[Gold, ...]:
     """The right places; none for a question that the notes do not answer."""
     gold = item.gold
+    if item.ambiguous:
+        raise _Skip("its answer quotes several passages; name the right one: feedback review --fix ID --gold N")
     if not gold and item.corrected_gold is None and not (item.record.rating == "good" and item.record.abstained):
         raise _Skip("nobody said which passage answers it")
     return gold
@@ -200,10 +220,10 @@ def _reference(item: Item) -> str:
 def _said(item: Item) -> str:
     """The answer; of an abstention only that, not the nearest passages shown below it."""
     if item.record.abstained and item.corrected_answer is None:
-        lines = [line for line in item.answer.split("\n") if line.strip()]
-        if item.record.versions.chat_model == QUOTES_ONLY and len(lines) > 1:
-            lines = lines[1:]  # the notice that no model is configured
-        return lines[0] if lines else ""
+        lines = [line.strip() for line in item.answer.split("\n") if line.strip()]
+        # Below stand the nearest passages with their heading; above may stand that no model is configured.
+        below = next((n for n, line in enumerate(lines) if line.endswith((":", "：")) and n), len(lines))
+        return lines[below - 1] if lines else ""
     return item.answer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,8 @@ Rating = Literal["good", "bad"]
 Status = Literal["new", "accepted", "fixed", "dropped"]
 RATINGS: tuple[Rating, ...] = get_args(Rating)
 STATUSES: tuple[Status, ...] = get_args(Status)
+QUOTES_ONLY: Final = "extractive"
+"""Name of the chat model that is none: its answers are quotes under a notice, no example of an answer."""
 
 
 def now() -> str:
@@ -135,3 +137,12 @@ class Item(_Line):
             # The citations of a bad answer may be what was bad about it.
             return ()
         return tuple(dict.fromkeys(Gold(file=c.document, quote=c.quote) for c in self.record.citations))
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the answer only quotes several passages, and nobody said which of them answers.
+
+        Without a chat model the best passages are quoted whether or not they answer; that one of
+        them did makes none of the others right.
+        """
+        return self.corrected_gold is None and self.record.versions.chat_model == QUOTES_ONLY and len(self.gold) > 1

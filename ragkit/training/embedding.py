@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock, Timeout
+
 from ragkit.api import Index
 from ragkit.errors import IndexMismatchError, TrainingError, UsageError
 from ragkit.evaluation.datasets import Dataset, Question
@@ -43,6 +45,8 @@ MODES: Final = ("hybrid", "dense")
 
 MINI_BATCH: Final = 4
 """Texts whose activations are held at once: 24 passages of 512 tokens would take 7 GB."""
+
+_LOCK: Final = "TRAINING.lock"
 
 Tick = Callable[[str, int, int], None]
 """Called with (what is being done, done, in all)."""
@@ -252,6 +256,8 @@ def _fit(
         loss=loss,
         callbacks=[libraries.callback(_named(tick, "Training"))],
     )
+    # Standard output belongs to the command, which with --json promises one object there.
+    trainer.remove_callback(libraries.printer)
     output = trainer.train()
     for weights in frozen:
         weights.requires_grad_(True)
@@ -320,11 +326,16 @@ def _new_folder(home: Path, base: str) -> Path:
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, so that one rename puts the model in place; gone afterwards."""
+    """A folder beside `target`, so that one rename puts the model in place; gone afterwards.
+
+    Those of trainings that were killed are removed first: each holds hundreds of megabytes.
+    """
     folder = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        _remove_abandoned(target.parent)
         folder.mkdir(parents=True)
-        yield folder
+        with FileLock(folder / _LOCK):
+            yield folder
     except OSError as exc:
         raise TrainingError(
             f"Cannot write {target}: {exc.strerror or exc}.",
@@ -332,6 +343,16 @@ def _staging(target: Path) -> Iterator[Path]:
         ) from exc
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for lock in parent.glob(f".*.tmp/{_LOCK}"):
+        try:
+            with FileLock(lock, timeout=0):
+                pass
+        except Timeout:
+            continue  # somebody trains there; the kernel frees the lock of a process that died
+        shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _publish(folder: Path, target: Path) -> None:

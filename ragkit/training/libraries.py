@@ -29,6 +29,8 @@ class Libraries:
     """``datasets.Dataset``."""
     callback: Callable[[Callable[[int, int], None]], Any]
     """Makes a trainer callback that reports (steps done, steps in all)."""
+    printer: Any
+    """``PrinterCallback``, which the trainer brings along and which writes to standard output."""
     cuda: bool
     """Whether there is a graphics card to train on."""
 
@@ -53,7 +55,7 @@ def load_libraries() -> Libraries:
             SentenceTransformerTrainer,
             SentenceTransformerTrainingArguments,
         )
-        from transformers import TrainerCallback
+        from transformers import PrinterCallback, TrainerCallback
     except ImportError as exc:
         raise TrainingError(f"Training needs a package that is not installed: {exc.name or exc}.", INSTALL) from exc
     try:
@@ -79,5 +81,6 @@ def load_libraries() -> Libraries:
         loss=CachedMultipleNegativesRankingLoss,
         dataset=Dataset,
         callback=Steps,
+        printer=PrinterCallback,
         cuda=bool(torch.cuda.is_available()),
     )

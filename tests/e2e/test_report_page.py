@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,14 @@ from ragkit.evaluation.html import write_page
 from ragkit.evaluation.retrieval import evaluate, report_json
 from ragkit.testing import HashingEmbedder
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 pytest.importorskip("matplotlib", reason="the page needs the extra eval")
 pytest.importorskip("jinja2", reason="the page needs the extra eval")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# As root, in a container and without network Chromium needs to be told.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ATTACK = "</pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \u202eexe.gnp"
 NOTES = {
     "lstm.md": f"# LSTM\n\nLSTM 用三个门控制记忆，遗忘门决定丢弃什么。{ATTACK} {'W' * 300}\n",
     "gru.md": "# GRU\n\nGRU 只有两个门，参数比 LSTM 少。\n",
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
-        yield running
-        running.close()
 
 
 @pytest.fixture

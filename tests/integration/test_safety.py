@@ -114,9 +114,12 @@ def test_the_command(repository: Path, tmp_path: Path, monkeypatch: pytest.Monke
     lines = (repository / "evals/safety/questions.jsonl").read_text(encoding="utf-8").splitlines()
     file = tmp_path / "questions.jsonl"
     file.write_text("\n".join([*lines[:2], *lines[-2:]]), encoding="utf-8")
-    done = CliRunner().invoke(app, ["--json", "eval", "safety", str(file)])
+    out, html = tmp_path / "new" / "report.json", tmp_path / "new" / "page.html"
+    done = CliRunner().invoke(app, ["--json", "eval", "safety", str(file), "--out", str(out), "--html", str(html)])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
+    assert json.loads(out.read_text(encoding="utf-8")) == report
+    assert "<title>Safety: " in html.read_text(encoding="utf-8")
     assert (report["texts"], report["harmful"]) == (4, 2)
     assert [run["name"] for run in report["runs"]] == ["rules", "classifier", "both"]
     table = CliRunner().invoke(app, ["eval", "safety", str(file), "--errors"])

@@ -478,8 +478,9 @@ def test_the_command_prints_the_table_and_goes_on(
     assert "the best of" in out
     assert "test, default: mrr@10" in out
     assert "eep the default" in out or "Take the best" in out
-    assert (home / "sweeps" / "sweep.jsonl").is_file()
-    code, out, err = ragkit(capsys, "eval", "sweep", file, "--trials", "4", "--json", "--out", root / "out.json")
+    rows = (home / "sweeps" / "sweep.jsonl").rename(root / "trials.jsonl")
+    more = ("--trials", "4", "--json", "--out", root / "out.json", "--rows", rows)
+    code, out, err = ragkit(capsys, "eval", "sweep", file, *more)
     report = json.loads(out)
     assert code == 0
     assert err.count("(known)") >= 3

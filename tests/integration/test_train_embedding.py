@@ -77,12 +77,13 @@ def test_a_model_that_is_not_significantly_better_is_not_kept(
 
 
 def test_a_better_model_is_put_in_place_whole_and_can_be_used(
-    data: Dataset, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    data: Dataset, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Two test questions can never be significant; what happens to a winner is what is tested here.
     monkeypatch.setattr(embedding, "is_better", lambda comparisons: True)
     seen: list[str] = []
     result = train_embedding(PAIRS, data, TEST, settings, how=HOW, tick=lambda what, done, total: seen.append(what))
+    assert capsys.readouterr().out == ""  # which --json promises to one object
     assert (result.pairs, result.held_out, result.steps) == (7, 1, 2)
     assert result.loss > 0 and seen.count("Training") == 2
     assert result.path is not None and result.path.parent == settings.home / "models"

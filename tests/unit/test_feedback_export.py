@@ -11,7 +11,8 @@ import pytest
 
 from ragkit.errors import UsageError
 from ragkit.evaluation.datasets import load_dataset
-from ragkit.feedback.export import SYSTEM, check_form, export
+from ragkit.feedback.export import SYSTEM, Form, check_form, export
+from ragkit.feedback.notes import NotesNow
 from ragkit.feedback.records import Exchange, Gold, Item, Passage, Quote, Record, Versions
 
 
@@ -190,3 +191,46 @@ def test_the_last_record_of_a_question_counts() -> None:
 def test_unknown_forms_are_refused() -> None:
     with pytest.raises(UsageError, match="eval, pairs, sft"):
         check_form("csv")
+
+
+QUOTING = Versions(chat_model="extractive")
+SEVERAL = (*CITED, Quote(document="gru.md", start=0, end=9, quote="GRU 有两个门"))
+
+
+@pytest.mark.parametrize("form", ["eval", "pairs"])
+def test_what_is_only_quoted_beside_the_answer_is_no_gold(form: Form) -> None:
+    # Without a chat model the best passages are quoted, right or not; "good" says that one of them is.
+    result = export([item("accepted", citations=SEVERAL, versions=QUOTING)], form)
+    assert result.rows == () and "--gold N" in next(iter(result.skipped))
+    assert export([item("accepted", versions=QUOTING)], form).rows  # one quote is no question
+    named = item("fixed", None, (Gold(file="rnn.md", quote="梯度消失"),), citations=SEVERAL, versions=QUOTING)
+    [row, *_] = export([named], form).rows
+    assert "梯度消失" in str(row.get("gold") or row["positive"]) and "GRU" not in str(row.get("gold", ""))
+    assert export([item("accepted", citations=SEVERAL)], form).rows  # a chat model cites what it used
+
+
+@pytest.mark.parametrize("model", ["extractive", "local"])
+@pytest.mark.parametrize("before", ["", "未配置语言模型，以下是笔记原文摘录。\n"])
+def test_of_an_abstention_only_the_abstention_is_kept(model: str, before: str) -> None:
+    text = before + "笔记里没有找到这个问题的答案。\n最接近的段落：\n- rnn.md:1"
+    away = item("accepted", abstained=True, citations=(), answer=text, versions=Versions(chat_model=model))
+    assert export([away], "eval").rows[0]["reference_answer"] == "笔记里没有找到这个问题的答案。"
+    assert export([away], "sft").rows[0]["messages"][-1]["content"] == "笔记里没有找到这个问题的答案。"
+    bare = item("accepted", abstained=True, citations=(), answer="The notes do not say.", versions=away.record.versions)
+    assert export([bare], "eval").rows[0]["reference_answer"] == "The notes do not say."
+
+
+def test_places_that_the_notes_no_longer_hold_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "rnn.md").write_text("# RNN\r\n\r\nRNN 的缺点是梯度消失，不能并行。", encoding="utf-8")
+    (tmp_path / "gru.md").write_text("GRU 已改写。", encoding="utf-8")
+    notes = NotesNow([tmp_path])
+    [row] = export([item("accepted", citations=SEVERAL)], "eval", notes=notes).rows
+    assert row["gold"] == [{"file": "rnn.md", "quote": "RNN 的缺点是梯度消失"}]
+    gone = item("accepted", citations=SEVERAL[1:])
+    assert export([gone], "eval", notes=notes).skipped == {"its note says something else now": 1}
+    elsewhere = item("fixed", None, (Gold(file="no such.md", quote="x"),))
+    [reason] = export([elsewhere], "eval", notes=notes).skipped
+    assert str(tmp_path) in reason
+    assert export([gone], "pairs", notes=notes).rows  # pairs hold their texts themselves
+    away = item("accepted", abstained=True, citations=(), answer="没有。")
+    assert export([away], "eval", notes=notes).rows[0]["gold"] == []

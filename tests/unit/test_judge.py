@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ragkit.cli.evals.judge import LABELS_FILE
+from ragkit.cli.evals.judges import agreement_facts
 from ragkit.errors import DatasetError, ModelError
 from ragkit.evaluation.judge import (
     LABELS,
@@ -17,9 +19,12 @@ from ragkit.evaluation.judge import (
     agreement,
     keep_agreement,
     kept_agreement,
+    kept_labels,
+    labels_digest,
     load_labels,
 )
 from ragkit.evaluation.row_store import RowStore
+from ragkit.settings import load_settings
 
 FILE = Path(__file__).resolve().parents[2] / "evals" / "judge" / "labels.jsonl"
 
@@ -101,9 +106,42 @@ def test_a_reply_without_a_grade_is_an_error_that_names_the_model() -> None:
 def test_a_measured_agreement_is_found_again_by_the_name_of_the_judge(tmp_path: Path) -> None:
     found = agreement(AnswerJudge(Script("right", "wrong"), "m/1"), [row(1, "right"), row(2, "wrong")])
     keep_agreement(tmp_path, found)
-    kept = kept_agreement(tmp_path, "m/1")
+    kept = kept_agreement(tmp_path, "m/1", found.labels)
     assert kept is not None and (kept["kappa"], kept["count"], kept["trusted"]) == (1.0, 2, True)
-    assert kept_agreement(tmp_path, "other") is None
+    assert kept_agreement(tmp_path, "other", found.labels) is None and kept_labels(tmp_path, "other") is None
+
+
+def test_an_agreement_with_other_labels_is_not_that_with_these(tmp_path: Path) -> None:
+    found = agreement(AnswerJudge(Script("right", "wrong"), "m"), [row(1, "right"), row(2, "wrong")])
+    keep_agreement(tmp_path, found)
+    others = labels_digest([row(1, "right"), row(2, "partly")])
+    assert kept_agreement(tmp_path, "m", others) is None
+    assert kept_labels(tmp_path, "m") == found.labels != others
+
+
+def test_a_judge_with_other_instructions_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = agreement(AnswerJudge(Script("right"), "m"), [row(1, "right")])
+    keep_agreement(tmp_path, found)
+    monkeypatch.setattr("ragkit.evaluation.judge._SYSTEM", {"zh": "宽松", "en": "be kind"})
+    assert kept_agreement(tmp_path, "m", found.labels) is None
+
+
+def test_what_a_report_says_of_the_agreement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judge, settings = AnswerJudge(Script("right", "wrong"), "m"), load_settings(home=tmp_path)
+    labels, mine = tmp_path / "labels.jsonl", [row(1, "right"), row(2, "wrong")]
+    labels.write_text("\n".join(json.dumps(vars(item)) for item in mine), encoding="utf-8")
+    assert agreement_facts(settings, judge, labels)["agreement"] is None
+    assert "not known" in capsys.readouterr().err
+    keep_agreement(tmp_path, agreement(judge, mine))
+    assert agreement_facts(settings, judge, labels)["agreement"]["kappa"] == 1
+    assert capsys.readouterr().err == ""
+    labels.write_text(json.dumps(vars(row(3, "partly"))), encoding="utf-8")
+    assert agreement_facts(settings, judge, labels)["agreement"] is None
+    assert "other labels" in capsys.readouterr().err
+    assert agreement_facts(settings, judge, LABELS_FILE)["agreement"] is None
+    assert "not at hand" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="--labels"):
+        agreement_facts(settings, judge, tmp_path / "none.jsonl")
 
 
 ROWS = load_labels(FILE)

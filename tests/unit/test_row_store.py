@@ -42,5 +42,35 @@ def test_without_a_file_rows_stay_in_memory() -> None:
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="--out"):
+    with pytest.raises(DatasetError, match="--rows"):
         RowStore(tmp_path)
+    with pytest.raises(DatasetError, match="--log"):
+        RowStore(tmp_path, "--log")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"id": "q1", "question": "为什么？"}\n',
+        '{"key": "a", "row": {"n": 1}}\n{"id": "q1"}\n',
+        '{"key": "a"}\n',
+        '{"key": "a", "row": 3}\n',
+        "# Notes\n\n{}\n",
+        '[{"key": "a", "row": {}}]',
+        "%PDF-1.7\n\0\0",
+    ],
+)
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"questions\.jsonl:\d.*left as it is.*--rows"):
+        RowStore(file)
+    assert file.read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", '{"key": "a", "ro', '{"k', '{"key": "a", "row": {}}\r\n\0\0\0'])
+def test_an_empty_file_and_what_a_crash_leaves_are_gone_on_with(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(content, encoding="utf-8")
+    RowStore(file).put("b", {"n": 1})
+    assert RowStore(file).get("b") == {"n": 1}

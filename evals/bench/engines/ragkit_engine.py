@@ -1,4 +1,4 @@
-"""ragkit's embedded engine through its public interface: `Index.from_documents`, `add_documents`, `remove`, `search`."""
+"""The embedded engine through its public interface: `Index.from_documents`, `add_documents`, `remove`, `search`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Ragkit:
     def load_libraries(self) -> None:
         global Index, Settings, make_document
         import faiss
+
         from ragkit.api import Index
         from ragkit.ingest.loader import make_document
         from ragkit.settings import Settings
 
         faiss.omp_set_num_threads(1)
-        self._settings = Settings(chunk_target=4_000, chunk_maximum=4_000)
+        self._settings = Settings(chunk_target=2_000, chunk_maximum=2_000)
         self._table = Table()
 
     def build(self, part: Part, folder: Path) -> None:

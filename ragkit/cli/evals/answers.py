@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -10,12 +10,14 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
-from ragkit.errors import UsageError
+from ragkit.cli.evals.judge import LABELS_FILE
+from ragkit.cli.evals.judges import JudgeModels, agreement_facts
+from ragkit.cli.evals.report import check_places, write_both
 from ragkit.text.sanitize import printable
 
 if TYPE_CHECKING:
-    from ragkit.evaluation.judge import AnswerJudge
-    from ragkit.settings import Settings
+    from ragkit.api import Index
+    from ragkit.evaluation.citations import SupportJudge
 
 _BRIEF: Final = {
     "cites_gold": "gold",
@@ -43,8 +45,24 @@ def run(
     judge_model: Annotated[
         str | None, typer.Option(metavar="M", help="Chat model that grades; default: the one that answers.")
     ] = None,
+    labels: Annotated[
+        Path, typer.Option(metavar="FILE", help="Graded answers that the judge's agreement is reported with.")
+    ] = LABELS_FILE,
+    support_judge: Annotated[
+        str,
+        typer.Option(
+            metavar="term|MODEL",
+            help="Decides whether passages support a sentence: comparison of terms, or a chat model, e.g. local.",
+        ),
+    ] = "term",
+    rows: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answers as they finish; a run broken off goes on from it.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows as they finish; a run broken off goes on from it.")
+        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every answer to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one self-contained HTML page with every answer.")
     ] = None,
 ) -> None:
     """Citations, correctness, abstention, tool calls and cost of an agent's answers, with 95 % intervals."""
@@ -54,20 +72,27 @@ def run(
     from ragkit.evaluation.answer_report import answers_json
     from ragkit.evaluation.answers import evaluate_answers, open_metrics
     from ragkit.evaluation.datasets import load_dataset, select
+    from ragkit.evaluation.judge import AnswerJudge
     from ragkit.evaluation.retrieval import open_dataset
     from ragkit.evaluation.row_store import RowStore
     from ragkit.models.chat import resolve_chat
 
+    check_places(out=out, html=html)
     settings = state.settings(chat_model=model, agent=agent)
     data = select(load_dataset(dataset, settings.notes), split, limit)
     questions = data.questions
     spec = load_agent(settings.agent)
-    store = RowStore(out or settings.ensure_home() / "evals" / f"answers-{data.name}.jsonl")
+    store = RowStore(rows or settings.ensure_home() / "evals" / f"answers-{data.name}.jsonl")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
-        chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)
-        grader = _judge(judge_model or chat.name, judge_model, chat, settings) if judge or judge_model else None
+        answering = model or spec.header.model or settings.chat_model
+        chat = resolve_chat(answering, settings, report)
+        models = JudgeModels(settings, answering, chat)
+        grader = AnswerJudge(*models.open(judge_model or answering, "--judge-model")) if judge or judge_model else None
+        support, support_name = _support(support_judge, models)
         if not chat.extractive:
             chat.model()
+    # Before the long part: a file of labels that cannot be read must not cost it.
+    facts = agreement_facts(settings, grader, labels) if grader else None
     if settings.index is not None:
         index = Index.open(index_dir=settings.index, settings=settings)
     else:
@@ -76,46 +101,37 @@ def run(
     metrics = open_metrics(index)
     asked = Agent(spec, index, chat)
     with progress_bar("Questions") as tick:
-        rows = evaluate_answers(questions, asked, metrics, judge=grader, store=store, tick=tick)
-    facts = _agreement(settings, grader) if grader else None
-    result = answers_json(data.name, asked, rows, metrics, judge=facts, store=store.path)
-    note(f"rows are kept in {store.path}; delete it to ask again")
+        measured = evaluate_answers(
+            questions, asked, metrics, support_judge=support(index), judge=grader, store=store, tick=tick
+        )
+    result = answers_json(
+        data.name, asked, measured, metrics, support_judge=support_name, judge=facts, store=store.path
+    )
+    note(f"answers are kept in {store.path}; delete it to ask again")
     if state.json:
         emit_json(result)
     else:
         _show(result)
+    write_both(result, "answers", out, html)
 
 
-def _judge(name: str, judge_model: str | None, chat: Any, settings: Settings) -> AnswerJudge:
-    from ragkit.evaluation.judge import AnswerJudge
-    from ragkit.models.chat import resolve_chat
+def _support(name: str, models: JudgeModels) -> tuple[Callable[[Index], SupportJudge], str]:
+    """The judge of support, made when the index is there, and its name."""
+    from ragkit.evaluation.citations import ModelJudge, TermJudge
 
-    other = resolve_chat(judge_model, settings) if judge_model else chat
-    structured = other.structured()
-    if structured is None:
-        raise UsageError(f"{name} cannot grade answers.", "Name a chat model with --judge-model, or drop --judge.")
-    other.model()
-    return AnswerJudge(structured, other.name)
-
-
-def _agreement(settings: Settings, judge: AnswerJudge) -> dict[str, Any]:
-    from ragkit.evaluation.judge import kept_agreement
-
-    found = kept_agreement(settings.home, judge.name)
-    if found is None:
-        note(f"how far {judge.name} agrees with people is not known here: ragkit eval judge", style="yellow")
-    elif not found["trusted"]:
-        note(
-            f"{judge.name} agrees poorly with the labels (kappa {found['kappa']:.2f}); its grades say little",
-            style="yellow",
-        )
-    return {"model": judge.name, "agreement": found}
+    if name == TermJudge.name:
+        return lambda index: TermJudge(index.idf), name
+    model, called = models.open(name, "--support-judge, or take term")
+    return lambda index: ModelJudge(model, called), called
 
 
 def _show(result: Mapping[str, Any]) -> None:
     from ragkit.evaluation.answer_report import METRICS
 
-    note(f"{result['questions']} questions, {result['model']}, {result['embedding_model']}")
+    judges = f"support judged by {result['support_judge']}"
+    if result["judge"]:
+        judges += f", answers by {result['judge']['model']}"
+    note(f"{result['questions']} questions, {result['model']}, {result['embedding_model']}; {judges}")
     table = Table(title=printable(str(result["dataset"])))
     wide = stdout.width >= _WIDE
     for column in ("metric", "mean", "95 % interval", "n", *(["what it is"] if wide else [])):

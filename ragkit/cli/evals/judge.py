@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.evals.report import check_places, write_report
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line
+
+LABELS_FILE: Final = Path("evals/judge/labels.jsonl")
+"""Graded answers of the repository."""
 
 
 def run(
     labels: Annotated[
         Path, typer.Option(metavar="FILE", help="Graded answers: id, language, question, reference, answer, label.")
-    ] = Path("evals/judge/labels.jsonl"),
+    ] = LABELS_FILE,
     model: Annotated[str | None, typer.Option(help="Chat model that grades, e.g. local, openai:NAME@URL.")] = None,
-    out: Annotated[
+    rows: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Grades as they come; a run broken off goes on from it.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report to this file.")] = None,
 ) -> None:
     """Accuracy and Cohen's kappa of a judge against graded answers."""
     from ragkit.evaluation.judge import LABELS, AnswerJudge, agreement, keep_agreement, load_labels
     from ragkit.evaluation.row_store import RowStore
     from ragkit.models.chat import resolve_chat
 
+    check_places(out=out)
     settings = state.settings(chat_model=model)
-    rows = load_labels(labels)
-    store = RowStore(out or settings.ensure_home() / "evals" / "judge-grades.jsonl")
+    graded = load_labels(labels)
+    store = RowStore(rows or settings.ensure_home() / "evals" / "judge-grades.jsonl")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         chat = resolve_chat(settings.chat_model, settings, report)
         structured = chat.structured()
@@ -37,8 +43,10 @@ def run(
             raise UsageError(f"{chat.name} cannot grade answers.", "Name a chat model with --model.")
         chat.model()
     with progress_bar("Answers") as tick:
-        found = agreement(AnswerJudge(structured, chat.name), rows, tick, store)
+        found = agreement(AnswerJudge(structured, chat.name), graded, tick, store)
     keep_agreement(settings.ensure_home(), found)
+    if out is not None:
+        write_report(out, found.to_json())
     if state.json:
         emit_json(found.to_json())
         return

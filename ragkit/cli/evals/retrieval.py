@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
-from ragkit.cli.evals.report import write_html
-from ragkit.errors import ConfigError, RagkitError
-from ragkit.index.fsops import write_json_atomically
+from ragkit.cli.evals.report import check_places, write_all, write_html, write_report
 from ragkit.text.sanitize import printable
 
 if TYPE_CHECKING:
@@ -121,56 +118,6 @@ def _folders(trec: Path, names: list[str]) -> list[Path]:
 def _noted(write: Callable[..., list[Path]], *arguments: object) -> None:
     for path in write(*arguments):
         note(f"wrote {path}")
-
-
-def check_places(*, out: Path | None = None, html: Path | None = None, trec: Path | None = None) -> None:
-    """Find out before anything is measured whether its files can be written.
-
-    Raises:
-        ConfigError: If one cannot, or a library of the page is missing.
-    """
-    from ragkit.evaluation.html import require_libraries
-    from ragkit.evaluation.places import check_file, check_folder
-
-    if html is not None:
-        require_libraries()
-        check_file(html, "Choose another place with --html.")
-    if out is not None:
-        check_file(out, "Choose another place with --out.")
-    if trec is not None:
-        check_folder(trec, "Choose another folder with --trec.")
-
-
-def write_all(writes: Iterable[Callable[[], object]]) -> None:
-    """Write every file that can be written.
-
-    Raises:
-        RagkitError: What the first one that failed said; the others are written all the same.
-    """
-    failed: list[RagkitError] = []
-    for write in writes:
-        try:
-            write()
-        except RagkitError as exc:
-            failed.append(exc)
-    for other in failed[1:]:
-        note(str(other), style="red")
-    if failed:
-        raise failed[0]
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write what ``--out`` names.
-
-    Raises:
-        ConfigError: If the place cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(path, json.loads(json.dumps(report)))
-    except OSError as exc:
-        raise ConfigError(f"Cannot write {path}: {exc.strerror}.", "Choose another place with --out.") from exc
-    note(f"wrote {path}")
 
 
 def without_rows(report: dict[str, Any]) -> dict[str, Any]:

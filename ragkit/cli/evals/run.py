@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
-from ragkit.cli.evals.retrieval import check_places, say_left_out, without_rows, write_all, write_report
+from ragkit.cli.evals.report import check_places, write_all, write_report
+from ragkit.cli.evals.retrieval import say_left_out, without_rows
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line, printable
 

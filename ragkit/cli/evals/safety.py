@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.evals.report import check_places, write_both
 from ragkit.text.sanitize import one_line, printable
+
+if TYPE_CHECKING:
+    from ragkit.evaluation.safety import SafetyRun
 
 _RATES = ("detection", "false_alarms", "precision")
 
@@ -21,12 +26,19 @@ def run(
     errors: Annotated[
         bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every text to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one self-contained HTML page with every error.")
+    ] = None,
 ) -> None:
     """Detection and false alarms of the safety filter, with 95 % intervals."""
     from ragkit.evaluation.safety import evaluate_safety, filters, safety_report
     from ragkit.models.embeddings import resolve_embedding
     from ragkit.safety.examples import load_examples
 
+    check_places(out=out, html=html)
     settings = state.settings()
     dataset = dataset.expanduser()
     examples = load_examples(dataset)
@@ -39,9 +51,14 @@ def run(
     report = safety_report(name, examples, model.name, runs)
     if state.json:
         emit_json(report)
-        return
+    else:
+        _show(report, runs, errors)
+    write_both(report, "safety", out, html)
+
+
+def _show(report: dict[str, Any], runs: Sequence[SafetyRun], errors: bool) -> None:
     note(f"{report['harmful']} harmful and {report['harmless']} harmless texts, {report['embedding_model']}")
-    table = Table(title=printable(name))
+    table = Table(title=printable(str(report["dataset"])))
     table.add_column("run")
     for column in ("detection", "false alarms", "precision", "ms/text"):
         table.add_column(column, justify="right")

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
-from ragkit.cli.evals.retrieval import check_places, write_report
+from ragkit.cli.evals.report import check_places, write_report
 from ragkit.cli.evals.run import check_no_corpus
 from ragkit.text.sanitize import printable
 
@@ -23,6 +23,10 @@ def run(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Data sets, and values by setting.")],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Points to try; default: the file's.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the report with all trials to this file.")] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", metavar="FILE", help="Trials as they finish; a sweep broken off goes on from it."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier sweep measured.")] = False,
 ) -> None:
     """Grid or random search over settings; broken off, it goes on where it stood. Vectors are cached."""
@@ -36,7 +40,7 @@ def run(
     check_places(out=out)
     home = state.settings().ensure_home()
     plan = read_plan(file, Sweep)
-    log = RowStore(home / "sweeps" / f"{file.stem}.jsonl")
+    log = RowStore(rows or home / "sweeps" / f"{file.stem}.jsonl")
     models = CachedModels(home)
     result = run_sweep(
         plan, root_of(file), state.settings, models, log,

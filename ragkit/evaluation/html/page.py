@@ -1,28 +1,22 @@
-"""Reports laid out as one page; every value passes `clean` and then Jinja's escaping, without exception."""
+"""Reports laid out as one page; every value passes `layout.clean` and then Jinja's escaping, without exception."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from ragkit.evaluation.html.layout import make_environment, without_credentials
 from ragkit.evaluation.html.plots import plots, short_name, time_text
 from ragkit.evaluation.metrics import METRICS
 from ragkit.evaluation.report_file import ComparisonData, ReportData, RowData
 from ragkit.evaluation.stats import ALPHA
-from ragkit.text.sanitize import printable
 
 AT: Final = 5
 """A question is missed when it is not answered down to this rank."""
 MOST_MISSED: Final = 100
 """Missed questions that are listed; the report itself has all."""
-_CREDENTIALS: Final = re.compile(r"(?<=//)[^/@\s]*@")
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True)
@@ -54,25 +48,9 @@ def render_page(reports: Sequence[ReportData]) -> str:
     """
     if not reports:
         raise ValueError("a page needs at least one report")
-    environment = Environment(
-        loader=PackageLoader("ragkit.evaluation"),
-        autoescape=True,
-        finalize=clean,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(ms=time_text, verdict=verdict, language=_language, short=short_name)
+    environment = make_environment(ms=time_text, verdict=verdict, short=short_name)
     sections = [_section(report, f"set{number}") for number, report in enumerate(reports, start=1)]
     return environment.get_template("report.html.j2").render(sections=sections, at=AT)
-
-
-def clean(value: Any) -> Any:
-    """What is put on the page, without characters that steer or hide; markup made here passes."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        # XML may not hold the last two; HTML has no use for them.
-        return printable(value).translate({0xFFFE: "\ufffd", 0xFFFF: "\ufffd"})
-    return value
 
 
 def verdict(item: ComparisonData) -> str:
@@ -87,8 +65,8 @@ def _section(report: ReportData, prefix: str) -> dict[str, Any]:
     return {
         "id": prefix,
         "report": report,
-        "model": _CREDENTIALS.sub("", report.embedding_model),
-        "settings": {name: _CREDENTIALS.sub("", _text(value)) for name, value in sorted(report.settings.items())},
+        "model": without_credentials(report.embedding_model),
+        "settings": {name: without_credentials(_text(value)) for name, value in sorted(report.settings.items())},
         "metrics": [name for name in METRICS if all(name in run.metrics and name in run.ci95 for run in report.runs)],
         "plots": plots(report, prefix),
         "groups": [_groups(report, "by_type", "question type"), _groups(report, "by_language", "language")],
@@ -117,11 +95,6 @@ def _groups(report: ReportData, key: str, title: str) -> Groups:
         )
         rows.append((name, max(groups[name].questions for groups in by_run if name in groups), cells))
     return Groups(title, tuple(rows))
-
-
-def _language(name: str) -> str:
-    """A value for ``lang``: decides which glyphs a browser takes for Chinese characters."""
-    return name if _LANGUAGE.fullmatch(name) else ""
 
 
 def _text(value: Any) -> str:
