@@ -16,7 +16,7 @@ from ragkit.evaluation.text_metrics import TextMetrics
 
 METRICS: Final[dict[str, str]] = {
     "citation_recall": "share of the sentences that their cited passages support (ALCE)",
-    "citation_precision": "share of the citations that support or are needed (ALCE)",
+    "citation_precision": "share of the citations that support or are needed; 0 for an answer without any (ALCE)",
     "quote_recall": "share of the sentences that their quoted spans alone support",
     "quote_fidelity": "share of the citations whose quote is that slice of its file, exactly; must be 1",
     "cites_gold": "share of the answerable questions with a cited span that holds a gold quote",

@@ -2,8 +2,11 @@
 
 Recall and precision follow Gao et al. 2023 (arXiv:2305.14627): a sentence is recalled if the union
 of the passages it cites supports it; a citation is precise if its sentence is recalled and it
-either supports the sentence by itself or the others do not support it without it. Who decides about
-support is the judge's matter; the default one is the deterministic check the agent uses too, so its
+either supports the sentence by itself or the others do not support it without it. An answer that
+states something and cites nothing has a precision of 0, as in ALCE's own program; left out of the
+mean, it would raise it. Two things are ours: a sentence shares the markers at the end of its line
+(`cited_sentences`), and a number without a passage is an imprecise citation that does not spoil the
+recall of the others. Who decides about support is the judge's matter; the default one is the deterministic check the agent uses too, so its
 verdicts on the agent's own answers are an upper bound. Only a judge of another kind is independent.
 """
 
@@ -177,9 +180,14 @@ def citation_recall(verdicts: Sequence[SentenceVerdict]) -> float | None:
 
 
 def citation_precision(verdicts: Sequence[SentenceVerdict]) -> float | None:
-    """Share of the citations that are needed or support by themselves; None without a citation."""
+    """Share of the citations that are needed or support by themselves.
+
+    0 for sentences without any citation, None without a sentence.
+    """
+    if not verdicts:
+        return None
     precise = [value for verdict in verdicts for value in verdict.precise]
-    return sum(precise) / len(precise) if precise else None
+    return sum(precise) / len(precise) if precise else 0.0
 
 
 @dataclass(frozen=True)

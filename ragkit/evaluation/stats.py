@@ -42,6 +42,9 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
       sure "all right" is, and covers as little as 64 % where few questions are missed.
     - other values in 0..1 (reciprocal rank, nDCG, recall, precision): bias-corrected and accelerated
       bootstrap (Efron 1987), because they are skewed where a run is good.
+    - all the same within 0..1 (precision@5 where every question has one gold, a type with one
+      question): what resampling calls certain is as uncertain as "all right", so Wilson's room for
+      what was not seen, towards both ends.
     - anything else: percentile bootstrap (Efron 1979), widened by
       sqrt(n / (n - 1)): the plain one is too narrow for few questions (Hesterberg 2015).
 
@@ -59,10 +62,10 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
     distinct, counts = np.unique(data, return_counts=True)
     if set(distinct.tolist()) <= {0.0, 1.0}:
         return wilson_ci95(int(data.sum()), len(data))
-    if len(distinct) == 1:
-        return float(data.mean()), float(data.mean())
-    means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
     skewed = distinct[0] >= 0 and distinct[-1] <= 1
+    if len(distinct) == 1:
+        return _constant_ci95(float(distinct[0]), len(data), 0.0, 1.0) if skewed else (float(distinct[0]),) * 2
+    means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
     low, high = _widened(data, means, _bca_levels(data, means) if skewed else (0.025, 0.975))
     return max(low, float(distinct[0])), min(high, float(distinct[-1]))
 
@@ -71,7 +74,9 @@ def difference_ci95(difference: Sequence[float], samples: int = 2000, seed: int 
     """95 % interval of the mean difference of two runs, from one difference a question in -1..1.
 
     Always the widened percentile bootstrap: that all differences happen to be gains makes them no
-    hit rate, so Wilson's interval, which reaches above 0 even for equal runs, does not apply.
+    hit rate, so Wilson's interval, which reaches above 0 even for equal runs, does not apply. Runs
+    that never differ have no interval but 0; one and the same gain everywhere leaves Wilson's room
+    for what was not seen.
 
     Raises:
         ValueError: Without values.
@@ -81,10 +86,17 @@ def difference_ci95(difference: Sequence[float], samples: int = 2000, seed: int 
         raise ValueError("an interval needs at least one value")
     distinct, counts = np.unique(data, return_counts=True)
     if len(distinct) == 1:
-        return float(data.mean()), float(data.mean())
+        same = float(distinct[0])
+        return _constant_ci95(same, len(data), -1.0, 1.0) if same else (0.0, 0.0)
     means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
     low, high = _widened(data, means, (0.025, 0.975))
     return max(low, -1.0), min(high, 1.0)
+
+
+def _constant_ci95(value: float, total: int, lowest: float, highest: float) -> tuple[float, float]:
+    """Interval of a mean if all of `total` values were `value`: others may be as many as Wilson allows for 0 seen."""
+    _, unseen = wilson_ci95(0, total)
+    return value - (value - lowest) * unseen, value + (highest - value) * unseen
 
 
 def _widened(data: Floats, means: Floats, levels: tuple[float, float]) -> tuple[float, float]:

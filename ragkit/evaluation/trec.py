@@ -28,7 +28,10 @@ _SAFE = "/#._-"
 
 
 def relevant_passages(dataset: Dataset, index: Index) -> Qrels:
-    """For each answerable question the passages that hold gold, with its grade, by the names that runs use."""
+    """For each answerable question the passages that hold gold, by the names that runs use.
+
+    Documents (BEIR) with their grade; chunks all with 1, which is the grade of every quote.
+    """
     judged: Qrels = {}
     for question in dataset.questions:
         if not question.gold:
@@ -54,12 +57,7 @@ def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "qrels.txt"]
-        lines = [
-            f"{_word(query)} 0 {_word(name)} {value}\n"
-            for query, names in judged.items()
-            for name, value in names.items()
-        ]
-        write_lines(written[0], lines)
+        write_lines(written[0], _qrels_lines(judged))
         for run in runs:
             written.append(folder / f"{quote(run.name, safe='+._-')}.run")
             write_lines(written[-1], _run_lines(run))

@@ -59,6 +59,11 @@ def test_a_number_without_a_passage_is_imprecise_and_does_not_help() -> None:
     assert judge(("a b", [9])) == (0 / 1, 0 / 1)
 
 
+def test_an_answer_that_cites_nothing_has_a_precision_of_zero() -> None:
+    # Without a value it would be left out of the mean over the questions and raise it.
+    assert judge(("a b", []), ("c d", [])) == (0 / 2, 0)
+
+
 def test_no_sentence_gives_no_value() -> None:
     assert judge() == (None, None)
 

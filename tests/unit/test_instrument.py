@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ragkit.evaluation.stats import bootstrap_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, holm, randomisation_test
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,17 @@ def test_an_interval_of_answers_that_are_all_right_still_leaves_room() -> None:
     # Wilson: low = n / (n + z * z).
     assert bootstrap_ci95([1.0] * 20) == (pytest.approx(20 / (20 + 1.959964**2)), 1.0)
     assert bootstrap_ci95([0.0] * 20) == (0.0, pytest.approx(1.959964**2 / (20 + 1.959964**2)))
+
+
+def test_an_interval_of_values_that_are_all_the_same_still_leaves_room() -> None:
+    # Wilson's upper limit of 0 in 20 is z * z / (20 + z * z); so many may lie at either end.
+    unseen = 1.959964**2 / (20 + 1.959964**2)
+    assert bootstrap_ci95([0.2] * 20) == pytest.approx((0.2 * (1 - unseen), 0.2 + 0.8 * unseen))
+    low, high = bootstrap_ci95([0.5])
+    assert low < 0.25 and high > 0.75
+    assert bootstrap_ci95([3.0] * 20) == (3.0, 3.0)  # steps or tokens: nothing is known of their range
+    assert difference_ci95([1.0])[0] < 0
+    assert difference_ci95([0.0] * 20) == (0.0, 0.0)
 
 
 def test_an_interval_does_not_depend_on_the_order_of_the_questions() -> None:
