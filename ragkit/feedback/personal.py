@@ -2,7 +2,8 @@
 
 Notes on machine learning are full of long numbers, so a number alone is taken for personal only
 where its form or checksum says so: ISO/IEC 7812 (Luhn) for cards, GB 11643 for Chinese identity
-numbers, the numbering plan for phones. Names and addresses of people are not recognised.
+numbers, the numbering plan for phones, or a word in front of it (QQ, passport). Names and addresses of people
+are not recognised, nor accounts that nothing names.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ _KEY: Final = re.compile(
     r"sk-[A-Za-z0-9_\-]{16,256}"  # OpenAI, DeepSeek, Anthropic
     r"|gh[pousr]_[A-Za-z0-9]{30,256}|github_pat_[A-Za-z0-9_]{30,256}|glpat-[A-Za-z0-9_\-]{18,64}"
     r"|hf_[A-Za-z0-9]{30,64}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{35}|xox[abprs]-[A-Za-z0-9\-]{10,256}"
-    r"|LTAI[A-Za-z0-9]{12,24}"
+    r"|LTAI[A-Za-z0-9]{12,24}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,256}"
     r"|eyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,1024}"  # JSON web token
     r")(?![A-Za-z0-9])"
 )
 _ASSIGNED: Final = re.compile(
     r"((?:api[_\- ]?key|secret(?:[_\- ]?key)?|access[_\- ]?token|auth[_\- ]?token|password|passwd|密码|口令|密钥)"
-    r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?)([A-Za-z0-9+/_\-!@#$%^&*]{8,256})",
+    r"[\"']?\s{0,3}(?:[:=]|是|is(?=\s))\s{0,3}[\"']?)([A-Za-z0-9+/_\-!@#$%^&*]{8,256})",
     re.IGNORECASE,
 )
 _BEARER: Final = re.compile(r"(?<![A-Za-z])((?:Bearer|Basic)\s{1,3})([A-Za-z0-9._~+/\-]{12,4096}={0,2})", re.IGNORECASE)
@@ -66,6 +67,11 @@ _US: Final = re.compile(r"(?<![0-9A-Za-z_.])\([2-9][0-9]{2}\) ?[2-9][0-9]{2}-[0-
 _NAMED_PHONE: Final = re.compile(
     r"((?<![A-Za-z])(?:tel|telephone|phone|mobile|fax|whatsapp)(?![A-Za-z])|电话|手机|座机|传真)"
     r"((?:\s?(?:number|no\.?|号码|号))?\s?(?:is|是|为)?\s?[:.]?\s?)(\+?[0-9(][0-9() \-.]{5,18}[0-9])" + _END,
+    re.IGNORECASE,
+)
+_NAMED_ACCOUNT: Final = re.compile(
+    r"((?<![A-Za-z])(?:QQ|WeChat|passport|ID card)(?![A-Za-z])|微信|护照|身份证|驾驶证)"
+    r"(\s?(?:number|no\.?|id|号码|号)?\s?(?:is\s|是|为)?\s?:?\s?)([A-Za-z0-9_\-]{5,24})(?![A-Za-z0-9_])",
     re.IGNORECASE,
 )
 _IPV4: Final = re.compile(r"(?<![0-9A-Za-z_.\-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])")
@@ -177,6 +183,12 @@ def _is_named_phone(match: re.Match[str]) -> bool:
     return 7 <= len(_digits(match.group(3))) <= 15
 
 
+def _is_account(match: re.Match[str]) -> bool:
+    # Without a sign between them the next word may be anything; a name of letters alone is never taken.
+    digits = len(_digits(match.group(3)))
+    return digits >= 5 or (digits > 0 and bool(match.group(2).strip()))
+
+
 def _is_ipv4(match: re.Match[str]) -> bool:
     octets = [int(part) for part in match.group(0).split(".")]
     before = match.string[max(0, match.start() - _RUN_TOGETHER) : match.start()]
@@ -213,6 +225,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _whole(_ABROAD, "PHONE", _is_phone_length),
     _whole(_US, "PHONE"),
     _behind(_NAMED_PHONE, 3, "PHONE", _is_named_phone),
+    _behind(_NAMED_ACCOUNT, 3, "ACCOUNT", _is_account),
     _whole(_IPV4, "IP", _is_ipv4),
     _whole(_IPV6, "IP", _is_ipv6),
 )

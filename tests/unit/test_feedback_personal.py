@@ -30,6 +30,12 @@ def chinese_id(first17: str) -> str:
         ("+442079460958", "<PHONE>"),
         ("Tel: 5550 1992", "Tel: <PHONE>"),
         ("身份证 11010519491231002X", "身份证 <ID>"),
+        ("身份证号：110105194912310021", "身份证号：<ACCOUNT>"),  # wrong check digit, but named
+        ("QQ：123456789，微信wx13812345678", "QQ：<ACCOUNT>，微信<ACCOUNT>"),
+        ("微信号是zhangsan_88。", "微信号是<ACCOUNT>。"),
+        ("护照 E12345678, passport no. E12345678", "护照 <ACCOUNT>, passport no. <ACCOUNT>"),
+        ("我的密码是abc12345678，password is hunter2abc", "我的密码是<KEY>，password is <KEY>"),
+        ("sk_live_51H8abcdefghijklmnop", "<KEY>"),
         ("card 4111 1111 1111 1111.", "card <CARD>."),
         ("卡号 6222021001116245702", "卡号 <CARD>"),
         ("6222021001116245703", "6222021001116245703"),  # wrong check digit
@@ -64,6 +70,7 @@ def test_personal_data_is_replaced(text: str, masked: str) -> None:
         "hit@5 与 mrr@10，@decorator.name",
         "sk-learn-contrib-something-long, bearer authentication-schemes",
         "token = tokenizer.encode(text), max_position_embeddings=4096",
+        "微信 transformer2 版，QQ GPT4-base，微信号很长，passport control, password is required",
         "4096 4096 4096 4096",
         "1700000000000 毫秒，0.123456789012345678",
         "123456789012345678",
@@ -102,7 +109,7 @@ def test_masking_never_fails_and_twice_is_once(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a@", "1 ", "12-", "+1 ", "eyJaaaaaaaa.", "://a:", "1.", "a:", "password=", "Bearer "]
+    "piece", ["a@", "1 ", "12-", "+1 ", "eyJaaaaaaaa.", "://a:", "1.", "a:", "password=", "Bearer ", "QQ ", "密码是 "]
 )
 def test_hostile_text_takes_no_longer_than_its_length(piece: str) -> None:
     began = time.monotonic()
