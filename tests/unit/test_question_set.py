@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,61 @@ def test_no_question_is_asked_twice() -> None:
 def test_there_are_at_least_400_questions_50_of_them_without_answer() -> None:
     assert len(ROWS) >= 400
     assert sum(row["type"] == "unanswerable" for row in ROWS) >= 50
+
+
+def test_the_corpus_holds_50_notes_and_150_000_characters_and_every_note_is_asked_about() -> None:
+    files = sorted(NOTES.rglob("*.md"))
+    assert len(files) >= 50
+    assert sum(len(decode(file.read_bytes())) for file in files) >= 150_000
+    asked = {gold["file"] for row in ROWS for gold in row["gold"]}
+    assert asked == {file.relative_to(NOTES).as_posix() for file in files}
+
+
+def terms(text: str) -> set[str]:
+    """Pairs of neighbouring Han characters, and words of Latin letters and digits."""
+    han = (run for run in re.findall(r"[\u4e00-\u9fff]+", text))
+    return {run[i : i + 2] for run in han for i in range(len(run) - 1)} | set(re.findall(r"[a-z0-9]{2,}", text.lower()))
+
+
+def shared_terms(row: dict[str, Any]) -> float:
+    """Share of the terms of a question that its gold quotes hold."""
+    asked = terms(row["question"])
+    return len(asked & set().union(*(terms(gold["quote"]) for gold in row["gold"]))) / max(1, len(asked))
+
+
+def test_paraphrases_avoid_the_words_of_the_note_and_lexical_questions_use_them() -> None:
+    shares = {kind: [shared_terms(r) for r in ROWS if r["type"] == kind] for kind in ("paraphrase", "lexical")}
+    assert [r["id"] for r in ROWS if r["type"] == "paraphrase" and shared_terms(r) > 0.3] == []
+    mean = {kind: sum(found) / len(found) for kind, found in shares.items()}
+    assert mean["paraphrase"] < 0.1 < 0.2 < mean["lexical"]
+
+
+def is_chinese(text: str) -> bool:
+    """Whether Han characters outnumber the words of Latin letters; formulas count as neither."""
+    return len(re.findall(r"[\u4e00-\u9fff]", text)) > len(re.findall(r"[A-Za-z]{2,}", re.sub(r"\$.*?\$", "", text)))
+
+
+def test_the_language_of_a_question_is_the_one_it_says() -> None:
+    for row in ROWS:
+        if row["language"] == "en":
+            assert not re.search(r"[\u4e00-\u9fff]", row["question"]), row["id"]
+        else:
+            assert re.search(r"[\u4e00-\u9fff]", row["question"]), row["id"]
+        if row["language"] == "mixed":
+            assert re.search(r"[A-Za-z]{2,}", row["question"]), row["id"]
+
+
+def test_cross_lingual_questions_are_in_another_language_than_their_gold() -> None:
+    same = [
+        (row["id"], gold["quote"])
+        for row in ROWS
+        if row["type"] == "cross-lingual"
+        for gold in row["gold"]
+        if (row["language"] != "en") == is_chinese(gold["quote"])
+        # A formula with a word or two says its language in the note around it.
+        and len(re.sub(r"\$.*?\$", "", gold["quote"])) > 4
+    ]
+    assert same == []
 
 
 def trigrams(text: str) -> set[str]:
