@@ -6,8 +6,9 @@ either supports the sentence by itself or the others do not support it without i
 states something and cites nothing has a precision of 0, as in ALCE's own program; left out of the
 mean, it would raise it. Two things are ours: a sentence shares the markers at the end of its line
 (`cited_sentences`), and a number without a passage is an imprecise citation that does not spoil the
-recall of the others. Who decides about support is the judge's matter; the default one is the deterministic check the agent uses too, so its
-verdicts on the agent's own answers are an upper bound. Only a judge of another kind is independent.
+recall of the others. Who decides about support is the judge's matter; the default one is the
+deterministic check the agent uses too, so its verdicts on the agent's own answers are an upper
+bound. Only a judge of another kind is independent.
 """
 
 from __future__ import annotations

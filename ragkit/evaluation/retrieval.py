@@ -18,9 +18,10 @@ from ragkit.api import Index, index_settings
 from ragkit.errors import DatasetError, EndpointError, ModelError
 from ragkit.evaluation.gold import check_gold, gold_places, grades_of, ranks_of
 from ragkit.evaluation.metrics import COMPARED, METRICS, mean_metrics, ranking_metrics
+from ragkit.evaluation.paired import compare_all
 from ragkit.evaluation.questions import Dataset, Question, answerable
 from ragkit.evaluation.runs import RunSpec, parse_run
-from ragkit.evaluation.stats import bootstrap_ci95, difference_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import bootstrap_ci95
 from ragkit.index.writer import Progress
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.retrieval.rewrite import StructuredModel
@@ -121,22 +122,6 @@ class Run:
             }
             for name, rows in sorted(groups.items())
         }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How run `b` differs from the baseline `a` in one metric."""
-
-    a: str
-    b: str
-    metric: str
-    difference: float
-    p_value: float
-    """Of a paired randomisation test, as it is."""
-    p_corrected: float = 1.0
-    """The same after Holm's correction over its family, see `ragkit.evaluation.stats`."""
-    ci95: tuple[float, float] = (0.0, 0.0)
-    """Interval of the difference."""
 
 
 def open_dataset(
@@ -333,25 +318,6 @@ def _ranking(hits: Sequence[Hit], by_document: bool) -> tuple[tuple[str, float],
     for hit in hits:
         best.setdefault(hit.document if by_document else f"{hit.document}#{hit.start}-{hit.end}", hit.score)
     return tuple(best.items())
-
-
-def compare(a: Run, b: Run, metric: str = COMPARED[-1]) -> Comparison:
-    """How run `b` differs from run `a` in one metric; `compare_all` corrects for several runs."""
-    values_a, values_b = a.values(metric), b.values(metric)
-    difference = [y - x for x, y in zip(values_a, values_b, strict=True)]
-    p_value = randomisation_test(values_a, values_b)
-    return Comparison(a.name, b.name, metric, float(np.mean(difference)), p_value, p_value, difference_ci95(difference))
-
-
-def compare_all(runs: Sequence[Run], metrics: Sequence[str] = COMPARED) -> list[Comparison]:
-    """Every run against the first one in every metric: one family, corrected after Holm, metric by metric."""
-    return corrected([compare(runs[0], run, metric) for metric in metrics for run in runs[1:]])
-
-
-def corrected(family: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons of one family (see `ragkit.evaluation.stats`) with their p-values corrected after Holm."""
-    p_values = holm([item.p_value for item in family])
-    return [replace(item, p_corrected=p) for item, p in zip(family, p_values, strict=True)]
 
 
 def report_json(dataset: Dataset, index: Index, runs: Sequence[Run], *, rows: bool = False) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +28,8 @@ from ragkit.evaluation.retrieval import Run, evaluate, open_dataset, report_json
 from ragkit.evaluation.suite_checks import (
     BaselineSet,
     Check,
-    Comparison,
     NotWorse,
+    PairedValues,
     Threshold,
     baseline_set,
     check_family,
@@ -38,6 +37,7 @@ from ragkit.evaluation.suite_checks import (
     not_worse,
     regressions,
 )
+from ragkit.index.fsops import write_text_atomically
 from ragkit.settings import Settings
 
 _UPDATE: Final = "Write it with --update-baseline."
@@ -210,7 +210,7 @@ def _checks(suite: Suite, item: Measured, baseline: Baseline | None, notes: list
     runs = {run.name: run for run in item.runs}
     name = item.dataset.name
     checks = [check_threshold(t, runs[t.run]) for t in suite.thresholds if t.dataset == name]
-    family: list[Comparison] = []
+    family: list[PairedValues] = []
     for rule in suite.not_worse:
         if rule.dataset in {None, name}:
             family += not_worse(rule, name, runs)
@@ -219,7 +219,7 @@ def _checks(suite: Suite, item: Measured, baseline: Baseline | None, notes: list
     return [*checks, *check_family(family)]
 
 
-def _regressions(item: Measured, baseline: Baseline, notes: list[str]) -> list[Comparison]:
+def _regressions(item: Measured, baseline: Baseline, notes: list[str]) -> list[PairedValues]:
     name = item.dataset.name
     old = baseline.datasets.get(name)
     if old is None:
@@ -279,11 +279,8 @@ def write_baseline(path: Path, suite: Suite, measured: Sequence[Measured], old: 
         head = json.dumps(values, ensure_ascii=False, sort_keys=True)[:-1]
         sets.append(f'{json.dumps(name)}: {head}, "questions": {{\n{rows}\n}}}}')
     text = text.replace('"datasets": {}', '"datasets": {\n' + ",\n".join(sets) + "\n}") + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_text_atomically(path, text)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise ConfigError(f"Cannot write {path}: {exc.strerror}.", "Check `baseline` of the suite.") from exc

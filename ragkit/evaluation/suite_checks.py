@@ -121,7 +121,7 @@ def check_threshold(threshold: Threshold, run: Run) -> Check:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedValues:
     """A run that must not be significantly worse than something else."""
 
     kind: Literal["not worse", "regression"]
@@ -135,7 +135,7 @@ class Comparison:
     """What that is, in words."""
 
 
-def check_family(comparisons: Sequence[Comparison]) -> list[Check]:
+def check_family(comparisons: Sequence[PairedValues]) -> list[Check]:
     """Whether the runs hold; the comparisons are all those of one data set, over which Holm's correction is made."""
     corrected = holm([randomisation_test(item.before, item.now) for item in comparisons])
     checks = []
@@ -147,10 +147,10 @@ def check_family(comparisons: Sequence[Comparison]) -> list[Check]:
     return checks
 
 
-def not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[Comparison]:
+def not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[PairedValues]:
     """The run against each of the others in each metric."""
     return [
-        Comparison(
+        PairedValues(
             "not worse", dataset, rule.run, metric, runs[other].values(metric), runs[rule.run].values(metric), other
         )
         for other in rule.than
@@ -160,7 +160,7 @@ def not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[Com
 
 def regressions(
     dataset: str, runs: Sequence[Run], asked: Sequence[Question], baseline: BaselineSet
-) -> list[Comparison]:
+) -> list[PairedValues]:
     """Each run against itself in the baseline, over the questions that did not change since.
 
     Raises:
@@ -180,7 +180,7 @@ def regressions(
             before = [old[at] for _, old in rows]
             now = [round(row.metrics[metric], _DIGITS) for row, _ in rows]
             against = f"the baseline ({len(rows)} questions)"
-            found.append(Comparison("regression", dataset, run.name, metric, before, now, against))
+            found.append(PairedValues("regression", dataset, run.name, metric, before, now, against))
     return found
 
 

@@ -22,11 +22,12 @@ from ragkit.errors import DatasetError, EndpointError
 from ragkit.evaluation.cached_models import CachedModels
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
+from ragkit.evaluation.paired import Comparison, compare_values
 from ragkit.evaluation.plans import Bar, no_bar, split_missing
-from ragkit.evaluation.retrieval import DEPTH, Comparison, evaluate, open_dataset
+from ragkit.evaluation.retrieval import DEPTH, evaluate, open_dataset
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.runs import parse_run
-from ragkit.evaluation.stats import ALPHA, bootstrap_ci95, difference_ci95, randomisation_test
+from ragkit.evaluation.stats import ALPHA, bootstrap_ci95
 from ragkit.evaluation.sweep_space import DEFAULT_RUN, RUN, SWEPT, Sweep, changes_of
 from ragkit.ingest.loader import scan
 from ragkit.settings import Settings
@@ -79,10 +80,7 @@ class SweepResult:
     def comparison(self) -> Comparison:
         """Best against default on test, in the metric of the sweep: one test, so its p-value needs no correction."""
         a, b = self.default.values[self.sweep.metric], self.best.values[self.sweep.metric]
-        difference = [y - x for x, y in zip(a, b, strict=True)]
-        p_value = randomisation_test(a, b)
-        interval = difference_ci95(difference)
-        return Comparison("default", "best", self.sweep.metric, float(np.mean(difference)), p_value, p_value, interval)
+        return compare_values(("default", a), ("best", b), self.sweep.metric)
 
     @property
     def better(self) -> bool:

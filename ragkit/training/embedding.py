@@ -25,7 +25,8 @@ from ragkit.api import Index
 from ragkit.errors import IndexMismatchError, TrainingError, UsageError
 from ragkit.evaluation.datasets import Dataset, Question
 from ragkit.evaluation.metrics import COMPARED
-from ragkit.evaluation.retrieval import Comparison, Run, compare, corrected, evaluate, open_dataset
+from ragkit.evaluation.paired import Comparison, compare, corrected
+from ragkit.evaluation.retrieval import Run, evaluate, open_dataset
 from ragkit.evaluation.stats import ALPHA
 from ragkit.index.fsops import fsync_file, fsync_folder
 from ragkit.models.embeddings import (

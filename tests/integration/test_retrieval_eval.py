@@ -14,7 +14,8 @@ from ragkit.api import Index
 from ragkit.errors import DatasetError, EndpointError, ModelError
 from ragkit.evaluation.datasets import load_dataset
 from ragkit.evaluation.metrics import COMPARED, METRICS
-from ragkit.evaluation.retrieval import Row, Run, compare, compare_all, evaluate, open_dataset, report_json
+from ragkit.evaluation.paired import compare, compare_all
+from ragkit.evaluation.retrieval import Row, Run, evaluate, open_dataset, report_json
 from ragkit.evaluation.stats import holm
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import Settings, load_settings

@@ -23,8 +23,9 @@ from ragkit.evaluation.html import write_page
 from ragkit.evaluation.html.page import MOST_MISSED, render_page, verdict
 from ragkit.evaluation.html.plots import _log_ticks, hit_at, short_name, time_text
 from ragkit.evaluation.metrics import METRICS, ranking_metrics
+from ragkit.evaluation.paired import compare_all
 from ragkit.evaluation.report_file import ComparisonData, parse_report, read_reports
-from ragkit.evaluation.retrieval import Passage, Row, Run, compare_all
+from ragkit.evaluation.retrieval import Passage, Row, Run
 from ragkit.text.sanitize import printable
 
 HOSTILE = (

@@ -11,7 +11,7 @@ import pytest
 from ragkit import Index, load_settings
 from ragkit.errors import TrainingError, UsageError
 from ragkit.evaluation.datasets import Gold, Question
-from ragkit.evaluation.retrieval import Comparison, corrected
+from ragkit.evaluation.paired import Comparison, corrected
 from ragkit.retrieval.rewrite import Turn
 from ragkit.testing import HashingEmbedder
 from ragkit.training.embedding import TrainingSettings, is_better, train_embedding
