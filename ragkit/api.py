@@ -19,7 +19,7 @@ from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
@@ -205,9 +205,20 @@ class Index:
         chunks = [chunk for _, chunk in self._snapshot.store.chunks_of(document)]
         at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
         return [
-            Hit(chunk=chunk, rank=i, score=0.0, legs={"dense": None, "sparse": None})
+            Hit(
+                chunk=chunk,
+                rank=i,
+                score=0.0,
+                legs={"dense": None, "sparse": None},
+                page=self.page(document, chunk.start),
+                end_page=self.page(document, chunk.end - 1),
+            )
             for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
         ]
+
+    def page(self, document: str, offset: int) -> int | None:
+        """Page or slide (from 1) that character `offset` of a document stands on; None if it has no pages."""
+        return page_of(self._snapshot, document, offset)
 
     def chunks(self, document: str) -> list[Chunk]:
         """The chunks of `document` in reading order; empty if there is no such document."""

@@ -26,6 +26,8 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "end_line": hit.end_line,
         "start": hit.start,
         "end": hit.end,
+        "page": hit.page,
+        "end_page": hit.end_page,
         "text": hit.text,
         "coverage": round(hit.coverage, 4),
         "legs": {name: None if leg is None else asdict(leg) for name, leg in hit.legs.items()},
@@ -70,8 +72,7 @@ def run(
 def show_hit(hit: Hit) -> None:
     """A hit on the terminal: place, legs, first lines."""
     say(
-        f"{hit.rank}. {one_line(hit.document)}:{hit.start_line}-{hit.end_line}"
-        f"  {one_line(' > '.join(hit.heading), 100)}",
+        f"{hit.rank}. {one_line(hit.where)}  {one_line(' > '.join(hit.heading), 100)}",
         style="bold",
     )
     legs = ", ".join(f"{name} #{leg.rank} {leg.score:.3g}" for name, leg in hit.legs.items() if leg is not None)

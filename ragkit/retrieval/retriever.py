@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from ragkit.errors import UsageError
 from ragkit.index.snapshot import Snapshot
+from ragkit.ingest.pages import has_pages, page_at
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
@@ -152,8 +153,9 @@ class Retriever:
             if place is not None and (best is None or place < best[0]):
                 best = (place, i)
         which = best[1] if best else 0
+        chunk = self._snapshot.store.chunk(candidate.ordinal)
         return Hit(
-            chunk=self._snapshot.store.chunk(candidate.ordinal),
+            chunk=chunk,
             rank=rank,
             score=candidate.score,
             legs={
@@ -162,7 +164,14 @@ class Retriever:
             },
             coverage=candidate.coverage,
             query=queries[which].text,
+            page=page_of(self._snapshot, chunk.document, chunk.start),
+            end_page=page_of(self._snapshot, chunk.document, chunk.end - 1),
         )
+
+
+def page_of(snapshot: Snapshot, path: str, offset: int) -> int | None:
+    """Page or slide of a place in a document; None for documents without pages, which are not looked up."""
+    return page_at(snapshot.store.document(path), offset) if has_pages(path) else None
 
 
 def _leg(ranked: Sequence[tuple[int, float]], ordinal: int) -> LegScore | None:
