@@ -64,7 +64,7 @@ def html_to_markdown(html: str) -> tuple[str, str]:
         tag.decompose()
     for tag in soup.find_all(_hidden):
         tag.decompose()
-    main = soup.find("main") or soup.find(attrs={"role": "main"})
+    main = soup.find("main") or soup.find(role="main")
     root: Any = main if main is not None and main.get_text(strip=True) else soup
     text: str = _converter().process_tag(root, parent_tags=set())
     text = _TRAILING.sub("", _BARE_IMAGE.sub("", text.replace("\xa0", " ")))

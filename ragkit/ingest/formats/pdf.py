@@ -159,10 +159,10 @@ def _shape(line: str) -> str:
 def _without_running(pages: list[list[str]]) -> list[list[str]]:
     """Pages without running heads and page numbers.
 
-    These are first and last lines that are the same (numbers apart) on three pages or more, and
-    never stand inside a page. A text among them is kept where it comes first.
+    These are first and last lines that are the same (numbers apart) on three pages or more, of more
+    than two lines each, and never stand inside a page. A text among them is kept where it comes first.
     """
-    edges = Counter(shape for lines in pages for shape in {_shape(line) for line in (*lines[:1], *lines[-1:])})
+    edges = Counter(shape for lines in pages if len(lines) > 2 for shape in {_shape(lines[0]), _shape(lines[-1])})
     inside = {_shape(line) for lines in pages for line in lines[1:-1]}
     running = {shape for shape, count in edges.items() if count >= _REPEATED and shape not in inside}
     seen = {shape for shape in running if shape.isdigit()}
@@ -170,7 +170,7 @@ def _without_running(pages: list[list[str]]) -> list[list[str]]:
     for lines in pages:
         page = []
         for at, line in enumerate(lines):
-            shape = _shape(line) if at in (0, len(lines) - 1) else ""
+            shape = _shape(line) if at in (0, len(lines) - 1) and len(lines) > 2 else ""
             if shape not in running or shape not in seen:
                 page.append(line)
             seen.add(shape)
