@@ -19,12 +19,12 @@ from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of, unscored
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import clean_question
-from ragkit.values import Chunk, Document, Hit, IndexReport
+from ragkit.values import Chunk, Document, Hit, IndexReport, PictureHit
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -95,6 +95,10 @@ class Index:
         snapshot = Snapshot.open(folder)
         if snapshot is None:
             raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
+        if report is not None and settings.images:
+            from ragkit.retrieval.pictures import look_at_pictures
+
+            report = look_at_pictures(folder, roots, snapshot, settings.images, report)
         if not roots:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
         return cls(folder, snapshot, model, settings, report)
@@ -193,6 +197,22 @@ class Index:
         """Run prepared queries; the first one is the user's own."""
         return self._retriever.search(list(queries), k=k, mode=mode)
 
+    def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
+        """The `k` pictures of the notes that fit a text best, each at its place in a note.
+
+        Args:
+            query: What the picture shows, in a language that the CLIP model of the settings knows.
+            k: Number of hits, at least 1.
+
+        Raises:
+            ConfigError: If the setting ``images`` is off.
+            IndexMismatchError: If the pictures were looked at with another model.
+            UsageError: If the question is empty or too long, or k is below 1.
+        """
+        from ragkit.retrieval.pictures import search_pictures
+
+        return search_pictures(self.folder, self.settings.images, query, k)
+
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""
         return self._snapshot.store.document(path)
@@ -205,14 +225,7 @@ class Index:
         chunks = [chunk for _, chunk in self._snapshot.store.chunks_of(document)]
         at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
         return [
-            Hit(
-                chunk=chunk,
-                rank=i,
-                score=0.0,
-                legs={"dense": None, "sparse": None},
-                page=self.page(document, chunk.start),
-                end_page=self.page(document, chunk.end - 1),
-            )
+            unscored(self._snapshot, chunk, i)
             for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
         ]
 

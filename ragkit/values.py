@@ -128,6 +128,31 @@ def source_place(document: str, lines: tuple[int, int], pages: tuple[int | None,
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture that a note shows."""
+
+    path: str
+    """Relative to the indexed root, with ``/``; an address if it lies on the web."""
+    alt: str
+    """Alternative text; often empty."""
+    line: int
+    """Line of the note that shows it, from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureHit:
+    """A picture that a text found, at its place in a note."""
+
+    rank: int
+    score: float
+    """Cosine of the text and the picture in the CLIP model's space."""
+    path: str
+    alt: str
+    document: str
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Skipped:
     """A file that was not read, and why."""
 

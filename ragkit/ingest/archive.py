@@ -37,8 +37,10 @@ def open_archive(data: bytes) -> zipfile.ZipFile:
     if data.startswith(_COMPOUND_FILE):
         raise ConversionError("password-protected, or in the old binary format; save it without a password, as new")
     entries, size = _directory(data)
-    if entries > MAX_ENTRIES or size > _DIRECTORY_BYTES:
+    if entries > MAX_ENTRIES:
         raise ConversionError(f"an archive of {entries:,} entries; at most {MAX_ENTRIES:,} are unpacked")
+    if size > _DIRECTORY_BYTES:
+        raise ConversionError(f"an archive whose directory alone takes {size // 1024**2} MiB")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as exc:

@@ -20,6 +20,8 @@ from typing import Any, Final
 from ragkit.ingest.formats.base import MAX_CHARACTERS, ConversionError, Converted, Format
 from ragkit.ingest.worker import CPU_SECONDS, MEMORY
 
+CONVERTERS_VERSION: Final = "1"
+"""Counted up when a file that was too much before may not be any more."""
 WALL_SECONDS: Final = 60.0
 _FILES_PER_CHILD: Final = 200
 _LONGEST_REPLY: Final = 8 * MAX_CHARACTERS

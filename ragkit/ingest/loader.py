@@ -23,7 +23,7 @@ from typing import Final
 import yaml
 
 from ragkit.errors import IngestError
-from ragkit.ingest.conversion import Converter
+from ragkit.ingest.conversion import CONVERTERS_VERSION, Converter, LimitError
 from ragkit.ingest.decode import UndecodableError, decode_note
 from ragkit.ingest.formats import all_formats, format_of
 from ragkit.ingest.formats.base import Converted, Format
@@ -251,11 +251,40 @@ def _reason(exc: BaseException) -> str:
     return str(exc)
 
 
-def read_all(sources: Sequence[SourceFile]) -> Iterator[tuple[SourceFile, Document | Skipped]]:
-    """Read `sources` one by one; a broken one comes back as its `Skipped`."""
+def read_all(
+    sources: Sequence[SourceFile], refused: Path | None = None
+) -> Iterator[tuple[SourceFile, Document | Skipped]]:
+    """Read `sources` one by one; a broken one comes back as its `Skipped`.
+
+    Args:
+        sources: Files that `scan` found.
+        refused: Where it is kept which of them took too much time or memory, so that they are not
+            tried again while they stay as they are; None tries them all.
+    """
+    before = _load_refused(refused)
+    now: dict[str, str] = {}
     with Converter() as converter:
         for source in sources:
+            key = f"{CONVERTERS_VERSION} {source.size} {source.mtime_ns} {source.path}"
             try:
+                if key in before:
+                    raise LimitError(before[key])
                 yield source, read(source, converter)
             except (OSError, UndecodableError, ValueError) as exc:
+                if isinstance(exc, LimitError):
+                    now[key] = str(exc)
                 yield source, Skipped(path=source.path, reason=_reason(exc))
+    if refused is not None and now != before:
+        # No promise hangs on this file: without it, the files in question are only tried again.
+        with suppress(OSError):
+            fresh = refused.with_name(f"{refused.name}.{os.getpid()}")
+            fresh.write_text(json.dumps(now), encoding="ascii")
+            fresh.replace(refused)
+
+
+def _load_refused(file: Path | None) -> dict[str, str]:
+    try:
+        data = json.loads(file.read_bytes()) if file is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(reason) for key, reason in data.items()} if isinstance(data, dict) else {}

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ragkit.ingest.decode import UndecodableError
 from ragkit.ingest.formats import format_of
 from ragkit.ingest.formats.base import ConversionError
 
@@ -34,14 +35,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what one request asks: ``{"file": path, "name": path in the index, "job": "text" or "picture"}``."""
     try:
         return _JOBS[request["job"]](request)
-    except ConversionError as exc:
+    except (ConversionError, UndecodableError) as exc:
         return {"reason": _short(str(exc))}
     except MemoryError:
         return {"reason": f"takes more than {MEMORY // 1024**2} MiB of memory", "limit": True}
     except RecursionError:
         return {"reason": "nested too deeply", "limit": True}
     except OSError as exc:
-        return {"reason": exc.strerror or type(exc).__name__}
+        return {"reason": exc.strerror or _short(f"damaged ({exc})")}
     except Exception as exc:  # libraries raise anything on a damaged file, and one file must not sink the batch
         return {"reason": _short(f"damaged, or not what its name says ({type(exc).__name__}: {exc})")}
 

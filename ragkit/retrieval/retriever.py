@@ -12,7 +12,7 @@ from ragkit.ingest.pages import has_pages, page_at
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
-from ragkit.values import Hit, LegScore
+from ragkit.values import Chunk, Hit, LegScore
 
 Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -167,6 +167,13 @@ class Retriever:
             page=page_of(self._snapshot, chunk.document, chunk.start),
             end_page=page_of(self._snapshot, chunk.document, chunk.end - 1),
         )
+
+
+def unscored(snapshot: Snapshot, chunk: Chunk, rank: int) -> Hit:
+    """A chunk that was looked up instead of searched for, as a hit."""
+    first, last = (page_of(snapshot, chunk.document, offset) for offset in (chunk.start, chunk.end - 1))
+    legs: dict[str, LegScore | None] = {"dense": None, "sparse": None}
+    return Hit(chunk=chunk, rank=rank, score=0.0, legs=legs, page=first, end_page=last)
 
 
 def page_of(snapshot: Snapshot, path: str, offset: int) -> int | None:

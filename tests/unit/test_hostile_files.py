@@ -131,7 +131,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "loop.pdf": (lambda: LOOPING_XREF, ""),
     "unbalanced.pdf": (lambda: b"%PDF-1.7\n1 0 obj\n" + b"<<" * 100_000, ""),
     "deep-array.pdf": (lambda: pdf_of([b"<< /Type /Catalog /Pages 2 0 R >>", b"[" * 100_000]), ""),
-    "bomb-300.pdf": (lambda: pdf_with(deflated(300_000_000)), ""),
+    "bomb-300.pdf": (lambda: pdf_with(deflated(300_000_000)), "none of its 1 page can be read"),
     "bomb-twice.pdf": (lambda: pdf_with(zlib.compress(deflated(100_000_000)), "[/FlateDecode /FlateDecode]"), ""),
     "predictor.pdf": (
         lambda: pdf_with(zlib.compress(b"x" * 100), extra="/DecodeParms << /Predictor 12 /Columns 2000000000 >>"),
@@ -150,7 +150,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "million.docx": (lambda: many_entries(1_000_000), "entries"),
     "million-64.pptx": (lambda: many_entries(1_000_000, zip64=True), "entries"),
     "million-lie.epub": (lambda: many_entries(1_000_000, zip64=True, lie=True), "entries"),
-    "lie.docx": (lambda: many_entries(200_000, lie=True), "entries"),
+    "lie.docx": (lambda: many_entries(200_000, lie=True), "directory alone"),
     "laughs.docx": (lambda: word(LAUGHS + "]>" + BODY.format("&lol9;")), "document type definition"),
     "external.docx": (lambda: word(EXTERNAL + "]>" + BODY.format("&e;")), "document type definition"),
     "late-dtd.docx": (
@@ -471,3 +471,26 @@ def test_generated_files_and_folders_of_programs_are_no_notes(tmp_path: Path) ->
     (tmp_path / "env" / "pyvenv.cfg").write_text("home = /usr", encoding="utf-8")
     assert [source.path for source in scan([tmp_path])[0]] == ["kept.js"]
     assert loader.MANIFEST == "MANIFEST.json"
+
+
+def test_what_took_too_much_is_not_tried_again_until_it_changes(
+    probe: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = probe("os.abort()")
+    kept = tmp_path / ".refused.json"
+
+    def reason() -> str:
+        [(_, result)] = read_all(scan([file])[0], kept)
+        assert isinstance(result, Skipped)
+        return result.reason
+
+    first = reason()
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion.subprocess, "Popen", lambda *a, **k: pytest.fail("tried again"))
+        assert reason() == first
+    os.utime(file, (1, 1))
+    probe("raise KeyError('tried again')")
+    assert "tried again" in reason()
+    assert json.loads(kept.read_text(encoding="ascii")) == {}
+    kept.write_text("[damaged", encoding="ascii")
+    assert "tried again" in reason()

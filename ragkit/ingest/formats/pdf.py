@@ -68,6 +68,8 @@ def convert(data: bytes, name: str) -> Converted:
             broken += 1
         text = _LEADERS.sub(" … ", _LOOKALIKES.sub(_alike, clean(text)))
         pages.append([line.rstrip() for line in text.split("\n") if line.strip()])
+    if broken and not any(pages):
+        raise ConversionError(f"damaged: none of its {count} page{'s' * (count > 1)} can be read")
     if not any(pages):
         raise ConversionError("holds no text; pictures of text (scanned pages) are not read")
     builder = TextBuilder()
