@@ -200,14 +200,9 @@ class Index:
     def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
         """The `k` pictures of the notes that fit a text best, each at its place in a note.
 
-        Args:
-            query: What the picture shows, in a language that the CLIP model of the settings knows.
-            k: Number of hits, at least 1.
-
         Raises:
             ConfigError: If the setting ``images`` is off.
-            IndexMismatchError: If the pictures were looked at with another model.
-            UsageError: If the question is empty or too long, or k is below 1.
+            IndexMismatchError: If the pictures were looked at with another model, or not yet.
         """
         from ragkit.retrieval.pictures import search_pictures
 

@@ -26,7 +26,7 @@ CODE_SUFFIXES: Final = DATA_SUFFIXES | frozenset(
 )
 _DEEPEST: Final = 6
 _LONGEST_LINE: Final = 300
-_NAME: Final = r"([A-Za-z_$~][\w$.:<>~]*)"
+_NAME: Final = r"([A-Za-z_$~][\w$.:~]*)"
 _MODIFIER: Final = (
     r"(?:(?:export|default|public|private|protected|internal|static|final|abstract|async|unsafe|inline|virtual|override"
     r"|sealed|open|data|extern|const|local|partial|readonly|pub(?:\([^)]*\))?)\s+)*"
@@ -84,75 +84,90 @@ def code_blocks(path: str, lines: list[str], limit: float) -> list[Block]:
         limit: Units wider than this (`ragkit.ingest.blocks.width`) are opened.
     """
     names = _KEYS if PurePath(path).suffix.lower() in DATA_SUFFIXES else _DEFINITIONS
-    return list(_blocks(lines, 0, len(lines), 2, limit, names))
+    return list(_Cutter(lines, limit, names).blocks(0, len(lines), 2, 0))
 
 
-def _blocks(
-    lines: list[str], low: int, high: int, level: int, limit: float, names: tuple[re.Pattern[str], ...]
-) -> Iterator[Block]:
-    named = False
-    for unit in _units(lines, low, high, names):
-        body = _first_deeper(lines, unit)
-        wide = width("\n".join(lines[unit.start : unit.end])) > limit
-        opened = wide and body is not None and level < _DEEPEST
-        if unit.name and unit.end - unit.start > 1:
-            head = body if opened and body is not None else unit.start + 1
-            yield Block(unit.start, head, level=level, title=unit.name)
-            named = True
-        elif named:
-            # Back under the heading of what is around: a heading without words.
-            head = unit.start + 1
-            yield Block(unit.start, head, level=level)
-            named = False
-        else:
-            head = unit.start
-        if opened and body is not None:
+class _Cutter:
+    """One source file and how it is cut."""
+
+    def __init__(self, lines: list[str], limit: float, names: tuple[re.Pattern[str], ...]) -> None:
+        self._lines, self._limit, self._names = lines, limit, names
+        self._indents = [_indent(line) for line in lines]
+        self._blank = [not line.strip() for line in lines]
+
+    def blocks(self, low: int, high: int, level: int, depth: int) -> Iterator[Block]:
+        """Blocks of the lines from `low` to `high`, which lie `depth` openings deep."""
+        named = False
+        for unit in self._units(low, high):
+            body = self._first_deeper(unit) if depth < _DEEPEST else None
+            if body is not None and width("\n".join(self._lines[unit.start : unit.end])) <= self._limit:
+                body = None
+            if unit.name and unit.end - unit.start > 1:
+                head = body or unit.start + 1
+                yield Block(unit.start, head, level=level, title=unit.name)
+                named = True
+            elif named:
+                # Back under the heading of what is around: a heading without words.
+                head = unit.start + 1
+                yield Block(unit.start, head, level=level)
+                named = False
+            else:
+                head = unit.start
+            if body is None:
+                if head < unit.end:
+                    yield Block(head, unit.end, atomic=True)
+                continue
             if head < body:
                 yield Block(head, body, atomic=True)
-            inner = list(
-                _blocks(lines, body, _last_deeper(lines, body, unit.end), level + bool(unit.name), limit, names)
-            )
+            end = self._last_deeper(body, unit.end)
+            inner = list(self.blocks(body, end, level + bool(unit.name), depth + 1))
             yield from inner[:-1]
             yield replace(inner[-1], end_line=unit.end)
-        elif head < unit.end:
-            yield Block(head, unit.end, atomic=True)
 
-
-def _units(lines: list[str], low: int, high: int, names: tuple[re.Pattern[str], ...]) -> Iterator[_Unit]:
-    base = min((_indent(line) for line in lines[low:high] if line.strip()), default=0)
-    start, name = low, ""
-    after_blank = False
-    for i in range(low, high):
-        line = lines[i]
-        if not line.strip():
-            after_blank = True
-            continue
-        if _indent(line) == base and not _GOES_ON.match(line):
-            found = _defined(line, names)
-            begin = _with_comments(lines, max(start, low), i, base) if found else i
-            if (found or after_blank) and begin > start:
-                yield from _unit(lines, start, begin, name)
-                start, name = begin, found
-            elif found and not name:
-                name = found
+    def _units(self, low: int, high: int) -> Iterator[_Unit]:
+        base = min((self._indents[i] for i in range(low, high) if not self._blank[i]), default=0)
+        start, name = low, ""
         after_blank = False
-    yield from _unit(lines, start, high, name)
+        for i in range(low, high):
+            if self._blank[i]:
+                after_blank = True
+                continue
+            if self._indents[i] == base and not _GOES_ON.match(self._lines[i]):
+                found = _defined(self._lines[i], self._names)
+                begin = self._with_comments(start, i, base) if found else i
+                if (found or after_blank) and begin > start:
+                    yield from self._unit(start, begin, name)
+                    start, name = begin, found
+                elif found and not name:
+                    name = found
+            after_blank = False
+        yield from self._unit(start, high, name)
 
+    def _unit(self, start: int, end: int, name: str) -> Iterator[_Unit]:
+        while end > start and self._blank[end - 1]:
+            end -= 1
+        while start < end and self._blank[start]:
+            start += 1
+        if start < end:
+            yield _Unit(start, end, name)
 
-def _unit(lines: list[str], start: int, end: int, name: str) -> Iterator[_Unit]:
-    while end > start and not lines[end - 1].strip():
-        end -= 1
-    while start < end and not lines[start].strip():
-        start += 1
-    if start < end:
-        yield _Unit(start, end, name)
+    def _with_comments(self, low: int, at: int, base: int) -> int:
+        """First line of the comments and decorators right above line `at`."""
+        while at > low and self._indents[at - 1] >= base and _ATTACHED.match(self._lines[at - 1]):
+            at -= 1
+        return at
 
+    def _first_deeper(self, unit: _Unit) -> int | None:
+        base = self._indents[unit.start]
+        inside = range(unit.start + 1, unit.end)
+        return next((i for i in inside if not self._blank[i] and self._indents[i] > base), None)
 
-def _with_comments(lines: list[str], low: int, at: int, base: int) -> int:
-    """First line of the comments and decorators right above line `at`."""
-    while at > low and _indent(lines[at - 1]) >= base and _ATTACHED.match(lines[at - 1]):
-        at -= 1
-    return at
+    def _last_deeper(self, body: int, end: int) -> int:
+        """Line behind the body: closing brackets at the end belong to the unit around it."""
+        base = self._indents[body]
+        while end > body + 1 and (self._blank[end - 1] or self._indents[end - 1] < base):
+            end -= 1
+        return end
 
 
 def _defined(line: str, names: tuple[re.Pattern[str], ...]) -> str:
@@ -163,21 +178,8 @@ def _defined(line: str, names: tuple[re.Pattern[str], ...]) -> str:
     for pattern in names:
         found = pattern.match(line)
         if found and found.group(1) not in _NO_NAME:
-            return found.group(1).strip(":.<")
+            return found.group(1).strip(":.")
     return ""
-
-
-def _first_deeper(lines: list[str], unit: _Unit) -> int | None:
-    base = _indent(lines[unit.start])
-    return next((i for i in range(unit.start + 1, unit.end) if lines[i].strip() and _indent(lines[i]) > base), None)
-
-
-def _last_deeper(lines: list[str], body: int, end: int) -> int:
-    """Line behind the body: closing brackets at the end belong to the unit around it."""
-    base = _indent(lines[body])
-    while end > body + 1 and (not lines[end - 1].strip() or _indent(lines[end - 1]) < base):
-        end -= 1
-    return end
 
 
 def _indent(line: str) -> int:
