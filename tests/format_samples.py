@@ -14,7 +14,7 @@ EN = "The forget gate of an LSTM decides which old information is dropped."
 def pdf(
     pages: Sequence[Sequence[str]], *, title: str = "", outline: Mapping[int, str] | None = None, password: str = ""
 ) -> bytes:
-    """A PDF with a text layer; each page is a list of lines. `outline` maps pages (from 1) to bookmarks."""
+    """A PDF with a text layer; each page is a list of lines, ``^`` in front making them larger. `outline` maps pages (from 1) to bookmarks."""
     from reportlab.lib.pdfencrypt import StandardEncryption
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.cidfonts import UnicodeCIDFont
@@ -30,7 +30,9 @@ def pdf(
             canvas.bookmarkPage(f"p{number}")
             canvas.addOutlineEntry(outline[number], f"p{number}", level=0)
         for row, line in enumerate(lines):
-            canvas.setFont("Helvetica" if line.isascii() else "STSong-Light", 11)
+            size = 11 + 3 * (len(line) - len(line.lstrip("^")))
+            line = line.lstrip("^")
+            canvas.setFont("Helvetica" if line.isascii() else "STSong-Light", size)
             canvas.drawString(60, 780 - 16 * row, line)
         canvas.showPage()
     canvas.save()

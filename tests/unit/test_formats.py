@@ -124,6 +124,31 @@ def test_pdf_outline_gives_headings_and_its_title_the_root(load: Load) -> None:
     assert chunks(document)[0].heading[0] == "循环网络讲义"
 
 
+def test_pdf_without_outline_takes_large_letters_for_headings(load: Load) -> None:
+    body = ["The text of this page is set in eleven points as usual.", "残差连接让梯度可以直接流到前面的层。"] * 4
+    pages = [
+        ["^^循环网络", *body, "^1 Gates", *body],
+        ["^2 Attention heads", *body, "^a sentence in large letters.", *body],
+        ["^^Appendix", *body],
+    ]
+    document = load("a.pdf", samples.pdf(pages))
+    headings = [line for line in document.text.split("\n") if line.startswith("#")]
+    assert headings == ["## 循环网络", "### 1 Gates", "### 2 Attention heads", "## Appendix"]
+    assert ("a", "循环网络", "2 Attention heads") in {chunk.heading for chunk in chunks(document)}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [["^Same head", f"text number {word}", "more of the text here"] for word in ("one", "two", "three", "four")],
+        [["^LARGE", "^WORDS", "^ON A", "^POSTER", "and some text that is smaller but much longer than it"]],
+        [["^42", "the text of a page with a large number on it"]],
+    ],
+)
+def test_pdf_large_letters_that_are_no_headings(load: Load, pages: list[list[str]]) -> None:
+    assert "#" not in load("a.pdf", samples.pdf(pages)).text
+
+
 def test_pdf_lines_broken_by_the_margin_are_joined_and_others_are_not(load: Load) -> None:
     lines = [
         "The cell state runs straight down the whole chain and infor-",

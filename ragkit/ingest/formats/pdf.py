@@ -1,4 +1,4 @@
-"""PDF: text with page numbers, headings from the outline.
+"""PDF: text with page numbers, headings from the outline or, without one, from the size of the letters.
 
 Lines that the page's width broke are joined again, running heads and page numbers are left out,
 and characters that only look like others (ligatures, Kangxi radicals) become those others.
@@ -7,6 +7,7 @@ and characters that only look like others (ligatures, Kangxi radicals) become th
 from __future__ import annotations
 
 import io
+import math
 import re
 import time
 import unicodedata
@@ -31,8 +32,14 @@ _LEADERS: Final = re.compile(r"[ \t]?(?:\.[ \t]?){5,}")
 _DIGITS: Final = re.compile(r"\d+")
 _SQUEEZE: Final = re.compile(r"\W+")
 _REPEATED: Final = 3
+_LARGER: Final = 1.15
+_LONGEST_HEADING: Final = 100
+_MOST_LARGE: Final = 0.3
+_NO_HEADING: Final = ("。", "，", "；", ".", ",", ";", ":", "：", "…")
 _NO_TITLE: Final = re.compile(r"\.(docx?|pptx?|tex|dvi|indd|wps)$|^untitled$|^microsoft word", re.IGNORECASE)
 """Word processors leave the name of a file there."""
+_Line = tuple[str, float]
+"""Text, and the size of its letters in points."""
 _MOST_HEADINGS: Final = 5_000
 _FIRST_CJK: Final = 0x2E80
 
@@ -54,30 +61,81 @@ def convert(data: bytes, name: str) -> Converted:
         raise ConversionError("password-protected") from exc
     except DependencyError as exc:
         raise ConversionError(f"encrypted in a way that cannot be read here ({exc})") from exc
-    pages: list[list[str]] = []
+    sized: list[list[_Line]] = []
     broken = 0
     for number in range(count):
         if time.process_time() - began > CPU_SECONDS:
             break
         try:
-            text = reader.pages[number].extract_text()
+            sized.append(_lines(reader.pages[number]))
         except FileNotDecryptedError as exc:
             raise ConversionError("password-protected") from exc
         except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError):
-            text = ""
+            sized.append([])
             broken += 1
-        text = _LEADERS.sub(" … ", _LOOKALIKES.sub(_alike, clean(text)))
-        pages.append([line.rstrip() for line in text.split("\n") if line.strip()])
+    pages = [[line for line, _ in lines] for lines in sized]
     if broken and not any(pages):
         raise ConversionError(f"damaged: none of its {count} page{'s' * (count > 1)} can be read")
     if not any(pages):
         raise ConversionError("holds no text; pictures of text (scanned pages) are not read")
     builder = TextBuilder()
-    headings = _outline(reader)
+    headings = _outline(reader) or _by_size(sized)
     for number, lines in enumerate(_without_running(pages)):
         builder.page(number + 1)
         builder.add("\n".join(_paragraphs(_with_headings(lines, headings.get(number, [])))))
     return builder.build(title=_title(reader), warning=_warning(pages, count, broken))
+
+
+def _lines(page: Any) -> list[_Line]:
+    """Lines of a page that are not blank, each with the size that most of its letters have."""
+    pieces: list[tuple[str, float]] = []
+
+    def collect(text: str, outer: list[float], inner: list[float], font: object, size: float) -> None:
+        # Letters are drawn through two matrices, either of which may enlarge them.
+        scale = math.hypot(inner[1], inner[3]) * math.hypot(outer[1], outer[3])
+        pieces.append((text, round(2 * abs(size) * scale) / 2))
+
+    page.extract_text(visitor_text=collect)
+    lines: list[_Line] = []
+    texts: list[str] = []
+    letters: Counter[float] = Counter()
+    for text, size in [*pieces, ("\n", 0.0)]:
+        first, *rest = _LEADERS.sub(" … ", _LOOKALIKES.sub(_alike, clean(text))).split("\n")
+        texts.append(first)
+        letters[size] += len(first.strip())
+        for more in rest:
+            line = "".join(texts).rstrip()
+            if line.strip():
+                lines.append((line, letters.most_common(1)[0][0]))
+            texts, letters = [more], Counter({size: len(more.strip())})
+    return lines
+
+
+def _by_size(pages: list[list[_Line]]) -> dict[int, list[tuple[int, str]]]:
+    """Lines in larger letters than the text's own, by page (from 0): depth (from 1) and title."""
+    letters: Counter[float] = Counter()
+    shapes: Counter[str] = Counter()
+    for lines in pages:
+        shapes.update({_shape(text) for text, _ in lines})
+        for text, size in lines:
+            letters[size] += len(text)
+    usual = letters.most_common(1)[0][0] if letters else 0.0
+    large = [
+        (number, text.strip(), size)
+        for number, lines in enumerate(pages)
+        for text, size in lines
+        if size >= _LARGER * usual and 2 <= len(text.strip()) <= _LONGEST_HEADING and shapes[_shape(text)] < _REPEATED
+    ]
+    large = [
+        (n, text, size) for n, text, size in large if any(map(str.isalpha, text)) and not text.endswith(_NO_HEADING)
+    ]
+    if len(large) > _MOST_LARGE * sum(map(len, pages)):
+        return {}  # a poster, or a table of large numbers
+    ranks = {size: rank for rank, size in enumerate(sorted({size for _, _, size in large}, reverse=True), start=1)}
+    found: dict[int, list[tuple[int, str]]] = {}
+    for number, text, size in large:
+        found.setdefault(number, []).append((min(ranks[size], 4), text))
+    return found
 
 
 def _alike(match: re.Match[str]) -> str:
