@@ -142,6 +142,7 @@ def test_pdf_without_outline_takes_large_letters_for_headings(load: Load) -> Non
     [
         [["^Same head", f"text number {word}", "more of the text here"] for word in ("one", "two", "three", "four")],
         [["^LARGE", "^WORDS", "^ON A", "^POSTER", "and some text that is smaller but much longer than it"]],
+        [["^1 Gates . . . . . . . . . 7", "the text of a page that lists what follows in the book"]],
         [["^42", "the text of a page with a large number on it"]],
     ],
 )

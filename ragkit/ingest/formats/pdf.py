@@ -35,7 +35,8 @@ _REPEATED: Final = 3
 _LARGER: Final = 1.15
 _LONGEST_HEADING: Final = 100
 _MOST_LARGE: Final = 0.3
-_NO_HEADING: Final = ("。", "，", "；", ".", ",", ";", ":", "：", "…")
+_NO_HEADING: Final = re.compile(r"[。，；：.,;:]$|…")
+"""Sentences, and lines of a table of contents."""
 _NO_TITLE: Final = re.compile(r"\.(docx?|pptx?|tex|dvi|indd|wps)$|^untitled$|^microsoft word", re.IGNORECASE)
 """Word processors leave the name of a file there."""
 _Line = tuple[str, float]
@@ -126,9 +127,7 @@ def _by_size(pages: list[list[_Line]]) -> dict[int, list[tuple[int, str]]]:
         for text, size in lines
         if size >= _LARGER * usual and 2 <= len(text.strip()) <= _LONGEST_HEADING and shapes[_shape(text)] < _REPEATED
     ]
-    large = [
-        (n, text, size) for n, text, size in large if any(map(str.isalpha, text)) and not text.endswith(_NO_HEADING)
-    ]
+    large = [(n, text, size) for n, text, size in large if any(map(str.isalpha, text)) and not _NO_HEADING.search(text)]
     if len(large) > _MOST_LARGE * sum(map(len, pages)):
         return {}  # a poster, or a table of large numbers
     ranks = {size: rank for rank, size in enumerate(sorted({size for _, _, size in large}, reverse=True), start=1)}
