@@ -20,12 +20,12 @@ from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of, unscored
 from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import clean_question
-from ragkit.values import Chunk, Document, Hit, IndexReport
+from ragkit.values import Chunk, Document, Hit, IndexReport, PictureHit
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -96,6 +96,10 @@ class Index:
         snapshot = Snapshot.open(folder)
         if snapshot is None:
             raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
+        if report is not None and settings.images:
+            from ragkit.retrieval.pictures import look_at_pictures
+
+            report = look_at_pictures(folder, roots, snapshot, settings.images, report)
         if not roots:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
         return cls(folder, snapshot, model, settings, report)
@@ -194,6 +198,17 @@ class Index:
         """Run prepared queries; the first one is the user's own."""
         return self._retriever.search(list(queries), k=k, mode=mode)
 
+    def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
+        """The `k` pictures of the notes that fit a text best, each at its place in a note.
+
+        Raises:
+            ConfigError: If the setting ``images`` is off.
+            IndexMismatchError: If the pictures were looked at with another model, or not yet.
+        """
+        from ragkit.retrieval.pictures import search_pictures
+
+        return search_pictures(self.folder, self.settings.images, query, k)
+
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""
         return self._engine.document(path)
@@ -206,9 +221,13 @@ class Index:
         chunks = [chunk for _, chunk in self._engine.chunks_of(document)]
         at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
         return [
-            Hit(chunk=chunk, rank=i, score=0.0, legs={"dense": None, "sparse": None})
+            unscored(self._engine, chunk, i)
             for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
         ]
+
+    def page(self, document: str, offset: int) -> int | None:
+        """Page or slide (from 1) that character `offset` of a document stands on; None if it has no pages."""
+        return page_of(self._engine, document, offset)
 
     def chunks(self, document: str) -> list[Chunk]:
         """The chunks of `document` in reading order; empty if there is no such document."""

@@ -24,6 +24,8 @@ def to_langchain(hit: Hit) -> LangChainDocument:
         "end": hit.end,
         "start_line": hit.start_line,
         "end_line": hit.end_line,
+        "page": hit.page,
+        "end_page": hit.end_page,
         "score": hit.score,
         "rank": hit.rank,
         "legs": legs,
@@ -63,7 +65,7 @@ def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> Ba
 
     def run(query: str) -> tuple[str, list[Hit]]:
         hits = index.search(query, k=k)
-        text = "\n\n".join(f"[{h.rank}] {h.document}:{h.start_line}-{h.end_line}\n{h.text}" for h in hits)
+        text = "\n\n".join(f"[{h.rank}] {h.where}\n{h.text}" for h in hits)
         return text or "No passage found.", hits
 
     return StructuredTool.from_function(

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     bm25_b: float = Field(default=0.3, ge=0, le=1)
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
+    images: str | None = None
+    """CLIP model for pictures in notes, by hub name or path, such as ``clip-ViT-B-32``; None: they are left alone."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

@@ -73,6 +73,10 @@ class Hit:
     """Share (0..1) of the question's idf mass that the chunk contains."""
     query: str = ""
     """The query that ranked this chunk best, when several were run."""
+    page: int | None = None
+    """Page (PDF) or slide (PowerPoint) that the chunk begins on, from 1; None for documents without pages."""
+    end_page: int | None = None
+    """Page or slide that it ends on."""
 
     @property
     def document(self) -> str:
@@ -101,6 +105,51 @@ class Hit:
     @property
     def end_line(self) -> int:
         return self.chunk.end_line
+
+    @property
+    def where(self) -> str:
+        """Place for a reader, see `source_place`."""
+        return source_place(self.document, (self.start_line, self.end_line), (self.page, self.end_page))
+
+
+def source_place(document: str, lines: tuple[int, int], pages: tuple[int | None, int | None] = (None, None)) -> str:
+    """Where something stands: ``file.md:3``, ``file.md:3-8``, ``file.pdf p. 12``, ``file.pptx slide 3-4``.
+
+    Args:
+        document: Path of the document.
+        lines: First and last line.
+        pages: First and last page; None for documents without pages.
+    """
+    first, last = lines if pages[0] is None else (pages[0], pages[1] or pages[0])
+    numbers = f"{first}" if first == last else f"{first}-{last}"
+    if pages[0] is None:
+        return f"{document}:{numbers}"
+    return f"{document} {'p.' if document.lower().endswith('.pdf') else 'slide'} {numbers}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture that a note shows."""
+
+    path: str
+    """Relative to the indexed root, with ``/``; an address if it lies on the web."""
+    alt: str
+    """Alternative text; often empty."""
+    line: int
+    """Line of the note that shows it, from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureHit:
+    """A picture that a text found, at its place in a note."""
+
+    rank: int
+    score: float
+    """Cosine of the text and the picture in the CLIP model's space."""
+    path: str
+    alt: str
+    document: str
+    line: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from ragkit.agent.rating import Origin, rate
 from ragkit.citations.support import Verdict
 from ragkit.feedback.records import Rating, Record
 from ragkit.settings import Settings
-from ragkit.values import Hit
+from ragkit.values import Hit, source_place
 
 StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
 
@@ -30,6 +30,8 @@ class Citation:
     verdict: Verdict
     note: str = ""
     """What the verdict is about, if there is more to say: which numbers are in no source."""
+    page: int | None = None
+    """Page or slide that the quote begins on, from 1; None for documents without pages."""
 
     @property
     def flag(self) -> str:
@@ -40,9 +42,8 @@ class Citation:
 
     @property
     def where(self) -> str:
-        """``file:line`` or ``file:first-last``."""
-        lines = str(self.start_line) if self.start_line == self.end_line else f"{self.start_line}-{self.end_line}"
-        return f"{self.document}:{lines}"
+        """``file:line``, ``file:first-last`` or ``file.pdf p. 12``."""
+        return source_place(self.document, (self.start_line, self.end_line), (self.page, self.page))
 
 
 @dataclass(frozen=True, kw_only=True)

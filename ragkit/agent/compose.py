@@ -29,7 +29,7 @@ from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
 from ragkit.text.tokens import fold, tokenize
-from ragkit.values import Hit
+from ragkit.values import Hit, source_place
 
 ABSTENTION: Final = {
     "zh": "笔记里没有找到这个问题的答案。",
@@ -156,7 +156,9 @@ def wordless(question: str) -> str:
 def place(hit: Hit) -> str:
     """``file:line (heading > path)`` of a passage."""
     heading = one_line(without_markers(" > ".join(hit.heading)), 80)
-    return f"{one_line(hit.document)}:{hit.start_line}" + (f" ({heading})" if heading else "")
+    return one_line(source_place(hit.document, (hit.start_line, hit.start_line), (hit.page, hit.page))) + (
+        f" ({heading})" if heading else ""
+    )
 
 
 def _place(turn: TurnState, sentence: str, named: tuple[int, ...]) -> _Placed:
@@ -227,6 +229,7 @@ def _citation(turn: TurnState, marker: int, cited: _Cited) -> Citation:
         quote=span.quote,
         verdict=cited.verdict,
         note=_missing_note(cited.missing),
+        page=turn.index.page(hit.document, span.start) if hit.page is not None else None,
     )
 
 

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Folders or files of notes.")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH...", help="Folders or files: notes, PDF, Word, PowerPoint, HTML, EPUB, Jupyter, code."
+        ),
+    ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
 ) -> None:
-    """Index notes; only what changed is embedded again. They become the notes in use."""
+    """Index notes and documents; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
 
     settings = state.settings()

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli.common import emit_json, open_index, say, state
+from ragkit.ingest.image_refs import pictures_in
 from ragkit.text.sanitize import clean_question, one_line
-from ragkit.values import Hit
+from ragkit.values import Hit, PictureHit
 
 _SHOWN_LINES = 6
 
@@ -26,7 +27,10 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "end_line": hit.end_line,
         "start": hit.start,
         "end": hit.end,
+        "page": hit.page,
+        "end_page": hit.end_page,
         "text": hit.text,
+        "images": [asdict(picture) for picture in pictures_in(hit.text, hit.document, hit.start_line)],
         "coverage": round(hit.coverage, 4),
         "legs": {name: None if leg is None else asdict(leg) for name, leg in hit.legs.items()},
     }
@@ -38,6 +42,7 @@ def run(
     mode: Annotated[str, typer.Option(help="hybrid, dense or sparse.")] = "hybrid",
     rewrite: Annotated[bool, typer.Option("--rewrite", help="Let the chat model add queries.")] = False,
     hyde: Annotated[bool, typer.Option("--hyde", help="Let the chat model add a hypothetical passage.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="Find pictures (setting images = CLIP model).")] = False,
 ) -> None:
     """Search the notes and show the best chunks."""
     from ragkit.retrieval.retriever import check_mode
@@ -46,6 +51,9 @@ def run(
     query = clean_question(query)
     began = time.monotonic()
     index = open_index(state.settings())
+    if images:
+        _show_pictures(query, index.search_images(query, k), began)
+        return
     plan = index.plan(query, rewrite=rewrite, hyde=hyde)
     hits = index.search_queries(plan.queries, k=k, mode=chosen)
     seconds = time.monotonic() - began
@@ -67,11 +75,21 @@ def run(
         say("Nothing found.")
 
 
+def _show_pictures(query: str, hits: list[PictureHit], began: float) -> None:
+    if state.json:
+        emit_json({"query": query, "images": [asdict(hit) for hit in hits], "seconds": time.monotonic() - began})
+        return
+    for hit in hits:
+        say(f"{hit.rank}. {one_line(hit.path)}  {one_line(hit.alt, 100)}", style="bold")
+        say(f"   {one_line(hit.document)}:{hit.line}  score {hit.score:.3f}", style="dim")
+    if not hits:
+        say("Nothing found.")
+
+
 def show_hit(hit: Hit) -> None:
     """A hit on the terminal: place, legs, first lines."""
     say(
-        f"{hit.rank}. {one_line(hit.document)}:{hit.start_line}-{hit.end_line}"
-        f"  {one_line(' > '.join(hit.heading), 100)}",
+        f"{hit.rank}. {one_line(hit.where)}  {one_line(' > '.join(hit.heading), 100)}",
         style="bold",
     )
     legs = ", ".join(f"{name} #{leg.rank} {leg.score:.3g}" for name, leg in hit.legs.items() if leg is not None)

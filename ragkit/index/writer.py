@@ -117,12 +117,15 @@ def update_index(
     """
     began = time.monotonic()
     sources, skipped = scan(roots)
+    fresh: dict[str, Document | Skipped] = {}  # converting a book takes seconds: it is done once
+
+    refused = None if rebuild else folder / ".refused.json"
 
     def update(old: Snapshot | None, *, commit: bool) -> dict[str, object] | None:
         if old is not None:
             check_fingerprint(old.manifest, model, settings)
         passed = list(skipped)
-        documents, kept = _gather(sources, passed, old)
+        documents, kept = _gather(sources, passed, old, fresh, refused)
         if not commit and (old is None or not _as_indexed(documents, kept, old)):
             return None
         return _update(folder, documents, kept, passed, old, roots, model, settings, progress)
@@ -193,16 +196,22 @@ def _as_indexed(documents: Sequence[tuple[Document, int, int]], kept: set[str], 
 
 
 def _gather(
-    sources: Sequence[SourceFile], skipped: list[Skipped], old: Snapshot | None
+    sources: Sequence[SourceFile],
+    skipped: list[Skipped],
+    old: Snapshot | None,
+    fresh: dict[str, Document | Skipped],
+    refused: Path | None,
 ) -> tuple[list[tuple[Document, int, int]], set[str]]:
     """Documents with size and mtime, and the paths among them that are as they were indexed."""
     known = old.store.files() if old is not None else {}
     documents: list[tuple[Document, int, int]] = []
     kept: set[str] = set()
     changed = [s for s in sources if (k := known.get(s.path)) is None or (k.size, k.mtime_ns) != (s.size, s.mtime_ns)]
-    fresh = {source.path: result for source, result in read_all(changed)}
+    unread = [s for s in changed if s.path not in fresh]
+    fresh.update((source.path, result) for source, result in read_all(unread, refused))
+    indexed = {source.path for source in sources} - {source.path for source in changed}
     for source in sources:
-        result = fresh.get(source.path)
+        result = None if source.path in indexed else fresh.get(source.path)
         if isinstance(result, Skipped):
             skipped.append(result)
             continue
@@ -230,7 +239,7 @@ def _update(
     known = old.store.files() if old is not None else {}
     if not documents:
         reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.", "Notes are .md or .txt files.")
+        raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.", "See Formats in the README.")
     paths = {document.path for document, _, _ in documents}
     counts: dict[str, object] = {
         "documents": len(documents),

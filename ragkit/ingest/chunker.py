@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Final
 
 from ragkit.ingest.blocks import Block, parse_blocks, width
+from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
 from ragkit.text.language import language_group
 from ragkit.text.sentences import sentence_spans
@@ -55,7 +56,7 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
     """
     settings = settings or ChunkSettings()
     text = document.text
-    _, body = split_front_matter(text)
+    body = 0 if is_code(document.path) else split_front_matter(text)[1]
     pieces = _merge_small(text, list(_pieces(document, body, settings)), settings)
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
     seen: Counter[str] = Counter()
@@ -86,7 +87,10 @@ def _pieces(document: Document, body: int, settings: ChunkSettings) -> Iterator[
     text = document.text[body:]
     lines = text.split("\n")
     offsets = [body, *(body + at for at in accumulate(len(line) + 1 for line in lines))]
-    blocks = parse_blocks(text, lines, settings.target)
+    if is_code(document.path):
+        blocks = code_blocks(document.path, lines, settings.target)
+    else:
+        blocks = parse_blocks(text, lines, settings.target)
     has_h1 = any(block.level == 1 for block in blocks)
     root = (document.title,) if document.title and not has_h1 else ()
     path: list[tuple[int, str]] = []

@@ -1,5 +1,7 @@
 """Folders of notes to documents. A file that cannot be read is named with its reason, never fatal.
 
+Markdown and plain text are read here; everything else by its converter (`ragkit.ingest.formats`).
+
 Nothing outside the given roots is opened: links that lead out and linked folders are skipped, and
 only regular files are read, so a pipe or a device cannot block the run. A root may be a link
 itself. Folders that hold an index of ragkit are no notes.
@@ -15,19 +17,29 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
 import yaml
 
 from ragkit.errors import IngestError
+from ragkit.ingest.conversion import CONVERTERS_VERSION, Converter, LimitError
 from ragkit.ingest.decode import UndecodableError, decode_note
+from ragkit.ingest.formats import all_formats, format_of
+from ragkit.ingest.formats.base import Converted, Format
+from ragkit.ingest.pages import with_pages
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
 from ragkit.values import Document, Skipped
 
 SUFFIXES: Final = frozenset({".md", ".markdown", ".txt"})
 MAX_BYTES: Final = 20 * 1024 * 1024
-"""A note above this size is skipped."""
+"""A note above this size is skipped; formats have limits of their own."""
+_GENERATED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
+_GENERATED: Final = re.compile(
+    r"(?:package-lock|npm-shrinkwrap|composer\.lock)\.json|.*\.min\.m?js|pnpm-lock\.yaml", re.IGNORECASE
+)
+"""Written by programs for programs."""
+MANIFEST: Final = "MANIFEST.json"
 _GENERATION: Final = re.compile(r"gen-\d{20}-[0-9a-f]{6}")
 
 
@@ -71,13 +83,20 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
     return [found[path] for path in sorted(found)], sorted(skipped, key=lambda item: item.path)
 
 
-def read(source: SourceFile) -> Document:
-    """Read and decode one file.
+def read(source: SourceFile, converter: Converter | None = None) -> Document:
+    """Read one file.
+
+    Args:
+        source: The file.
+        converter: Converts what is no note; None: one of its own, for this file only.
 
     Raises:
-        ValueError: If the file is empty or no text; the message is the reason.
+        ValueError: If the file is empty, no text, or cannot be converted; the message is the reason.
         OSError: If the file cannot be read.
     """
+    one = format_of(source.path)
+    if one is not None:
+        return _convert(source, one, converter)
     data = source.file.read_bytes()
     if len(data) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES // 1024 // 1024} MiB")
@@ -86,6 +105,32 @@ def read(source: SourceFile) -> Document:
         raise ValueError("empty")
     document = make_document(source.path, decoded.text, hashlib.sha256(data).hexdigest())
     return replace(document, warning=decoded.warning)
+
+
+def _convert(source: SourceFile, one: Format, converter: Converter | None) -> Document:
+    if not one.installed:
+        raise ValueError('needs ragkit[docs]: pip install "ragkit[docs]"')
+    name = PurePosixPath(source.path).name
+    if not one.isolated:
+        data = source.file.read_bytes()
+        if len(data) > one.max_bytes:
+            raise ValueError(f"larger than {one.max_bytes // 1024 // 1024} MiB")
+        return _document(source.path, one, one.convert(data, name), hashlib.sha256(data).hexdigest())
+    if converter is None:
+        with Converter() as own:
+            return _document(source.path, one, *own.document(source.file, source.path, one))
+    return _document(source.path, one, *converter.document(source.file, source.path, one))
+
+
+def _document(path: str, one: Format, done: Converted, content_hash: str) -> Document:
+    return Document(
+        path=path,
+        text=done.text,
+        content_hash=content_hash,
+        title=done.title or PurePosixPath(path).stem,
+        metadata=with_pages({**done.metadata, "format": one.name}, done.pages),
+        warning=done.warning,
+    )
 
 
 def make_document(path: str, text: str, content_hash: str = "") -> Document:
@@ -126,21 +171,35 @@ def _find(root: Path) -> Iterator[tuple[Path, str]]:
     """Files and links below a root that may be notes, each with the reason why it is none, or an empty string."""
     if root.is_file():
         suffixes = {root.suffix.lower(), root.resolve().suffix.lower()}
-        fits = not suffixes.isdisjoint(SUFFIXES)
-        yield root, "" if fits else f"unsupported file type {root.suffix or '(none)'}; .md and .txt are read"
+        if suffixes.isdisjoint(SUFFIXES) and not any(format_of(f"x{suffix}") for suffix in suffixes):
+            known = ", ".join(one.name for one in all_formats())
+            yield root, f"unsupported file type {root.suffix or '(none)'}; .md, .txt, {known} are read"
+        else:
+            yield root, ""
         return
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, followlinks=False, onerror=unreadable.append):
         at = Path(folder)
-        names[:] = sorted(name for name in names if not name.startswith(".") and not _is_index(at / name))
+        names[:] = sorted(name for name in names if not name.startswith(".") and not _is_no_notes(at / name))
         for name in names:
             if (at / name).is_symlink():
                 yield at / name, "symbolic link to a folder; to index it, name it as a folder of notes"
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and _is_read(name) and not (name == MANIFEST and _is_index(at)):
                 yield at / name, ""
     for error in unreadable:
         yield Path(error.filename), _reason(error)
+
+
+def _is_read(name: str) -> bool:
+    if Path(name).suffix.lower() in SUFFIXES:
+        return True
+    return format_of(name) is not None and not _GENERATED.fullmatch(name)
+
+
+def _is_no_notes(folder: Path) -> bool:
+    """Whether a program keeps `folder`: an index, installed packages, a virtual environment."""
+    return folder.name in _GENERATED_FOLDERS or (folder / "pyvenv.cfg").is_file() or _is_index(folder)
 
 
 def _is_index(folder: Path) -> bool:
@@ -148,7 +207,7 @@ def _is_index(folder: Path) -> bool:
     if _GENERATION.fullmatch(folder.name):
         return True
     try:
-        data = json.loads((folder / "MANIFEST.json").read_bytes())
+        data = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and {"generation", "seal"} <= data.keys()
@@ -161,8 +220,10 @@ def _inspect(file: Path, home: Path | None, path: str) -> SourceFile:
         raise ValueError("not a regular file")
     if home is not None and file.is_symlink() and not file.resolve().is_relative_to(home):
         raise ValueError("a link that leads outside the folder of notes")
-    if info.st_size > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES // 1024 // 1024} MiB")
+    one = format_of(path)
+    most = MAX_BYTES if one is None else one.max_bytes
+    if info.st_size > most:
+        raise ValueError(f"larger than {most // 1024 // 1024} MiB")
     return SourceFile(file=file, path=path, size=info.st_size, mtime_ns=info.st_mtime_ns)
 
 
@@ -190,10 +251,40 @@ def _reason(exc: BaseException) -> str:
     return str(exc)
 
 
-def read_all(sources: Sequence[SourceFile]) -> Iterator[tuple[SourceFile, Document | Skipped]]:
-    """Read `sources` one by one; a broken one comes back as its `Skipped`."""
-    for source in sources:
-        try:
-            yield source, read(source)
-        except (OSError, UndecodableError, ValueError) as exc:
-            yield source, Skipped(path=source.path, reason=_reason(exc))
+def read_all(
+    sources: Sequence[SourceFile], refused: Path | None = None
+) -> Iterator[tuple[SourceFile, Document | Skipped]]:
+    """Read `sources` one by one; a broken one comes back as its `Skipped`.
+
+    Args:
+        sources: Files that `scan` found.
+        refused: Where it is kept which of them took too much time or memory, so that they are not
+            tried again while they stay as they are; None tries them all.
+    """
+    before = _load_refused(refused)
+    now: dict[str, str] = {}
+    with Converter() as converter:
+        for source in sources:
+            key = f"{CONVERTERS_VERSION} {source.size} {source.mtime_ns} {source.path}"
+            try:
+                if key in before:
+                    raise LimitError(before[key])
+                yield source, read(source, converter)
+            except (OSError, UndecodableError, ValueError) as exc:
+                if isinstance(exc, LimitError):
+                    now[key] = str(exc)
+                yield source, Skipped(path=source.path, reason=_reason(exc))
+    if refused is not None and now != before:
+        # No promise hangs on this file: without it, the files in question are only tried again.
+        with suppress(OSError):
+            fresh = refused.with_name(f"{refused.name}.{os.getpid()}")
+            fresh.write_text(json.dumps(now), encoding="ascii")
+            fresh.replace(refused)
+
+
+def _load_refused(file: Path | None) -> dict[str, str]:
+    try:
+        data = json.loads(file.read_bytes()) if file is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(reason) for key, reason in data.items()} if isinstance(data, dict) else {}

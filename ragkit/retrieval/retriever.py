@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 from ragkit.errors import UsageError
 from ragkit.index.engine import Engine, Ranked
+from ragkit.ingest.pages import has_pages, page_at
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
-from ragkit.values import Hit, LegScore
+from ragkit.values import Chunk, Hit, LegScore
 
 Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -150,8 +151,9 @@ class Retriever:
             if place is not None and (best is None or place < best[0]):
                 best = (place, i)
         which = best[1] if best else 0
+        chunk = self._engine.chunk(candidate.ordinal)
         return Hit(
-            chunk=self._engine.chunk(candidate.ordinal),
+            chunk=chunk,
             rank=rank,
             score=candidate.score,
             legs={
@@ -160,7 +162,21 @@ class Retriever:
             },
             coverage=candidate.coverage,
             query=queries[which].text,
+            page=page_of(self._engine, chunk.document, chunk.start),
+            end_page=page_of(self._engine, chunk.document, chunk.end - 1),
         )
+
+
+def unscored(engine: Engine, chunk: Chunk, rank: int) -> Hit:
+    """A chunk that was looked up instead of searched for, as a hit."""
+    first, last = (page_of(engine, chunk.document, offset) for offset in (chunk.start, chunk.end - 1))
+    legs: dict[str, LegScore | None] = {"dense": None, "sparse": None}
+    return Hit(chunk=chunk, rank=rank, score=0.0, legs=legs, page=first, end_page=last)
+
+
+def page_of(engine: Engine, path: str, offset: int) -> int | None:
+    """Page or slide of a place in a document; None for documents without pages, which are not looked up."""
+    return page_at(engine.document(path), offset) if has_pages(path) else None
 
 
 def _leg(ranked: Sequence[tuple[int, float]], ordinal: int) -> LegScore | None:

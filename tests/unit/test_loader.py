@@ -40,7 +40,7 @@ def test_paths_are_relative_to_the_root_with_slashes_and_sorted(tmp_path: Path) 
 
 def test_other_file_types_and_hidden_files_are_not_notes(tmp_path: Path) -> None:
     write(tmp_path / ".obsidian", x="x")
-    for name in ("a.md", "b.txt", "c.markdown", "D.MD", "e.py", ".f.md"):
+    for name in ("a.md", "b.txt", "c.markdown", "D.MD", "e.exe", ".f.md"):
         (tmp_path / name).write_text("text", encoding="utf-8")
     assert set(load(tmp_path)[0]) == {"a.md", "b.txt", "c.markdown", "D.MD"}
 
@@ -177,11 +177,12 @@ def test_a_single_file_is_a_root(tmp_path: Path) -> None:
 
 
 def test_a_root_file_of_another_type_is_skipped_with_the_types_that_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(b"%PDF")
-    documents, skipped = load(tmp_path / "a.pdf")
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    documents, skipped = load(tmp_path / "a.zip")
     assert not documents
-    assert ".pdf" in skipped["a.pdf"]
-    assert ".md" in skipped["a.pdf"]
+    assert ".zip" in skipped["a.zip"]
+    assert ".md" in skipped["a.zip"]
+    assert "PDF" in skipped["a.zip"]
 
 
 def test_a_missing_root_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_an_index_among_the_notes_is_not_read(tmp_path: Path) -> None:
     write(tmp_path / "web", b="y")
     (tmp_path / "web" / "MANIFEST.json").write_text('{"name": "a web page"}', encoding="utf-8")
     write(tmp_path, c="z")
-    assert set(load(tmp_path)[0]) == {"web/b.md", "c.md"}
+    assert set(load(tmp_path)[0]) == {"web/b.md", "web/MANIFEST.json", "c.md"}
 
 
 def test_a_root_may_be_a_link_to_a_file(tmp_path: Path) -> None:

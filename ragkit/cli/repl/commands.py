@@ -239,8 +239,7 @@ def _number(conversation: Conversation, argument: str) -> int:
 
 
 def _place(source: Citation | Hit) -> str:
-    lines = f"{source.start_line}-{source.end_line}" if source.end_line != source.start_line else f"{source.start_line}"
-    return f"{one_line(source.document)}:{lines}"
+    return one_line(source.where)
 
 
 def _heading(heading: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ from ragkit.agent.answer import Answer, Done, Event, Observation, Thought, Token
 from ragkit.citations.markers import parse_answer
 from ragkit.cli.common import stderr, stdout
 from ragkit.text.sanitize import one_line, printable
+from ragkit.values import source_place
 
 if TYPE_CHECKING:
     from ragkit.agent.sessions import Session
@@ -212,7 +213,11 @@ def seen(event: Observation) -> str:
     """An observation on one line: where the passages are, or what the tool said."""
     if not event.hits:
         return one_line(event.text, _LINE) or "nothing"
-    places = list(dict.fromkeys(f"{one_line(hit.document, 60)}:{hit.start_line}" for hit in event.hits))
+    places = list(
+        dict.fromkeys(
+            source_place(one_line(hit.document, 60), (hit.start_line,) * 2, (hit.page,) * 2) for hit in event.hits
+        )
+    )
     more = ", …" if len(places) > _PLACES else ""
     return f"{counted(len(event.hits), 'passage')}: {', '.join(places[:_PLACES])}{more}"
 
