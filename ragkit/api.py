@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +18,13 @@ from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, inde
 from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
+from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
 from ragkit.retrieval.names import unknown_names
+from ragkit.retrieval.planner import Name, Plan, Planner, Policy
+from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
-from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
+from ragkit.retrieval.rewrite import StructuredModel, Turn
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import clean_question
@@ -56,6 +59,7 @@ class Index:
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
         self._retriever = Retriever(engine, model, fusion_settings(settings))
+        self._replies = KeptReplies(settings)
 
     @classmethod
     def open(
@@ -131,10 +135,10 @@ class Index:
         k: int = 5,
         mode: Mode = "hybrid",
         *,
-        rewrite: bool = False,
-        hyde: bool = False,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
         history: Sequence[Turn] = (),
-        translate: bool | None = None,
+        translate: bool | Policy | None = None,
         rerank: bool = False,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
@@ -143,10 +147,11 @@ class Index:
             query: The question, at most 20,000 characters.
             k: Number of hits, at least 1.
             mode: ``hybrid``, ``dense`` or ``sparse``.
-            rewrite: Let the chat model add rewritten, translated and varied queries.
-            hyde: Let the chat model add a hypothetical passage.
+            rewrite: Whether the chat model adds rewritten and varied queries: always, never, or ``"auto"``, see
+                `ragkit.retrieval.planner`; None: as the setting says.
+            hyde: The same for a hypothetical passage.
             history: Earlier turns that a follow-up refers to.
-            translate: Let the chat model translate the question into the notes' language; None: as `rewrite` says.
+            translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
 
         Raises:
@@ -168,27 +173,41 @@ class Index:
         self,
         query: str,
         *,
-        rewrite: bool = False,
-        hyde: bool = False,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
         history: Sequence[Turn] = (),
-        translate: bool | None = None,
+        translate: bool | Policy | None = None,
+        chat: StructuredModel | None = None,
+        started: Callable[[Name], None] = lambda name: None,
     ) -> Plan:
-        """The queries that `search` would run, the user's own first."""
+        """The queries that `search` would run, the user's own first, and why each is there.
+
+        Args:
+            query: See `search`, as for `rewrite`, `hyde`, `history` and `translate`.
+            rewrite: See `search`.
+            hyde: See `search`.
+            history: See `search`.
+            translate: See `search`.
+            chat: Model to ask; None: that of the index.
+            started: Told the name of a transform before the model is asked.
+        """
         query = clean_question(query)
         check_question(query)
-        translate = rewrite if translate is None else translate
-        if not (rewrite or hyde or translate):
-            return plan_queries(query, None, history=history)
-        return plan_queries(
-            query,
-            self._structured(),
-            history=history,
-            resolve=rewrite,
-            corpus_language=self.language if translate else None,
-            passage_language=self.language,
-            variants=rewrite,
-            hyde=hyde,
+        policies = chosen_policies(self.settings, rewrite, translate, hyde)
+        model = (chat or self._structured()) if policies.wanted else None
+        planner = Planner(
+            (lambda: self._replies.around(model)) if model is not None else None,
+            self.language,
+            policies,
+            self.confidence,
+            self.settings.transform_seconds,
+            started=started,
         )
+        return planner.plan(query, history)
+
+    def confidence(self, queries: Sequence[Query]) -> Confidence:
+        """How sure a hybrid search for `queries` is to have found what they ask for."""
+        return confidence_of(self.search_queries(queries, k=LOOKED_AT), self.model.temperature)
 
     def search_queries(self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """Run prepared queries; the first one is the user's own."""

@@ -58,6 +58,17 @@ class Settings(BaseSettings):
     """``okapi`` scores like rank_bm25's BM25Okapi. The index must be rebuilt after a change of any bm25 setting."""
     bm25_k1: float = Field(default=0.4, ge=0, le=10)
     bm25_b: float = Field(default=0.3, ge=0, le=1)
+    rewrite: Literal["auto", "always", "never"] = "never"
+    """Whether the chat model makes follow-ups self-contained (``auto``, ``always``) and adds differently worded
+    queries (``always``). This and the next two are about searches; agents have keys of their own in their files."""
+    translate: Literal["auto", "always", "never"] = "never"
+    """Whether it puts questions into the notes' language; ``auto``: where the first search is unsure."""
+    hyde: Literal["auto", "always", "never"] = "never"
+    """Whether it adds a hypothetical passage to search for; ``auto``: where the first search is unsure."""
+    transform_seconds: float = Field(default=15.0, gt=0)
+    """Time that the chat model has for each of these; the search goes on without it then."""
+    transform_cache: bool = True
+    """Keep the chat model's replies to these below `home`, so that the same question costs nothing again."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     safety: Literal["off", "input", "both"] = "off"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 from ragkit.errors import UsageError
@@ -16,6 +17,7 @@ from ragkit.values import Hit, LegScore
 Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
+_VECTORS_KEPT = 16
 
 
 def check_mode(name: str) -> Mode:
@@ -79,6 +81,8 @@ class Retriever:
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
+        # A plan that looks at the first search runs the question twice.
+        self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
@@ -99,7 +103,7 @@ class Retriever:
         if not queries:
             raise UsageError("The question is empty.", "Type a question.")
         check_question(queries[0].text)
-        vectors = [None if mode == "sparse" else self._embed(query) for query in queries]
+        vectors = [None if mode == "sparse" else self._vector(query) for query in queries]
         # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
         for deeper in (1, 4, 16):
             n = deeper * max(self._settings.candidates, k)
