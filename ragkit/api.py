@@ -20,7 +20,7 @@ from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
 from ragkit.retrieval.names import unknown_names
-from ragkit.retrieval.planner import Name, Plan, Planner, Policy
+from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
 from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
@@ -201,7 +201,8 @@ class Index:
             policies,
             self.confidence,
             self.settings.transform_seconds,
-            started=started,
+            self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
+            started,
         )
         return planner.plan(query, history)
 

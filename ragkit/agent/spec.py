@@ -43,7 +43,7 @@ class AgentHeader(BaseModel):
     rewrite: Literal["auto", "always", "never"] = "auto"
     """``auto``: follow-ups are made self-contained; ``always``: differently worded queries are added too."""
     translate: Literal["auto", "always", "never"] = "auto"
-    """Whether a question is put into the notes' language; ``auto``: where the first search is unsure."""
+    """Whether a question is put into the notes' language, see `ragkit.retrieval.planner`."""
     hyde: Literal["auto", "always", "never"] = "never"
     """The same for searching with a hypothetical passage; ``true`` and ``false`` are ``always`` and ``never``."""
 

@@ -124,9 +124,22 @@ def test_a_question_in_the_notes_language_is_not_translated() -> None:
 def test_auto_asks_the_model_only_where_the_first_search_is_unsure() -> None:
     answers = {"translation": "What is a gate?", "queries": ["gate"], "passage": "A gate is …"}
     sure, unsure = Fills(**answers), Fills(**answers)
-    assert texts(plan("门 是什么?", sure, AUTO, sure=SURE)) == ["门 是什么?"]
+    assert texts(plan("门 是什么?", sure, AUTO, language="zh", sure=SURE)) == ["门 是什么?"]
     assert sure.asked == []
-    assert texts(plan("门 是什么?", unsure, AUTO, sure=UNSURE))[1:] == ["What is a gate?", "A gate is …"]
+    assert texts(plan("门 是什么?", unsure, AUTO, language="zh", sure=UNSURE))[1:] == ["A gate is …"]
+
+
+def test_a_question_in_the_other_language_is_translated_however_sure_the_first_search_seems() -> None:
+    assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=SURE))[1:] == ["What is a gate?"]
+
+
+@pytest.mark.parametrize(("sure", "expected"), [(SURE, []), (UNSURE, ["What is a gate?"])])
+def test_in_notes_of_both_languages_an_unsure_question_is_put_into_the_other_one(
+    sure: Confidence, expected: list[str]
+) -> None:
+    model, policies = Fills(translation="What is a gate?"), Policies(translate="auto")
+    planner = Planner(lambda: model, "zh", policies, lambda queries: sure, mixed=True)
+    assert texts(planner.plan("门 是什么?"))[1:] == expected
 
 
 def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_it() -> None:
@@ -139,7 +152,7 @@ def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_i
     model = Fills(translation="gate", queries=[], passage="")
     for policies, times in ((Policies(), 0), (ALWAYS, 0), (AUTO, 1)):
         looked.clear()
-        Planner(lambda: model, "en", policies, first_pass).plan("门 是什么?")
+        Planner(lambda: model, "zh", policies, first_pass, mixed=True).plan("门 是什么?")
         assert len(looked) == times
 
 
