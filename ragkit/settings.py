@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     """Keep the chat model's replies to these below `home`, so that the same question costs nothing again."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    """Above 0, of several hits that say the same the later ones give way (maximal marginal relevance)."""
+    merge_neighbours: bool = False
+    """Join adjacent chunks of one section that were both found into one passage."""
+    enrich: bool = False
+    """Let the chat model write the questions that each chunk answers whenever ``ragkit index`` runs."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

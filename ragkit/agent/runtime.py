@@ -34,8 +34,8 @@ from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.errors import RagkitError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
-from ragkit.retrieval.retriever import Query, check_question
 from ragkit.retrieval.planner import Name, Plan
+from ragkit.retrieval.retriever import Query, check_question
 from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.safety.guard import open_guard
 from ragkit.settings import Settings

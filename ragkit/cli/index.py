@@ -13,12 +13,20 @@ from ragkit.errors import RagkitError, UsageError
 
 if TYPE_CHECKING:
     from ragkit.api import Index
+    from ragkit.retrieval.enrich import EnrichReport
     from ragkit.values import IndexReport
 
 
 def run(
     paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Folders or files of notes.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
+    enrich: Annotated[
+        bool | None,
+        typer.Option("--enrich/--no-enrich", help="Let the chat model write the questions that each chunk answers."),
+    ] = None,
+    enrich_limit: Annotated[
+        int | None, typer.Option("--enrich-limit", min=1, help="At most so many chunks; the next run goes on.")
+    ] = None,
 ) -> None:
     """Index notes; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
@@ -39,16 +47,22 @@ def run(
             unsaved += "Name them with --notes, or set RAGKIT_HOME to a folder you may write to."
     done = index.report
     assert done is not None
-    _report(index, done)
+    enriched = None
+    # A limit says that it is wanted, too.
+    if settings.enrich or enrich_limit is not None if enrich is None else enrich:
+        with progress_bar("Writing questions") as report:
+            enriched = index.enrich(limit=enrich_limit, progress=report)
+    _report(index, done, enriched)
     if unsaved:
         warn(unsaved)
 
 
-def _report(index: Index, done: IndexReport) -> None:
+def _report(index: Index, done: IndexReport, enriched: EnrichReport | None) -> None:
     if state.json:
         fields = asdict(done)
         fields.pop("embedded_chunks")
-        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder)})
+        extra = {} if enriched is None else {"enriched": asdict(enriched)}
+        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder), **extra})
         return
     for item in done.skipped:
         note(f"skipped {item.path}: {item.reason}", style="yellow")
@@ -58,5 +72,11 @@ def _report(index: Index, done: IndexReport) -> None:
         f"{done.documents} notes, {done.chunks} chunks: {done.added} added, {done.updated} updated, "
         f"{done.deleted} deleted, {done.unchanged} unchanged ({done.seconds:.1f} s)"
     )
+    if enriched is not None:
+        failed = f", {enriched.failed} failed" if enriched.failed else ""
+        say(
+            f"{enriched.enriched} of {enriched.chunks} chunks have questions: {enriched.written} written now{failed} "
+            f"({enriched.seconds:.1f} s)"
+        )
     say(f"embedding model: {done.embedding_model}", style="dim")
     say(f"index: {index.folder}", style="dim")

@@ -45,7 +45,9 @@ def run(
     ] = None,
     translate: Annotated[
         bool | None,
-        typer.Option("--translate/--no-translate", help="Let the chat model put the question into the notes' language."),
+        typer.Option(
+            "--translate/--no-translate", help="Let the chat model put the question into the notes' language."
+        ),
     ] = None,
 ) -> None:
     """Search the notes and show the best chunks."""

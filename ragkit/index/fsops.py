@@ -48,10 +48,11 @@ def sha256(path: Path) -> str:
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: readers see the old file or the new one."""
-    _write_atomically(path, text.encode("utf-8"))
+    write_bytes_atomically(path, text.encode("utf-8"))
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)
@@ -70,7 +71,7 @@ def write_json_atomically(path: Path, value: Any) -> None:
         data = text.encode("utf-8")
     except UnicodeEncodeError:  # the name of a folder that is no UTF-8; escaped, it comes back as it was
         data = json.dumps(value, indent=1, sort_keys=True).encode("ascii")
-    _write_atomically(path, data)
+    write_bytes_atomically(path, data)
 
 
 def append_line(path: Path, line: bytes, mode: int = 0o600) -> None:

@@ -133,12 +133,15 @@ def test_a_question_in_the_other_language_is_translated_however_sure_the_first_s
     assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=SURE))[1:] == ["What is a gate?"]
 
 
-@pytest.mark.parametrize(("sure", "expected"), [(SURE, []), (UNSURE, ["What is a gate?"])])
-def test_in_notes_of_both_languages_an_unsure_question_is_put_into_the_other_one(
-    sure: Confidence, expected: list[str]
+@pytest.mark.parametrize(
+    ("policy", "mixed", "expected"),
+    [("always", True, ["What is a gate?"]), ("always", False, []), ("auto", True, [])],
+)
+def test_only_always_puts_a_question_into_the_lesser_language_of_the_notes(
+    policy: Any, mixed: bool, expected: list[str]
 ) -> None:
-    model, policies = Fills(translation="What is a gate?"), Policies(translate="auto")
-    planner = Planner(lambda: model, "zh", policies, lambda queries: sure, mixed=True)
+    model, policies = Fills(translation="What is a gate?"), Policies(translate=policy)
+    planner = Planner(lambda: model, "zh", policies, lambda queries: UNSURE, mixed=mixed)
     assert texts(planner.plan("门 是什么?"))[1:] == expected
 
 
