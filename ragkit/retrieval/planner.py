@@ -5,10 +5,9 @@ Three policies decide, each ``never``, ``auto`` or ``always``:
 * ``rewrite``: a follow-up is made self-contained (``auto``: if it leans on the conversation), and
   differently worded queries are added (``auto``: not at all, since nothing was ever gained by them:
   of 16 dev questions 12 were found without and 11 with those of the bundled model);
-* ``translate``: a question that is not in the notes' main language is put into it (``auto`` does so
-  however sure the first search is: passages in the question's own language make it seem so, and of
-  80 such questions that seemed sure 65 % were found, against 91 % of the rest); ``always`` puts
-  questions in the main language into the other one, if both are at home in the notes;
+* ``translate``: a question that is not in the notes' main language is put into it (``auto``: unless
+  the first search is very sure); ``always`` also puts questions in the main language into the other
+  one, if both are at home in the notes;
 * ``hyde``: a hypothetical passage is searched for too (``auto``: if the first search is unsure).
 
 How sure the first search is says `ragkit.retrieval.confidence`. The question itself always takes
@@ -151,7 +150,9 @@ class _Planning:
         question = self._standalone
         theirs = answer_language(question)
         other: Language = "en" if theirs == "zh" else "zh"
-        if self._translates(policies.translate, theirs != ours):
+        foreign, policy = theirs != ours, policies.translate
+        applies = foreign or (policy == "always" and self._planner.mixed)
+        if self._decide("translate", policy, applies, "the notes are in its language", across=foreign):
             translated = self._ask("translate", lambda model: translate(question, other, model))
             if translated and fold(translated) != fold(question):
                 self._add(f"translated: {translated}", Query(translated))
@@ -190,14 +191,9 @@ class _Planning:
         if asked:
             self._notes.append(f"rewritten: {said}")
 
-    def _translates(self, policy: Policy, foreign: bool) -> bool:
-        if policy == "auto" and foreign and self._planner.model is not None:
-            self._stages.append(Stage("translate", True, "the question is not in the notes' main language"))
-            return True
-        applies = foreign or (policy == "always" and self._planner.mixed)
-        return self._decide("translate", policy, applies, "the notes are in its language")
-
-    def _decide(self, name: Name, policy: Policy, applies: bool = True, why_not: str = "") -> bool:
+    def _decide(
+        self, name: Name, policy: Policy, applies: bool = True, why_not: str = "", *, across: bool = False
+    ) -> bool:
         """Whether to ask the model; says so in the trace, unless the transform is switched off."""
         if policy == "never":
             return False
@@ -209,8 +205,8 @@ class _Planning:
             return True
         if self._sure is None:
             self._sure = self._planner.first_pass(self._queries)
-        low = self._sure.low
-        self._stages.append(Stage(name, low, f"the first search is {'unsure' if low else 'sure'}: {self._sure}"))
+        low = self._sure.low(across=across)
+        self._stages.append(Stage(name, low, f"the first search is {'not sure' if low else 'sure'}: {self._sure}"))
         return low
 
     def _ask(self, name: Name, transform: Callable[[StructuredModel], T]) -> T | None:

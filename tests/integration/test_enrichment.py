@@ -41,7 +41,10 @@ class Writes:
         self.asked.append(user)
         if len(self.asked) >= self.fails_from:
             raise EndpointError("gone")
-        said = next((words for topic, words in self.words.items() if topic in user), "what about " + user.partition("The ")[2][:9])
+        said = next(
+            (words for topic, words in self.words.items() if topic in user),
+            "what about " + user.partition("The ")[2][:9],
+        )
         return {"questions": [said], "translated": f"这是 {len(self.asked)} 吗?"}
 
 
@@ -225,9 +228,7 @@ def test_the_passage_is_material_and_the_reply_is_bound_to_a_schema(notes: Path,
     assert schema["additionalProperties"] is False and schema["properties"]["questions"]["maxItems"] == 3
 
 
-def test_the_command_enriches_and_reports(
-    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_enriches_and_reports(notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(notes, tmp_path / "index")
     monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda *args, **kwargs: _model())
     monkeypatch.setattr(Index, "_structured", lambda self: Writes())

@@ -37,14 +37,14 @@ def test_a_hit_beyond_the_first_five_covers_nothing() -> None:
 @pytest.mark.parametrize("hits", [[], [hit(1, None, 1, 0.0)], [hit(1, 0.9, None, 0.0)]])
 def test_nothing_found_is_no_confidence(hits: list[Hit]) -> None:
     found = confidence_of(hits, None)
-    assert found.margin == 0 and found.low
+    assert found.margin == 0 and found.low()
 
 
 def test_every_sign_raises_it_and_the_threshold_lies_between() -> None:
     signs = [Confidence(0.1, 0.5, 0.0), Confidence(0.9, 0.5, 0.0), Confidence(0.9, 4.0, 0.0), Confidence(0.9, 4.0, 1.0)]
     values = [sign.value for sign in signs]
     assert values == sorted(values) and values[0] < LOW < values[-1]
-    assert signs[0].low and not signs[-1].low
+    assert signs[0].low() and not signs[-1].low()
 
 
 def test_an_unknown_temperature_is_estimated() -> None:

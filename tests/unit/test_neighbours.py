@@ -71,7 +71,10 @@ def test_documents_are_never_joined() -> None:
 def test_a_passage_grows_no_longer_than_it_may() -> None:
     found = merged(hits(0, 1, 2), longest=CHUNKS[1].end - CHUNKS[0].start)
     sound(found)
-    assert [(hit.start, hit.end) for hit in found] == [(CHUNKS[0].start, CHUNKS[1].end), (CHUNKS[2].start, CHUNKS[2].end)]
+    assert [(hit.start, hit.end) for hit in found] == [
+        (CHUNKS[0].start, CHUNKS[1].end),
+        (CHUNKS[2].start, CHUNKS[2].end),
+    ]
 
 
 def test_nothing_behind_the_last_passage_is_pulled_up() -> None:

@@ -129,8 +129,11 @@ def test_auto_asks_the_model_only_where_the_first_search_is_unsure() -> None:
     assert texts(plan("门 是什么?", unsure, AUTO, language="zh", sure=UNSURE))[1:] == ["A gate is …"]
 
 
-def test_a_question_in_the_other_language_is_translated_however_sure_the_first_search_seems() -> None:
-    assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=SURE))[1:] == ["What is a gate?"]
+def test_a_question_in_the_other_language_is_translated_unless_the_first_search_is_very_sure() -> None:
+    fairly = Confidence(0.5, 2.0, 0.6)
+    assert not fairly.low() and fairly.low(across=True) and not SURE.low(across=True)
+    for sure, expected in ((fairly, ["What is a gate?"]), (SURE, [])):
+        assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=sure))[1:] == expected
 
 
 @pytest.mark.parametrize(
