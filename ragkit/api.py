@@ -150,6 +150,7 @@ class Index:
         history: Sequence[Turn] = (),
         translate: bool | Policy | None = None,
         rerank: bool = False,
+        merge: bool | None = None,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
@@ -163,12 +164,13 @@ class Index:
             history: Earlier turns that a follow-up refers to.
             translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
+            merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
 
         Raises:
             UsageError: If the question is empty or too long, or k or mode is wrong.
         """
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
-        return self.search_queries(plan.queries, k=k, mode=mode, rerank=plan.standalone if rerank else "")
+        return self.search_queries(plan.queries, k=k, mode=mode, rerank=plan.standalone if rerank else "", merge=merge)
 
     async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
         """Async twin of `search` (runs in a thread)."""
@@ -216,14 +218,21 @@ class Index:
         return confidence_of(self._retriever.search(list(queries), k=LOOKED_AT), self.model.temperature)
 
     def search_queries(
-        self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", *, rerank: str = ""
+        self,
+        queries: Sequence[Query],
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        rerank: str = "",
+        merge: bool | None = None,
     ) -> list[Hit]:
         """Run prepared queries; the first one is the user's own.
 
-        Reranking for the question `rerank`, diversity and merging of neighbours follow, as the settings say.
+        Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
         """
-        hits = self._retriever.search(list(queries), k=self._depth(k, rerank), mode=mode)
-        return self._staged(hits, k, rerank)
+        merge = self.settings.merge_neighbours if merge is None else merge
+        hits = self._retriever.search(list(queries), k=self._depth(k, bool(rerank), merge), mode=mode)
+        return self._staged(hits, k, rerank, merge)
 
     def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
         """The `k` best chunks for each question, as `search` finds them without a chat model.
@@ -235,14 +244,15 @@ class Index:
             UsageError: If a question is empty or too long, or k or mode is wrong.
         """
         cleaned = [clean_question(query) for query in queries]
-        found = self._retriever.search_many(cleaned, k=self._depth(k, ""), mode=mode)
-        return [self._staged(hits, k, "") for hits in found]
+        merge = self.settings.merge_neighbours
+        found = self._retriever.search_many(cleaned, k=self._depth(k, False, merge), mode=mode)
+        return [self._staged(hits, k, "", merge) for hits in found]
 
-    def _depth(self, k: int, rerank: str) -> int:
-        deeper = rerank or self.settings.diversity or self.settings.merge_neighbours
-        return max(k, RERANKED) if deeper and k > 0 else k
+    def _depth(self, k: int, rerank: bool, merge: bool) -> int:
+        # A k below 1 is refused by the retriever.
+        return max(k, RERANKED) if (rerank or merge or self.settings.diversity) and k > 0 else k
 
-    def _staged(self, hits: list[Hit], k: int, rerank: str) -> list[Hit]:
+    def _staged(self, hits: list[Hit], k: int, rerank: str, merge: bool) -> list[Hit]:
         """The stages behind the search itself."""
         diversity = self.settings.diversity
         if rerank:
@@ -250,7 +260,7 @@ class Index:
         if diversity:
             head = hits[:RERANKED]
             hits = [*diversified(head, self._retriever.vectors(head), diversity), *hits[RERANKED:]]
-        if self.settings.merge_neighbours:
+        if merge:
             return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
         return hits[:k]
 

@@ -257,7 +257,8 @@ class BundledE5Model(SentenceTransformerModel):
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         # The engine takes 10 ms for each; torch is several times as quick, but takes seconds to load.
         if self._engine is not None and len(texts) < (_FEW if "_model" in self.__dict__ else _MANY):
-            return unit([self._engine.embed_query(text) for text in texts]) if texts else np.zeros((0, 384), np.float32)
+            rows = [self._engine.embed_query(text) for text in texts]
+            return np.stack(rows) if rows else np.zeros((0, 384), dtype=np.float32)
         self.prepare()
         return super().encode_queries(texts)
 

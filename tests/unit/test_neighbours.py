@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def test_passages_are_verbatim_and_do_not_overlap(order: list[int], k: int, long
     found = merged(hits(*order), k=k, longest=longest)
     sound(found)
     spans = sorted((hit.start, hit.end) for hit in found)
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))
     assert len(found) <= k
     widest = max(len(chunk.text) for chunk in CHUNKS)
     assert all(hit.end - hit.start <= max(longest, widest) for hit in found)
