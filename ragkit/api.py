@@ -292,8 +292,9 @@ class Index:
         return report
 
     def _searcher(self) -> Retriever:
-        enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint)
-        return Retriever(self._engine, self.model, fusion_settings(self.settings), enrichment)
+        share = self.settings.enrichment_share
+        enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint) if share else None
+        return Retriever(self._engine, self.model, fusion_settings(self.settings), enrichment, share)
 
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""

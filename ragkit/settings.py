@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """Join adjacent chunks of one section that were both found into one passage."""
     enrich: bool = False
     """Let the chat model write the questions that each chunk answers whenever ``ragkit index`` runs."""
+    enrichment_share: float = Field(default=0.3, ge=0, le=1)
+    """Of those questions in the dense score, where an index has them; 0 leaves them out."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

@@ -11,7 +11,7 @@ import numpy as np
 
 from ragkit.errors import UsageError
 from ragkit.index.engine import BatchEngine, Engine, Ranked
-from ragkit.index.enrichment import Enrichment
+from ragkit.index.enrichment import SHARE, Enrichment
 from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
@@ -79,6 +79,7 @@ class Retriever:
         model: The embedding model that built it.
         settings: Fusion constants; a temperature of None is filled from the model.
         enrichment: Questions that the chunks answer, which then take part in the dense leg.
+        enrichment_share: Of them in the dense score, 0 to 1.
     """
 
     def __init__(
@@ -87,12 +88,13 @@ class Retriever:
         model: EmbeddingModel,
         settings: FusionSettings | None = None,
         enrichment: Enrichment | None = None,
+        enrichment_share: float = SHARE,
     ) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
-        self._enrichment = enrichment
+        self._enrichment, self._share = enrichment, enrichment_share
         # A plan that looks at the first search runs the question twice.
         self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
 
@@ -182,7 +184,9 @@ class Retriever:
             scored = dense
             # What a passage looks like says nothing about which questions it answers.
             if self._enrichment is not None and not query.passage:
-                mixed = self._enrichment.mix(self._engine, dense, vector, aim=aim, language_weight=weight, n=n)
+                mixed = self._enrichment.mix(
+                    self._engine, dense, vector, aim=aim, language_weight=weight, n=n, share=self._share
+                )
                 scored, asked = mixed.scores, mixed.questions
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)

@@ -207,6 +207,15 @@ def test_a_rebuild_with_another_model_keeps_the_texts(notes: Path, tmp_path: Pat
     assert (report.written, report.enriched) == (0, 18)
 
 
+def test_a_share_of_nothing_leaves_the_questions_out(notes: Path, tmp_path: Path) -> None:
+    index = opened(notes, tmp_path / "index", Writes({"router": CANARY}))
+    plain = index.search("router load", k=18)
+    index.enrich()
+    settings = load_settings(chat_model="extractive", enrichment_share=0.0)
+    without = Index.open(None, tmp_path / "index", embedding=HashingEmbedder(), settings=settings)
+    assert without.search("router load", k=18) == plain != index.search("router load", k=18)
+
+
 def test_few_enriched_chunks_change_nothing(notes: Path, tmp_path: Path) -> None:
     index = opened(notes, tmp_path / "index", Writes({"router": CANARY}))
     plain = [(hit.chunk.id, hit.score) for hit in index.search(CANARY, k=18, mode="dense")]
