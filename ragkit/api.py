@@ -349,6 +349,7 @@ class Index:
 
     def close(self) -> None:
         """Give back open files."""
+        self._replies.close()
         self._engine.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:

@@ -244,7 +244,7 @@ class Agent:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=plan.notes,
+            notes=(*plan.notes, *map(str, plan.stages)),
             origin=self._origin(question),
         )
         if cancelled.is_set():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
-from ragkit.errors import RagkitError, UsageError
+from ragkit.errors import ModelError, RagkitError, UsageError
 
 if TYPE_CHECKING:
     from ragkit.api import Index
@@ -30,11 +30,16 @@ def run(
 ) -> None:
     """Index notes; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
+    from ragkit.models.chat import resolve_chat
 
     settings = state.settings()
     roots = list(paths or ([settings.notes] if settings.notes else []))
     if not roots:
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
+    # A limit says that it is wanted, too.
+    wanted = enrich if enrich is not None else settings.enrich or enrich_limit is not None
+    if wanted and resolve_chat(settings.chat_model, settings).extractive:
+        raise ModelError("--enrich needs a chat model.", "Set chat_model, or install ragkit[local].")
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
     unsaved = ""
@@ -48,8 +53,7 @@ def run(
     done = index.report
     assert done is not None
     enriched = None
-    # A limit says that it is wanted, too.
-    if settings.enrich or enrich_limit is not None if enrich is None else enrich:
+    if wanted:
         with progress_bar("Writing questions") as report:
             enriched = index.enrich(limit=enrich_limit, progress=report)
     _report(index, done, enriched)

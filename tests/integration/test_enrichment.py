@@ -242,6 +242,9 @@ def test_the_command_enriches_and_reports(notes: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda *args, **kwargs: _model())
     monkeypatch.setattr(Index, "_structured", lambda self: Writes())
     line = ["--json", "--index", str(tmp_path / "index"), "index", str(notes)]
+    monkeypatch.setenv("RAGKIT_CHAT_MODEL", "extractive")
+    assert "needs a chat model" in str(CliRunner().invoke(app, [*line, "--enrich"]).exception)
+    monkeypatch.setenv("RAGKIT_CHAT_MODEL", "openai:x@http://127.0.0.1:9/v1")
     result = CliRunner().invoke(app, [*line, "--enrich-limit", "3"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["enriched"]["written"] == 3

@@ -137,6 +137,16 @@ def test_the_command_says_what_ran(tmp_path: Path, make_notes: Any, monkeypatch:
     assert (found["queries"], found["transforms"]) == ([QUESTION], [])
 
 
+def test_an_agent_translates_and_its_trace_says_so(tmp_path: Path, make_notes: Any) -> None:
+    index = opened(tmp_path, make_notes)
+    gave_up = {"thought": "t", "action": {"tool": "give_up", "reason": "no"}}
+    model = ScriptedChatModel(replies=[json.dumps({"translation": "低筋面粉"}), json.dumps(gave_up)])
+    bot = Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json"))
+    notes = bot.ask(QUESTION).notes
+    assert notes[0] == "translated: 低筋面粉"
+    assert notes[1].startswith("translate ran: the first search is not sure: 0.")
+
+
 def test_an_agent_without_a_model_asks_no_other(tmp_path: Path, make_notes: Any) -> None:
     index = opened(tmp_path, make_notes, rewrite="always", translate="always")
     index.chat, model = chat()
