@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
+from ragkit.errors import IndexFailure, ModelError, UsageError
 from ragkit.index.engine import Engine
-from ragkit.index.fsops import write_json_atomically
-from ragkit.index.snapshot import Snapshot, read_manifest
-from ragkit.index.sparse import BM25Settings
-from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
-from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
-from ragkit.retrieval.fusion import FusionSettings
+from ragkit.index.enrichment import Enrichment, prune
+from ragkit.index.snapshot import Snapshot
+from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
+from ragkit.models.chat import resolve_chat
+from ragkit.models.embeddings import Embedder, EmbeddingModel
+from ragkit.opening import (
+    as_roots,
+    model_for,
+)
+from ragkit.opening import default_folder as default_folder
+from ragkit.opening import fusion_settings as fusion_settings
+from ragkit.opening import index_settings as index_settings
+from ragkit.opening import remember_notes as remember_notes
+from ragkit.opening import remembered_notes as remembered_notes
+from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
+from ragkit.retrieval.diversity import diversified
+from ragkit.retrieval.enrich import EnrichReport, enrich
 from ragkit.retrieval.names import unknown_names
+from ragkit.retrieval.neighbours import merge_neighbours
+from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
+from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of, unscored
-from ragkit.retrieval.rewrite import Plan, StructuredModel, Turn, plan_queries
+from ragkit.retrieval.rewrite import StructuredModel, Turn
 from ragkit.settings import Settings, load_settings
 from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import clean_question
@@ -30,8 +41,6 @@ from ragkit.values import Chunk, Document, Hit, IndexReport, PictureHit
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
-
-CURRENT: Final = "current.json"
 
 
 class Index:
@@ -55,7 +64,8 @@ class Index:
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
-        self._retriever = Retriever(engine, model, fusion_settings(settings))
+        self._retriever = self._searcher()
+        self._replies = KeptReplies(settings)
 
     @classmethod
     def open(
@@ -85,11 +95,11 @@ class Index:
             IndexFailure: If there is no index to open, or it is damaged or locked.
         """
         settings = settings or load_settings()
-        roots = _roots(notes)
+        roots = as_roots(notes)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
-        model = _model_for(folder, embedding, settings, rebuild)
+        model = model_for(folder, embedding, settings, rebuild)
         report = None
         if roots:
             report = update_index(folder, roots, model, index_settings(settings), rebuild=rebuild, progress=progress)
@@ -102,6 +112,8 @@ class Index:
             report = look_at_pictures(folder, roots, snapshot, settings.images, report)
         if not roots:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
+        elif report is not None and report.added + report.updated + report.deleted:
+            prune(folder, snapshot, model.identity.fingerprint)
         return cls(folder, snapshot, model, settings, report)
 
     @classmethod
@@ -117,11 +129,13 @@ class Index:
         """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
         settings = settings or load_settings()
         folder = Path(index_dir)
-        model = _model_for(folder, embedding, settings, rebuild=False)
+        model = model_for(folder, embedding, settings, rebuild=False)
         report = index_documents(folder, documents, model, index_settings(settings), progress=progress)
         snapshot = Snapshot.open(folder)
         if snapshot is None:
             raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
+        if report.added + report.updated + report.deleted:
+            prune(folder, snapshot, model.identity.fingerprint)
         return cls(folder, snapshot, model, settings, report)
 
     @classmethod
@@ -135,11 +149,12 @@ class Index:
         k: int = 5,
         mode: Mode = "hybrid",
         *,
-        rewrite: bool = False,
-        hyde: bool = False,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
         history: Sequence[Turn] = (),
-        translate: bool | None = None,
+        translate: bool | Policy | None = None,
         rerank: bool = False,
+        merge: bool | None = None,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
@@ -147,22 +162,19 @@ class Index:
             query: The question, at most 20,000 characters.
             k: Number of hits, at least 1.
             mode: ``hybrid``, ``dense`` or ``sparse``.
-            rewrite: Let the chat model add rewritten, translated and varied queries.
-            hyde: Let the chat model add a hypothetical passage.
+            rewrite: Whether the chat model adds rewritten and varied queries: always, never, or ``"auto"``, see
+                `ragkit.retrieval.planner`; None: as the setting says.
+            hyde: The same for a hypothetical passage.
             history: Earlier turns that a follow-up refers to.
-            translate: Let the chat model translate the question into the notes' language; None: as `rewrite` says.
+            translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
+            merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
 
         Raises:
             UsageError: If the question is empty or too long, or k or mode is wrong.
         """
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
-        if not rerank:
-            return self.search_queries(plan.queries, k=k, mode=mode)
-        if k < 1:
-            raise UsageError(f"k must be at least 1, not {k}.")
-        hits = self.search_queries(plan.queries, k=max(k, RERANKED), mode=mode)
-        return [*self._reranker().rerank(plan.standalone, hits[:RERANKED]), *hits[RERANKED:]][:k]
+        return self.search_queries(plan.queries, k=k, mode=mode, rerank=plan.standalone if rerank else "", merge=merge)
 
     async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
         """Async twin of `search` (runs in a thread)."""
@@ -172,31 +184,121 @@ class Index:
         self,
         query: str,
         *,
-        rewrite: bool = False,
-        hyde: bool = False,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
         history: Sequence[Turn] = (),
-        translate: bool | None = None,
+        translate: bool | Policy | None = None,
+        chat: StructuredModel | None = None,
+        started: Callable[[Name], None] = lambda name: None,
     ) -> Plan:
-        """The queries that `search` would run, the user's own first."""
+        """The queries that `search` would run, the user's own first, and why each is there.
+
+        Args:
+            query: See `search`, as for `rewrite`, `hyde`, `history` and `translate`.
+            rewrite: See `search`.
+            hyde: See `search`.
+            history: See `search`.
+            translate: See `search`.
+            chat: Model to ask; None: that of the index.
+            started: Told the name of a transform before the model is asked.
+        """
         query = clean_question(query)
         check_question(query)
-        translate = rewrite if translate is None else translate
-        if not (rewrite or hyde or translate):
-            return plan_queries(query, None, history=history)
-        return plan_queries(
-            query,
-            self._structured(),
-            history=history,
-            resolve=rewrite,
-            corpus_language=self.language if translate else None,
-            passage_language=self.language,
-            variants=rewrite,
-            hyde=hyde,
+        policies = chosen_policies(self.settings, rewrite, translate, hyde)
+        model = (chat or self._structured()) if policies.wanted else None
+        planner = Planner(
+            (lambda: self._replies.around(model)) if model is not None else None,
+            self.language,
+            policies,
+            self.confidence,
+            self.settings.transform_seconds,
+            self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
+            started,
         )
+        return planner.plan(query, history)
 
-    def search_queries(self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
-        """Run prepared queries; the first one is the user's own."""
-        return self._retriever.search(list(queries), k=k, mode=mode)
+    def confidence(self, queries: Sequence[Query]) -> Confidence:
+        """How sure a hybrid search for `queries` is to have found what they ask for."""
+        return confidence_of(self._retriever.search(list(queries), k=LOOKED_AT), self.model.temperature)
+
+    def search_queries(
+        self,
+        queries: Sequence[Query],
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        rerank: str = "",
+        merge: bool | None = None,
+    ) -> list[Hit]:
+        """Run prepared queries; the first one is the user's own.
+
+        Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
+        """
+        merge = self.settings.merge_neighbours if merge is None else merge
+        hits = self._retriever.search(list(queries), k=self._depth(k, bool(rerank), merge), mode=mode)
+        return self._staged(hits, k, rerank, merge)
+
+    def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """The `k` best chunks for each question, as `search` finds them without a chat model.
+
+        The questions are embedded as one batch and searched for by one matrix product where the engine
+        has one; a model that runs batches in bfloat16 may move a score by some thousandths.
+
+        Raises:
+            UsageError: If a question is empty or too long, or k or mode is wrong.
+        """
+        cleaned = [clean_question(query) for query in queries]
+        merge = self.settings.merge_neighbours
+        found = self._retriever.search_many(cleaned, k=self._depth(k, False, merge), mode=mode)
+        return [self._staged(hits, k, "", merge) for hits in found]
+
+    def _depth(self, k: int, rerank: bool, merge: bool) -> int:
+        # A k below 1 is refused by the retriever.
+        return max(k, RERANKED) if (rerank or merge or self.settings.diversity) and k > 0 else k
+
+    def _staged(self, hits: list[Hit], k: int, rerank: str, merge: bool) -> list[Hit]:
+        """The stages behind the search itself."""
+        diversity = self.settings.diversity
+        if rerank:
+            hits = [*self._reranker().rerank(rerank, hits[:RERANKED]), *hits[RERANKED:]]
+        if diversity:
+            head = hits[:RERANKED]
+            hits = [*diversified(head, self._retriever.vectors(head), diversity), *hits[RERANKED:]]
+        if merge:
+            return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
+        return hits[:k]
+
+    def enrich(
+        self,
+        *,
+        limit: int | None = None,
+        only: Callable[[Chunk], bool] | None = None,
+        progress: Progress | None = None,
+    ) -> EnrichReport:
+        """Let the chat model write the questions that chunks answer; searches use them from then on.
+
+        Takes some seconds a chunk; what an interrupted run wrote is kept. See `ragkit.index.enrichment`.
+
+        Args:
+            limit: At most so many chunks; the next call goes on from there.
+            only: Which chunks; None means all.
+            progress: Called with (chunks done, chunks to do).
+
+        Raises:
+            ModelError: If there is no chat model.
+        """
+        chat = self._structured()
+        if chat is None:
+            raise ModelError("Enrichment needs a chat model.", "Set chat_model, or install ragkit[local].")
+        name = resolve_chat(self.settings.chat_model, self.settings).name
+        report = enrich(self.folder, self._engine, self.model, chat, name, limit=limit, only=only, progress=progress)
+        self._retriever = self._searcher()
+        return report
+
+    def _searcher(self) -> Retriever:
+        share = self.settings.enrichment_share
+        enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint) if share else None
+        return Retriever(self._engine, self.model, fusion_settings(self.settings), enrichment, share)
 
     def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
         """The `k` pictures of the notes that fit a text best, each at its place in a note.
@@ -266,6 +368,7 @@ class Index:
 
     def close(self) -> None:
         """Give back open files."""
+        self._replies.close()
         self._engine.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
@@ -303,88 +406,5 @@ class Index:
 
     def _structured(self) -> StructuredModel | None:
         if self.chat is None:
-            from ragkit.models.chat import resolve_chat
-
             self.chat = resolve_chat(self.settings.chat_model, self.settings).structured()
         return self.chat
-
-
-def default_folder(settings: Settings, roots: Sequence[Path]) -> Path:
-    """Index folder below the home for these notes: readable name plus a hash of the full paths."""
-    resolved = "\n".join(str(root.expanduser().resolve()) for root in roots)
-    digest = hashlib.sha256(resolved.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in roots[0].resolve().name)[:40] or "notes"
-    return settings.ensure_home() / "indexes" / f"{name}-{digest}"
-
-
-def remember_notes(settings: Settings, roots: Sequence[Path]) -> None:
-    """Make these notes the ones that commands use when none are named."""
-    write_json_atomically(settings.ensure_home() / CURRENT, {"notes": [str(root.resolve()) for root in roots]})
-
-
-def remembered_notes(settings: Settings) -> list[Path]:
-    """The notes that were indexed last; empty if there are none.
-
-    Raises:
-        IngestError: If they are gone; answering from other notes instead would go unnoticed.
-    """
-    try:
-        data = json.loads((settings.home / CURRENT).read_text(encoding="utf-8"))
-        paths = [Path(path) for path in data["notes"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    for path in paths:
-        if not path.exists():
-            raise IngestError(
-                f"The notes indexed last are gone: {path}",
-                "Index others with `ragkit index PATH`, or name them with --notes.",
-            )
-    return paths
-
-
-def index_settings(settings: Settings) -> IndexSettings:
-    """The part of the settings that decides the contents of an index."""
-    chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
-    bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
-    return IndexSettings(chunks=chunks, bm25=bm25)
-
-
-def fusion_settings(settings: Settings) -> FusionSettings:
-    """The part of the settings that decides how the legs are merged."""
-    return FusionSettings(
-        weight=settings.coverage_weight,
-        floor=settings.coverage_floor,
-        temperature=settings.temperature,
-        correction=settings.language_correction,
-        candidates=settings.candidates,
-    )
-
-
-def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    if notes is None:
-        return []
-    given = [notes] if isinstance(notes, (str, Path)) else list(notes)
-    return [Path(path).expanduser() for path in given]
-
-
-def _model_for(
-    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
-) -> EmbeddingModel:
-    spec = embedding if embedding is not None else settings.embedding_model
-    if spec == "auto":
-        try:
-            manifest = read_manifest(folder)
-        except IndexCorruptError:
-            if not rebuild:
-                raise
-            manifest = None
-        if manifest is not None and not rebuild:
-            # "auto" must not change the vector space of an index because a hub became reachable.
-            spec = manifest.model["name"]
-            if spec.startswith("openai:") and "@" in spec:
-                # An index folder is data; it must not say where keys are sent.
-                raise ConfigError(
-                    f"The index in {folder} names an address for its embedding model: {spec}.",
-                    "Name the model yourself: set embedding_model.",
-                )
-    return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)

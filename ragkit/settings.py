@@ -58,10 +58,29 @@ class Settings(BaseSettings):
     """``okapi`` scores like rank_bm25's BM25Okapi. The index must be rebuilt after a change of any bm25 setting."""
     bm25_k1: float = Field(default=0.4, ge=0, le=10)
     bm25_b: float = Field(default=0.3, ge=0, le=1)
+    rewrite: Literal["auto", "always", "never"] = "never"
+    """Whether the chat model makes follow-ups self-contained (``auto``, ``always``) and adds differently worded
+    queries (``always``). This and the next two are about searches; agents have keys of their own in their files."""
+    translate: Literal["auto", "always", "never"] = "never"
+    """Whether it puts questions into the notes' language; ``auto``: where the first search is unsure."""
+    hyde: Literal["auto", "always", "never"] = "never"
+    """Whether it adds a hypothetical passage to search for; ``auto``: where the first search is unsure."""
+    transform_seconds: float = Field(default=15.0, gt=0)
+    """Time that the chat model has for each of these; the search goes on without it then."""
+    transform_cache: bool = True
+    """Keep the chat model's replies to these below `home`, so that the same question costs nothing again."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     images: str | None = None
     """CLIP model for pictures in notes, by hub name or path, such as ``clip-ViT-B-32``; None: they are left alone."""
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    """Above 0, of several hits that say the same the later ones give way (maximal marginal relevance)."""
+    merge_neighbours: bool = False
+    """Join adjacent chunks of one section that were both found into one passage."""
+    enrich: bool = False
+    """Let the chat model write the questions that each chunk answers whenever ``ragkit index`` runs."""
+    enrichment_share: float = Field(default=0.3, ge=0, le=1)
+    """Of those questions in the dense score, where an index has them; 0 leaves them out."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

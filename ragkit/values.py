@@ -57,7 +57,7 @@ class LegScore:
     rank: int
     """From 1."""
     score: float
-    """Cosine (dense) or BM25 (sparse)."""
+    """Cosine (dense, questions) or BM25 (sparse)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,8 @@ class Hit:
     rank: int
     score: float
     legs: dict[str, LegScore | None]
-    """``dense`` and ``sparse``; None where the leg did not propose the chunk."""
+    """``dense`` and ``sparse``; None where the leg did not propose the chunk. In an enriched index also
+    ``questions``: the best question that was written about the chunk."""
     coverage: float = 0.0
     """Share (0..1) of the question's idf mass that the chunk contains."""
     query: str = ""

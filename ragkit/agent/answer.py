@@ -88,6 +88,7 @@ class Answer:
     passages: tuple[Hit, ...] = ()
     """Everything retrieved in this turn; marker n is passage n."""
     notes: tuple[str, ...] = ()
+    """What became of each query transform: what it added, whether it ran, why, and how long it took."""
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)

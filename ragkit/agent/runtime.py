@@ -30,12 +30,13 @@ from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer, Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.tools import TOOLS
-from ragkit.agent.turn import WEAK_COVERAGE, TurnState, best_coverage
+from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.errors import RagkitError
 from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
+from ragkit.retrieval.planner import Name, Plan
 from ragkit.retrieval.retriever import Query, check_question
-from ragkit.retrieval.rewrite import Plan, Turn, is_follow_up, plan_queries
+from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.safety.guard import open_guard
 from ragkit.settings import Settings
 from ragkit.text.language import answer_language
@@ -48,6 +49,12 @@ if TYPE_CHECKING:
 MAX_QUESTION_CHARS: Final = 8_000
 _HISTORY_TURNS: Final = 3
 _HISTORY_CHARS: Final = 300
+_DOING: Final[dict[Name, dict[str, str]]] = {
+    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
+    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
+    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
+    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
+}
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -237,7 +244,7 @@ class Agent:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=plan.notes,
+            notes=(*plan.notes, *map(str, plan.stages)),
             origin=self._origin(question),
         )
         if cancelled.is_set():
@@ -294,28 +301,18 @@ class Agent:
         )
 
     def _understand(self, question: str, emit: Any) -> Plan:
-        """The queries of the first search: follow-ups rewritten, translation where it is needed."""
+        """The queries of the first search, and what the chat model adds to them."""
         header = self.spec.header
         structured = self.chat.structured()
-        alone = Plan((Query(question),), question)
-        if header.rewrite == "never":
-            return alone
-        history = tuple(Turn(a.question, a.text) for a in self._recent()) if self._leans(question) else ()
-        if structured is None:
-            return plan_queries(question, None, history=history)
-        language = self.index.language
-        foreign = answer_language(question) != language
-        weak = header.rewrite == "always" or (foreign and self._is_weak(question))
-        if not history and not weak and not header.hyde:
-            return alone
-        emit(Thought(_why(question, bool(history), weak)))
-        plan = plan_queries(
+        leans = header.rewrite != "never" and self._leans(question)
+        plan = self.index.plan(
             question,
-            structured,
-            history=history,
-            corpus_language=language if weak else None,
-            variants=header.rewrite == "always",
-            hyde=header.hyde,
+            rewrite=header.rewrite if structured else "never",
+            translate=header.translate if structured else "never",
+            hyde=header.hyde if structured else "never",
+            history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
+            chat=structured,
+            started=lambda name: emit(Thought(_DOING[name][answer_language(question)])),
         )
         for note in plan.notes:
             emit(Thought(note))
@@ -335,9 +332,6 @@ class Agent:
 
     def _recent(self) -> list[PastAnswer]:
         return self.session.answers[-_HISTORY_TURNS:]
-
-    def _is_weak(self, question: str) -> bool:
-        return best_coverage(self.index.search(question, k=3)) < WEAK_COVERAGE
 
     def _turn(self, question: str, standalone: str, queries: tuple[Query, ...], emit: Any) -> TurnState:
         header = self.spec.header
@@ -384,10 +378,3 @@ def _count(turn: TurnState, message: AIMessage) -> None:
     if message.usage_metadata:
         turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
         turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
-
-
-def _why(question: str, follow_up: bool, weak: bool) -> str:
-    zh = answer_language(question) == "zh"
-    if follow_up:
-        return "联系上文理解追问…" if zh else "reading the question in the light of the conversation…"
-    return "换种说法再检索…" if zh and weak else "putting the question into the notes' language…"

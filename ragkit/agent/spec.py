@@ -41,9 +41,16 @@ class AgentHeader(BaseModel):
     the question asks for, only answering remains. Small models go on searching otherwise."""
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
     rewrite: Literal["auto", "always", "never"] = "auto"
-    """``auto``: follow-ups are rewritten, and questions in another language than the notes are
-    translated when the first search finds little."""
-    hyde: bool = False
+    """``auto``: follow-ups are made self-contained; ``always``: differently worded queries are added too."""
+    translate: Literal["auto", "always", "never"] = "auto"
+    """Whether a question is put into the notes' language, see `ragkit.retrieval.planner`."""
+    hyde: Literal["auto", "always", "never"] = "never"
+    """The same for searching with a hypothetical passage; ``true`` and ``false`` are ``always`` and ``never``."""
+
+    @field_validator("hyde", mode="before")
+    @classmethod
+    def _yes_or_no(cls, hyde: object) -> object:
+        return {True: "always", False: "never"}[hyde] if isinstance(hyde, bool) else hyde
 
     @field_validator("tools")
     @classmethod

@@ -70,7 +70,7 @@ class TurnState:
     def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         numbered: list[tuple[int, Hit, bool]] = []
         for hit in hits:
-            known = next((i for i, p in enumerate(self.passages, 1) if p.chunk.id == hit.chunk.id), None)
+            known = next((i for i, p in enumerate(self.passages, 1) if _contains(p, hit)), None)
             if known is None and len(self.passages) < self.max_passages:
                 self.passages.append(hit)
                 numbered.append((len(self.passages), hit, True))
@@ -129,6 +129,11 @@ class TurnState:
         )
         self.thought = ""
         self.emit(Observation(tool, observation, seconds, tuple(hits)))
+
+
+def _contains(passage: Hit, hit: Hit) -> bool:
+    """Whether a passage is the hit, or was merged from chunks that include all of it."""
+    return passage.document == hit.document and passage.start <= hit.start and hit.end <= passage.end
 
 
 def best_coverage(hits: Sequence[Hit]) -> float:

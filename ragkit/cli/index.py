@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
-from ragkit.errors import RagkitError, UsageError
+from ragkit.errors import ModelError, RagkitError, UsageError
 
 if TYPE_CHECKING:
     from ragkit.api import Index
+    from ragkit.retrieval.enrich import EnrichReport
     from ragkit.values import IndexReport
 
 
@@ -24,14 +25,26 @@ def run(
         ),
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
+    enrich: Annotated[
+        bool | None,
+        typer.Option("--enrich/--no-enrich", help="Let the chat model write the questions that each chunk answers."),
+    ] = None,
+    enrich_limit: Annotated[
+        int | None, typer.Option("--enrich-limit", min=1, help="At most so many chunks; the next run goes on.")
+    ] = None,
 ) -> None:
     """Index notes and documents; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
+    from ragkit.models.chat import resolve_chat
 
     settings = state.settings()
     roots = list(paths or ([settings.notes] if settings.notes else []))
     if not roots:
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
+    # A limit says that it is wanted, too.
+    wanted = enrich if enrich is not None else settings.enrich or enrich_limit is not None
+    if wanted and resolve_chat(settings.chat_model, settings).extractive:
+        raise ModelError("--enrich needs a chat model.", "Set chat_model, or install ragkit[local].")
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
     unsaved = ""
@@ -44,16 +57,21 @@ def run(
             unsaved += "Name them with --notes, or set RAGKIT_HOME to a folder you may write to."
     done = index.report
     assert done is not None
-    _report(index, done)
+    enriched = None
+    if wanted:
+        with progress_bar("Writing questions") as report:
+            enriched = index.enrich(limit=enrich_limit, progress=report)
+    _report(index, done, enriched)
     if unsaved:
         warn(unsaved)
 
 
-def _report(index: Index, done: IndexReport) -> None:
+def _report(index: Index, done: IndexReport, enriched: EnrichReport | None) -> None:
     if state.json:
         fields = asdict(done)
         fields.pop("embedded_chunks")
-        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder)})
+        extra = {} if enriched is None else {"enriched": asdict(enriched)}
+        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder), **extra})
         return
     for item in done.skipped:
         note(f"skipped {item.path}: {item.reason}", style="yellow")
@@ -63,5 +81,11 @@ def _report(index: Index, done: IndexReport) -> None:
         f"{done.documents} notes, {done.chunks} chunks: {done.added} added, {done.updated} updated, "
         f"{done.deleted} deleted, {done.unchanged} unchanged ({done.seconds:.1f} s)"
     )
+    if enriched is not None:
+        failed = f", {enriched.failed} failed" if enriched.failed else ""
+        say(
+            f"{enriched.enriched} of {enriched.chunks} chunks have questions: {enriched.written} written now{failed} "
+            f"({enriched.seconds:.1f} s)"
+        )
     say(f"embedding model: {done.embedding_model}", style="dim")
     say(f"index: {index.folder}", style="dim")

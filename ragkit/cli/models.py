@@ -17,7 +17,8 @@ def inventory() -> list[dict[str, Any]]:
     """Every model that can be named, and whether it is ready."""
     from ragkit.models.bundled import BUNDLED_CHAT
     from ragkit.models.e5_engine import locate_e5
-    from ragkit.models.embeddings import BUNDLED, PREFERRED, in_local_cache
+    from ragkit.models.embeddings import BUNDLED
+    from ragkit.models.hub import PREFERRED, in_local_cache
 
     settings = state.settings()
     engine = find_spec("xllamacpp") is not None

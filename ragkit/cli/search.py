@@ -40,8 +40,19 @@ def run(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="Number of hits.")] = 5,
     mode: Annotated[str, typer.Option(help="hybrid, dense or sparse.")] = "hybrid",
-    rewrite: Annotated[bool, typer.Option("--rewrite", help="Let the chat model add queries.")] = False,
-    hyde: Annotated[bool, typer.Option("--hyde", help="Let the chat model add a hypothetical passage.")] = False,
+    rewrite: Annotated[
+        bool | None,
+        typer.Option("--rewrite/--no-rewrite", help="Let the chat model add queries, the question translated too."),
+    ] = None,
+    hyde: Annotated[
+        bool | None, typer.Option("--hyde/--no-hyde", help="Let the chat model add a hypothetical passage.")
+    ] = None,
+    translate: Annotated[
+        bool | None,
+        typer.Option(
+            "--translate/--no-translate", help="Let the chat model put the question into the notes' language."
+        ),
+    ] = None,
     images: Annotated[bool, typer.Option("--images", help="Find pictures (setting images = CLIP model).")] = False,
 ) -> None:
     """Search the notes and show the best chunks."""
@@ -54,7 +65,7 @@ def run(
     if images:
         _show_pictures(query, index.search_images(query, k), began)
         return
-    plan = index.plan(query, rewrite=rewrite, hyde=hyde)
+    plan = index.plan(query, rewrite=rewrite, hyde=hyde, translate=translate)
     hits = index.search_queries(plan.queries, k=k, mode=chosen)
     seconds = time.monotonic() - began
     if state.json:
@@ -62,12 +73,13 @@ def run(
             {
                 "query": query,
                 "queries": [q.text for q in plan.queries],
+                "transforms": [asdict(stage) for stage in plan.stages],
                 "hits": [hit_json(h) for h in hits],
                 "seconds": seconds,
             }
         )
         return
-    for line in plan.notes:
+    for line in [*map(str, plan.stages), *plan.notes]:
         say(one_line(line, 300), style="dim")
     for hit in hits:
         show_hit(hit)

@@ -145,6 +145,8 @@ def open_dataset(
     Raises:
         DatasetError: If the set names no corpus.
     """
+    # Replies kept from an earlier run would hide what a transform costs; `--cache` asks for that.
+    settings = settings.model_copy(update={"transform_cache": False})
     if dataset.notes is not None:
         folder = None
         if embedding is not None or index_settings(settings) != index_settings(Settings.model_construct()):
@@ -233,7 +235,7 @@ class _Failures(logging.Handler):
 @contextmanager
 def _counting_failures() -> Iterator[_Failures]:
     counter = _Failures()
-    loggers = [logging.getLogger(name) for name in ("ragkit.retrieval.rewrite", "ragkit.retrieval.rerank")]
+    loggers = [logging.getLogger(name) for name in ("ragkit.retrieval.planner", "ragkit.retrieval.rerank")]
     for logger in loggers:
         logger.addHandler(counter)
     try:
@@ -281,9 +283,9 @@ def search(index: Index, question: Question, spec: RunSpec, k: int) -> list[Hit]
         question.text,
         k=k,
         mode=spec.mode,
-        rewrite="rewrite" in spec.transforms,
-        translate="translate" in spec.transforms,
-        hyde="hyde" in spec.transforms,
+        rewrite=spec.policy("rewrite"),
+        translate=spec.policy("translate"),
+        hyde=spec.policy("hyde"),
         rerank="rerank" in spec.transforms,
         history=() if "alone" in spec.transforms else question.history,
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from ragkit.errors import DatasetError
+from ragkit.retrieval.planner import Policy
 from ragkit.retrieval.retriever import MODES, Mode, check_mode
 
-TRANSFORMS: Final = ("rewrite", "translate", "hyde", "rerank", "alone")
-"""What may be added to a mode. The first three need a chat model, ``rerank`` that or a cross-encoder;
-``alone`` leaves out the conversation that a follow-up leans on."""
+TRANSFORMS: Final = ("rewrite", "translate", "hyde", "auto", "rerank", "alone")
+"""What may be added to a mode. The first three need a chat model, ``rerank`` that or a cross-encoder; with ``auto``
+the three are used only where the first search is unsure (all three, if none is named). ``alone`` leaves out the
+conversation that a follow-up leans on."""
 _ALLOWED: Final = (
     f"Allowed: {', '.join(MODES)}, each with {', '.join(f'+{name}' for name in TRANSFORMS)}; "
     "or SETTINGS.toml:RUN for a run under other settings."
@@ -33,6 +35,13 @@ class RunSpec:
     def needs_chat(self) -> bool:
         """Whether a chat model has to be there."""
         return bool(self.transforms - {"rerank", "alone"})
+
+    def policy(self, transform: str) -> Policy:
+        """When one of the first three transforms is used in this run."""
+        gated = "auto" in self.transforms
+        if transform in self.transforms or (gated and not self.transforms & {"rewrite", "translate", "hyde"}):
+            return "auto" if gated else "always"
+        return "never"
 
 
 def parse_run(name: str) -> RunSpec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -122,4 +122,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back open files and connections."""
+        ...
+
+
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine that searches for many vectors at once, which is one matrix product instead of many."""
+
+    def dense_search_many(self, vectors: Vectors, n: int, *, language_weights: Sequence[float]) -> list[Ranked]:
+        """What `Engine.dense_search` finds for each row of (m, dimension) unit vectors with its weight."""
         ...

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ragkit.errors import RagkitError
-from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, Progress, Vectors
+from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, Progress, Vectors, encode_queries
 
 _BATCH: Final = 256
 
@@ -61,6 +61,19 @@ class KeyValueFile:
         """Keep these entries; either all are written or none."""
         with self._lock, self._errors(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries.items())
+
+    def keys(self) -> list[str]:
+        """The keys of all entries, sorted."""
+        with self._lock, self._errors():
+            return [key for (key,) in self._db.execute("SELECT key FROM entries ORDER BY key")]
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """Remove entries for good: their bytes are overwritten in the file."""
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA secure_delete=ON")
+            with self._db:
+                self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Give back the file."""
@@ -126,6 +139,22 @@ class CachedEmbeddings:
             known = {key: self._model.encode_query(text).astype("<f4").tobytes()}
             self._file.put(known)
         return np.frombuffer(known[key], dtype="<f4").astype(np.float32)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Embed questions together; returns (n, dimension) float32 unit vectors, in the order of `texts`."""
+        keys = [_key(self.identity.fingerprint, "query", text) for text in texts]
+        known = self._known(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            vectors = encode_queries(self._model, list(missing.values()))
+            self.computed += len(missing)
+            fresh = {key: vector.astype("<f4").tobytes() for key, vector in zip(missing, vectors, strict=True)}
+            self._file.put(fresh)
+            known.update(fresh)
+        out = np.zeros((len(keys), self.identity.dimension), dtype=np.float32)
+        for i, key in enumerate(keys):
+            out[i] = np.frombuffer(known[key], dtype="<f4")
+        return out
 
     def _known(self, keys: Sequence[str]) -> dict[str, bytes]:
         size = 4 * self.identity.dimension

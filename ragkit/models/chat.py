@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -76,24 +78,48 @@ class StructuredChat:
     """Replies constrained to a JSON schema."""
 
     chat: ChatModel
+    seconds: float | None = None
+    """A local model stops writing after this time; it would go on at the cost of whatever comes next."""
+
+    def within(self, seconds: float) -> StructuredChat:
+        """The same model, loaded, with a limit of time for each reply.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+        self.chat.model()
+        return replace(self, seconds=seconds)
 
     def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
         """Reply to `user` with an object that satisfies `schema`.
 
         Raises:
             EndpointError: If the endpoint fails.
-            ModelError: If the reply is no JSON object.
+            ModelError: If the reply is no JSON object, or not done in time.
         """
         with endpoint_errors(self.chat.name):
             model = constrained(self.chat.model(), schema, max_tokens)
-            reply = model.invoke([("system", system), ("user", user)])
+            messages = [("system", system), ("user", user)]
+            limited = self.seconds is not None and self.chat.local
+            text = self._streamed(model, messages) if limited else model.invoke(messages).text
         try:
-            value = json.loads(reply.text)
+            value = json.loads(text)
         except ValueError as exc:
             raise ModelError(f"{self.chat.name} did not reply with JSON.", "Try another model.") from exc
         if not isinstance(value, dict):
             raise ModelError(f"{self.chat.name} did not reply with a JSON object.", "Try another model.")
         return value
+
+    def _streamed(self, model: Any, messages: list[tuple[str, str]]) -> str:
+        """The reply, read piece by piece; closing the stream makes the server stop."""
+        deadline = time.monotonic() + (self.seconds or 0.0)
+        text = ""
+        with closing(model.stream(messages)) as pieces:
+            for piece in pieces:
+                text += piece.text
+                if time.monotonic() > deadline:
+                    raise ModelError(f"{self.chat.name} was not done after {self.seconds:g} s.", "Allow it more time.")
+        return text
 
 
 def constrained(model: BaseChatModel, schema: dict[str, Any], max_tokens: int | None = None) -> Any:

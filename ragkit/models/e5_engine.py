@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ragkit.errors import ModelError
 from ragkit.models.e5_format import E5_BYTES, WEIGHTS_REMEDY
-from ragkit.models.threads import wait_asleep
+from ragkit.models.threads import share_cores, wait_asleep
 
 E5_DIMENSION: Final = 384
 
@@ -152,6 +152,7 @@ def _load_library(path: Path) -> Any:
     """
     try:
         wait_asleep()
+        share_cores()
         library = ctypes.CDLL(str(path))
         library.e5_load.argtypes = [ctypes.c_char_p]
         library.e5_load.restype = ctypes.c_void_p

@@ -6,7 +6,6 @@ port is closed to anybody without the key.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from ragkit.errors import ModelError
 from ragkit.models.bundled import INSTALL
+from ragkit.models.threads import available_cores
 
 _lock = threading.Lock()
 _running: dict[tuple[Path, int], LocalEndpoint] = {}
@@ -49,7 +49,7 @@ def start_local(path: Path, context_tokens: int) -> LocalEndpoint:
 
 def _threads() -> int:
     """All cores of a small machine; half of a larger one, where cores are mostly shared by two threads."""
-    count = os.cpu_count() or 2
+    count = available_cores()
     return count if count <= 4 else count // 2
 
 

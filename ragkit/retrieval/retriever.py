@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
+import numpy as np
+
 from ragkit.errors import UsageError
-from ragkit.index.engine import Engine, Ranked
+from ragkit.index.engine import BatchEngine, Engine, Ranked
+from ragkit.index.enrichment import SHARE, Enrichment
 from ragkit.ingest.pages import has_pages, page_at
-from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
@@ -17,6 +21,7 @@ from ragkit.values import Chunk, Hit, LegScore
 Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
+_VECTORS_KEPT = 16
 
 
 def check_mode(name: str) -> Mode:
@@ -64,6 +69,7 @@ class _Legs:
     dense: list[tuple[int, float]]
     sparse: list[tuple[int, float]]
     fused: list[Candidate]
+    questions: list[tuple[int, float]]
 
 
 class Retriever:
@@ -73,13 +79,25 @@ class Retriever:
         engine: Opened index.
         model: The embedding model that built it.
         settings: Fusion constants; a temperature of None is filled from the model.
+        enrichment: Questions that the chunks answer, which then take part in the dense leg.
+        enrichment_share: Of them in the dense score, 0 to 1.
     """
 
-    def __init__(self, engine: Engine, model: EmbeddingModel, settings: FusionSettings | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: EmbeddingModel,
+        settings: FusionSettings | None = None,
+        enrichment: Enrichment | None = None,
+        enrichment_share: float = SHARE,
+    ) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
+        self._enrichment, self._share = enrichment, enrichment_share
+        # A plan that looks at the first search runs the question twice.
+        self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
@@ -94,17 +112,51 @@ class Retriever:
         """
         if isinstance(queries, str):
             queries = [Query(queries)]
-        check_mode(mode)
-        if k < 1:
-            raise UsageError(f"k must be at least 1, not {k}.")
-        if not queries:
-            raise UsageError("The question is empty.", "Type a question.")
-        check_question(queries[0].text)
-        vectors = [None if mode == "sparse" else self._embed(query) for query in queries]
+        _check(queries, k, mode)
+        vectors = [None if mode == "sparse" else self._vector(query) for query in queries]
+        return self._run(queries, vectors, k, mode)
+
+    def search_many(self, questions: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """The `k` best chunks for each question: embedded as one batch, and one matrix product if the engine can.
+
+        Raises:
+            UsageError: See `search`.
+        """
+        queries = [Query(question) for question in questions]
+        for query in queries:
+            _check([query], k, mode)
+        if mode == "sparse" or not queries:
+            return [self._run([query], [None], k, mode) for query in queries]
+        vectors = encode_queries(self._model, questions)
+        found: list[Ranked | None] = [None] * len(queries)
+        if isinstance(self._engine, BatchEngine):
+            aims = [self._aim(query, vector) for query, vector in zip(queries, vectors, strict=True)]
+            together, weights = np.stack([aim for aim, _ in aims]), [weight for _, weight in aims]
+            n = max(self._settings.candidates, k)
+            found = list(self._engine.dense_search_many(together, n, language_weights=weights))
+        return [self._run([queries[i]], [vectors[i]], k, mode, found[i]) for i in range(len(queries))]
+
+    def vectors(self, hits: Sequence[Hit]) -> Vectors:
+        """(n, dimension) vectors of the chunks of `hits`."""
+        ordinals: dict[str, int] = {}
+        for document in {hit.document for hit in hits}:
+            ordinals.update({chunk.id: ordinal for ordinal, chunk in self._engine.chunks_of(document)})
+        return self._engine.vectors([ordinals[hit.chunk.id] for hit in hits])
+
+    def _run(
+        self,
+        queries: Sequence[Query],
+        vectors: Sequence[Vectors | None],
+        k: int,
+        mode: Mode,
+        found: Ranked | None = None,
+    ) -> list[Hit]:
+        """Search with vectors at hand; `found` is the first dense search of a single query, if it was done before."""
         # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
         for deeper in (1, 4, 16):
             n = deeper * max(self._settings.candidates, k)
-            runs = [self._legs(query, vector, n, mode) for query, vector in zip(queries, vectors, strict=True)]
+            ready = found if deeper == 1 else None
+            runs = [self._legs(query, vector, n, mode, ready) for query, vector in zip(queries, vectors, strict=True)]
             if len(runs) == 1:
                 merged = runs[0].fused
             else:
@@ -121,12 +173,22 @@ class Retriever:
     def _embed(self, query: Query) -> Vectors:
         return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
 
-    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode) -> _Legs:
-        dense: list[tuple[int, float]] = []
-        sparse: list[tuple[int, float]] = []
+    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode, found: Ranked | None = None) -> _Legs:
+        dense: Ranked = []
+        scored: Ranked = []
+        asked: Ranked = []
+        sparse: Ranked = []
         coverage: dict[int, float] = {}
         if vector is not None:
-            dense = self._dense(vector, n)
+            aim, weight = self._aim(query, vector)
+            dense = self._engine.dense_search(aim, n, language_weight=weight) if found is None else found
+            scored = dense
+            # What a passage looks like says nothing about which questions it answers.
+            if self._enrichment is not None and not query.passage:
+                mixed = self._enrichment.mix(
+                    self._engine, dense, vector, aim=aim, language_weight=weight, n=n, share=self._share
+                )
+                scored, asked = mixed.scores, mixed.questions
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
             sparse = self._engine.sparse_search(terms, n)
@@ -135,14 +197,14 @@ class Retriever:
         if mode == "sparse":
             fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
         elif mode == "dense":
-            fused = [Candidate(ordinal, score, 0.0) for ordinal, score in dense]
+            fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
         else:
-            fused = fuse(dense, sparse, coverage, self._settings)
-        return _Legs(dense, sparse, fused)
+            fused = fuse(scored, sparse, coverage, self._settings)
+        return _Legs(dense, sparse, fused, asked)
 
-    def _dense(self, vector: Vectors, n: int) -> Ranked:
-        weight = self._engine.language_axis.weight(vector, self._settings.correction)
-        return self._engine.dense_search(vector, n, language_weight=weight)
+    def _aim(self, query: Query, vector: Vectors) -> tuple[Vectors, float]:
+        """What the dense leg is searched with: a (dimension,) vector, and the weight of the language axis."""
+        return vector, self._engine.language_axis.weight(vector, self._settings.correction)
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None
@@ -152,14 +214,15 @@ class Retriever:
                 best = (place, i)
         which = best[1] if best else 0
         chunk = self._engine.chunk(candidate.ordinal)
+        run = runs[which]
+        legs = {"dense": _leg(run.dense, candidate.ordinal), "sparse": _leg(run.sparse, candidate.ordinal)}
+        if self._enrichment is not None:
+            legs["questions"] = _leg(run.questions, candidate.ordinal)
         return Hit(
             chunk=chunk,
             rank=rank,
             score=candidate.score,
-            legs={
-                "dense": _leg(runs[which].dense, candidate.ordinal),
-                "sparse": _leg(runs[which].sparse, candidate.ordinal),
-            },
+            legs=legs,
             coverage=candidate.coverage,
             query=queries[which].text,
             page=page_of(self._engine, chunk.document, chunk.start),
@@ -177,6 +240,15 @@ def unscored(engine: Engine, chunk: Chunk, rank: int) -> Hit:
 def page_of(engine: Engine, path: str, offset: int) -> int | None:
     """Page or slide of a place in a document; None for documents without pages, which are not looked up."""
     return page_at(engine.document(path), offset) if has_pages(path) else None
+
+
+def _check(queries: Sequence[Query], k: int, mode: str) -> None:
+    check_mode(mode)
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}.")
+    if not queries:
+        raise UsageError("The question is empty.", "Type a question.")
+    check_question(queries[0].text)
 
 
 def _leg(ranked: Sequence[tuple[int, float]], ordinal: int) -> LegScore | None:

@@ -33,9 +33,9 @@ from ragkit.models.embeddings import (
     BundledE5Model,
     EmbeddingModel,
     SentenceTransformerModel,
-    cpu_has_bf16,
     resolve_embedding,
 )
+from ragkit.models.threads import cpu_has_bf16
 from ragkit.settings import Settings
 from ragkit.training.libraries import load_libraries
 from ragkit.training.pairs import Pair, without_test

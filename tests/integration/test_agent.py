@@ -236,7 +236,8 @@ def test_a_follow_up_is_rewritten_and_understood(index: Index) -> None:
 def test_a_failing_rewrite_never_fails_the_question(index: Index) -> None:
     bot, _ = agent(index, say(("RNN 逐个处理序列里的词。", [1])), "not json", say(("RNN 的缺点是梯度消失。", [1])))
     bot.ask("RNN 怎么处理序列？")
-    assert bot.ask("那 RNN 的缺点呢？").standalone == "那 RNN 的缺点呢？"
+    # It is then read like one without a model: together with the question before it.
+    assert bot.ask("那 RNN 的缺点呢？").standalone == "RNN 怎么处理序列？ 那 RNN 的缺点呢？"
 
 
 def test_events_come_in_order_and_end_with_done(index: Index) -> None:

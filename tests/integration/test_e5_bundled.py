@@ -242,6 +242,22 @@ def test_folder_and_engine_agree_on_queries(transformer: Any, engine: E5Engine) 
     assert (ours * theirs).sum(axis=1).min() >= 0.99
 
 
+def test_folder_and_engine_find_the_same_first_ten(transformer: Any, engine: E5Engine) -> None:
+    """On a corpus: the two are one vector space, whichever made the passages and whichever the question."""
+    corpus = [f"{text} {other}" for text in TEXTS for other in TEXTS[:3]]
+    ours = np.asarray(
+        transformer.encode(corpus, prompt_name="passage", batch_size=16, show_progress_bar=False), dtype=np.float32
+    )
+    theirs = engine.embed_passages(corpus)
+    questions = ("梯度消失怎么解决？", "When did the Thirty Years' War end?", "事务的特性", "how do lookups stay fast")
+    for question in questions:
+        asked = np.asarray(transformer.encode(question, prompt_name="query", show_progress_bar=False))
+        first, second = ours @ asked, theirs @ engine.embed_query(question)
+        # Passages within the noise of four bits may change places; none from further below may come in.
+        assert set(np.argsort(-first)[:10]) <= set(np.flatnonzero(second >= np.sort(second)[-10] - 0.003))
+        assert set(np.argsort(-second)[:10]) <= set(np.flatnonzero(first >= np.sort(first)[-10] - 0.003))
+
+
 def test_document_prompt_is_the_passage_prompt(transformer: Any) -> None:
     plain = transformer.encode("passage: 光合作用", prompt="", show_progress_bar=False)
     named = transformer.encode("光合作用", prompt_name="document", show_progress_bar=False)

@@ -29,9 +29,10 @@ def search_notes(turn: TurnState) -> BaseTool:
 
     def run(query: str) -> tuple[str, list[Hit]]:
         if query == turn.standalone[: len(query)] and not turn.passages:
-            hits = turn.index.search_queries(turn.queries, k=turn.passages_per_search)
+            hits = turn.index.search_queries(turn.queries, k=turn.passages_per_search, merge=True)
         else:
-            hits = turn.index.search(query, k=turn.passages_per_search)
+            # The model has put it into words of its own already.
+            hits = turn.index.search(query, k=turn.passages_per_search, rewrite=False, hyde=False, merge=True)
         return show_passages(turn.add(hits)), hits
 
     return StructuredTool.from_function(

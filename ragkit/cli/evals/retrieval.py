@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ragkit.evaluation.trec import Qrels
 
 _RUN_HELP = (
-    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +rerank, +alone (no conversation); "
+    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +auto (only where the first search is unsure), "
+    "+rerank, +alone (no conversation); "
     "or SETTINGS.toml:RUN for a run under other settings; repeatable."
 )
 
@@ -92,7 +93,8 @@ def _measure(data: Dataset, names: list[str], cache: bool, trec: bool) -> _Measu
     def opened(config: Path | None) -> Index:
         settings = load_settings(config, index=state.index, notes=state.notes) if config else state.settings()
         if settings.index is not None:
-            index = Index.open(index_dir=settings.index, settings=settings)
+            kept = settings.model_copy(update={"transform_cache": False})
+            index = Index.open(index_dir=settings.index, settings=kept)
         else:
             with progress_bar(f"Embedding {data.name}") as report:
                 index = open_dataset(data, settings, report)

@@ -1,0 +1,222 @@
+"""Which queries are run for a question: with and without a chat model, by policy, in time, and said so."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit.errors import EndpointError, ModelError
+from ragkit.models.cache import CachedCompletions, KeyValueFile
+from ragkit.retrieval.confidence import Confidence
+from ragkit.retrieval.planner import Plan, Planner, Policies
+from ragkit.retrieval.rewrite import Turn, is_follow_up
+
+HISTORY = (Turn("RNN 是什么?", "循环神经网络。"), Turn("LSTM 和 GRU 有什么区别?", "门的数目不同。"))
+SURE, UNSURE = Confidence(1.0, 5.0, 1.0), Confidence(0.1, 0.5, 0.0)
+ALWAYS = Policies("always", "always", "always")
+AUTO = Policies("auto", "auto", "auto")
+
+
+class Fills:
+    """Fills the one field that is asked for; remembers the requests."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields, self.asked = fields, []  # type: ignore[var-annotated]
+
+    def complete_json(self, system: str, user: str, schema: dict[str, Any], max_tokens: int = 256) -> dict[str, Any]:
+        [name] = schema["properties"]
+        self.asked.append((name, user))
+        value = self.fields.get(name)
+        if isinstance(value, Exception):
+            raise value
+        return {name: value}
+
+
+def plan(
+    question: str,
+    model: Any,
+    policies: Policies,
+    history: tuple[Turn, ...] = (),
+    *,
+    language: Any = "en",
+    sure: Confidence = UNSURE,
+    seconds: float = 15.0,
+) -> Plan:
+    loads = None if model is None else lambda: model
+    return Planner(loads, language, policies, lambda queries: sure, seconds).plan(question, history)
+
+
+def texts(plan: Plan) -> list[str]:
+    return [query.text for query in plan.queries]
+
+
+def ran(plan: Plan) -> dict[str, bool]:
+    return {stage.name: stage.ran for stage in plan.stages}
+
+
+@pytest.mark.parametrize("policies", [Policies(), ALWAYS, AUTO])
+def test_without_a_model_a_follow_up_is_joined_to_the_question_before_it(policies: Policies) -> None:
+    found = plan("那它的缺点呢?", None, policies, HISTORY)
+    assert texts(found) == ["那它的缺点呢?", "LSTM 和 GRU 有什么区别? 那它的缺点呢?"]
+    assert found.queries[0].weight < found.queries[1].weight
+    assert found.standalone == texts(found)[1]
+    assert not any(ran(found).values())
+
+
+def test_without_a_model_a_question_of_its_own_stays_alone() -> None:
+    assert texts(plan("位置编码为什么用正弦函数?", None, ALWAYS, HISTORY)) == ["位置编码为什么用正弦函数?"]
+    assert texts(plan("那它的缺点呢?", None, ALWAYS)) == ["那它的缺点呢?"]
+
+
+def test_a_model_that_may_not_rewrite_is_not_asked_about_the_history() -> None:
+    model = Fills(translation="What about its drawbacks?")
+    found = plan("那它的缺点呢?", model, Policies(translate="always"), HISTORY)
+    assert [name for name, _ in model.asked] == ["translation"]
+    assert found.standalone.startswith(HISTORY[-1].question)
+
+
+@pytest.mark.parametrize("policy", ["always", "auto"])
+def test_a_model_rewrites_a_follow_up_and_the_users_words_stay_first(policy: Any) -> None:
+    model = Fills(question="GRU 的缺点是什么?")
+    found = plan("那它的缺点呢?", model, Policies(rewrite=policy), HISTORY, sure=SURE)
+    assert texts(found) == ["那它的缺点呢?", "GRU 的缺点是什么?"]
+    assert found.queries[0].weight < found.queries[1].weight
+    assert "RNN 是什么?" in model.asked[0][1]
+
+
+def test_auto_leaves_a_question_of_its_own_as_it_is() -> None:
+    model = Fills(question="x")
+    found = plan("位置编码为什么用正弦函数?", model, Policies(rewrite="auto"), HISTORY, sure=SURE)
+    assert (texts(found), model.asked, ran(found)["resolve"]) == (["位置编码为什么用正弦函数?"], [], False)
+
+
+def test_an_earlier_question_given_back_is_not_asked_again() -> None:
+    found = plan("那它的缺点呢?", Fills(question=HISTORY[-1].question), Policies("always"), HISTORY)
+    assert found.standalone == f"{HISTORY[-1].question} 那它的缺点呢?"
+
+
+@pytest.mark.parametrize("broken", [EndpointError("gone"), None, "", "   ", 3, ["x"]])
+def test_transforms_that_fail_leave_what_is_done_without_a_model(broken: Any) -> None:
+    model = Fills(question=broken, translation=broken, queries=broken, passage=broken)
+    found = plan("它是什么?", model, ALWAYS, HISTORY)
+    assert [text for text in texts(found) if text != "x"] == ["它是什么?", f"{HISTORY[-1].question} 它是什么?"]
+    if isinstance(broken, Exception):
+        assert all("gone" in stage.reason for stage in found.stages)
+
+
+def test_all_transforms_add_to_the_question_and_nothing_twice() -> None:
+    model = Fills(translation="What is a gate?", queries=["gate", "GATE", "门 是什么?"], passage="A gate is …")
+    found = plan("门 是什么?", model, ALWAYS)
+    assert texts(found) == ["门 是什么?", "What is a gate?", "gate", "A gate is …"]
+    assert [query.passage for query in found.queries] == [False, False, False, True]
+    assert found.queries[0].weight == 1.0 >= max(query.weight for query in found.queries[1:])
+
+
+def test_a_question_in_the_notes_language_is_not_translated() -> None:
+    model = Fills(translation="x")
+    found = plan("What is a gate?", model, Policies(translate="always"))
+    assert (texts(found), model.asked, ran(found)) == (["What is a gate?"], [], {"translate": False})
+
+
+def test_auto_asks_the_model_only_where_the_first_search_is_unsure() -> None:
+    answers = {"translation": "What is a gate?", "queries": ["gate"], "passage": "A gate is …"}
+    sure, unsure = Fills(**answers), Fills(**answers)
+    assert texts(plan("门 是什么?", sure, AUTO, language="zh", sure=SURE)) == ["门 是什么?"]
+    assert sure.asked == []
+    assert texts(plan("门 是什么?", unsure, AUTO, language="zh", sure=UNSURE))[1:] == ["A gate is …"]
+
+
+def test_a_question_in_the_other_language_is_translated_unless_the_first_search_is_very_sure() -> None:
+    fairly = Confidence(0.5, 2.0, 0.6)
+    assert not fairly.low() and fairly.low(across=True) and not SURE.low(across=True)
+    for sure, expected in ((fairly, ["What is a gate?"]), (SURE, [])):
+        assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=sure))[1:] == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "mixed", "expected"),
+    [("always", True, ["What is a gate?"]), ("always", False, []), ("auto", True, [])],
+)
+def test_only_always_puts_a_question_into_the_lesser_language_of_the_notes(
+    policy: Any, mixed: bool, expected: list[str]
+) -> None:
+    model, policies = Fills(translation="What is a gate?"), Policies(translate=policy)
+    planner = Planner(lambda: model, "zh", policies, lambda queries: UNSURE, mixed=mixed)
+    assert texts(planner.plan("门 是什么?"))[1:] == expected
+
+
+def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_it() -> None:
+    looked: list[int] = []
+
+    def first_pass(queries: Any) -> Confidence:
+        looked.append(len(queries))
+        return UNSURE
+
+    model = Fills(translation="gate", queries=[], passage="")
+    for policies, times in ((Policies(), 0), (ALWAYS, 0), (AUTO, 1)):
+        looked.clear()
+        Planner(lambda: model, "zh", policies, first_pass, mixed=True).plan("门 是什么?")
+        assert len(looked) == times
+
+
+def test_a_model_that_takes_too_long_is_left_behind_and_the_plan_says_so() -> None:
+    release = threading.Event()
+
+    class Slow:
+        def complete_json(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            release.wait(10)
+            return {"passage": "late"}
+
+    found = plan("What is a gate?", Slow(), Policies(hyde="always"), seconds=0.05)
+    release.set()
+    assert texts(found) == ["What is a gate?"]
+    [stage] = found.stages
+    assert stage.ran and "not done after 0.05 s" in stage.reason and 0.05 <= stage.seconds < 5
+
+
+def test_a_reply_kept_on_disk_is_not_asked_for_again_and_the_plan_says_so(tmp_path: Path) -> None:
+    model = Fills(passage="A gate is …")
+    for expected in (False, True):
+        kept = CachedCompletions(model, "m", KeyValueFile(tmp_path / "replies"))
+        found = plan("What is a gate?", kept, Policies(hyde="always"))
+        assert (texts(found)[1], found.stages[0].cached) == ("A gate is …", expected)
+    assert len(model.asked) == 1
+
+
+def test_what_the_conversation_was_is_part_of_what_a_reply_is_kept_for(tmp_path: Path) -> None:
+    model = Fills(question="GRU 的缺点是什么?")
+    kept = CachedCompletions(model, "m", KeyValueFile(tmp_path / "replies"))
+    plan("那它的缺点呢?", kept, Policies("auto"), HISTORY, sure=SURE)
+    plan("那它的缺点呢?", kept, Policies("auto"), HISTORY[:1], sure=SURE)
+    assert [name for name, _ in model.asked] == ["question", "question"]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_question() -> None:
+    def broken() -> Any:
+        raise ModelError("no such file")
+
+    found = Planner(broken, "en", Policies(hyde="always"), lambda queries: UNSURE).plan("What is a gate?")
+    assert (texts(found), ran(found)) == (["What is a gate?"], {"hyde": False})
+    assert "no such file" in found.stages[0].reason
+
+
+def test_an_error_that_is_no_failure_of_the_model_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        plan("What is a gate?", Fills(passage=ZeroDivisionError()), Policies(hyde="always"))
+
+
+@pytest.mark.parametrize(
+    ("question", "leans"),
+    [
+        ("那它的缺点呢?", True),
+        ("Why?", True),
+        ("what about its cost", True),
+        ("LoRA 的秩怎么选?", False),
+        ("How does BM25 score?", False),
+    ],
+)
+def test_follow_ups_are_told_from_questions_of_their_own(question: str, leans: bool) -> None:
+    assert is_follow_up(question) == leans
