@@ -54,12 +54,7 @@ def write_trec(folder: Path, judged: Qrels, runs: Sequence[Run]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "qrels.txt"]
-        lines = [
-            f"{_word(query)} 0 {_word(name)} {value}\n"
-            for query, names in judged.items()
-            for name, value in names.items()
-        ]
-        write_lines(written[0], lines)
+        write_lines(written[0], _qrels_lines(judged))
         for run in runs:
             written.append(folder / f"{quote(run.name, safe='+._-')}.run")
             write_lines(written[-1], _run_lines(run))
@@ -88,7 +83,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _opened(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
 
 
 def read_qrels(path: Path) -> Qrels:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from ragkit.cli.common import emit_json, say, state, stdout
+from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import one_line, printable
 
 if TYPE_CHECKING:
@@ -58,19 +59,15 @@ def trec(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC run files.")],
 ) -> None:
     """Metrics of TREC run files, made by ragkit or by any other system."""
-    from ragkit.evaluation.metrics import HEADLINE
     from ragkit.evaluation.trec import read_qrels, read_run, trec_metrics
 
     judged = read_qrels(qrels)
-    results = [{"name": path.stem, "metrics": trec_metrics(judged, read_run(path))} for path in runs]
+    names = [Path(path.name.removesuffix(".gz")).stem for path in runs]
+    results = [(name, trec_metrics(judged, read_run(path))) for name, path in zip(names, runs, strict=True)]
     if state.json:
-        emit_json({"qrels": str(qrels), "runs": results})
+        emit_json({"qrels": str(qrels), "runs": [{"name": name, "metrics": metrics} for name, metrics in results]})
         return
-    table = Table("run", *HEADLINE)
-    for item in results:
-        metrics: Any = item["metrics"]
-        table.add_row(printable(str(item["name"])), *(f"{metrics[name]:.3f}" for name in HEADLINE))
-    stdout.print(table)
+    stdout.print(headline_table(results))
 
 
 def failures(
