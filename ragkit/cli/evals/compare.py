@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, say, state, stdout
+from ragkit.cli.common import emit_json, note, say, state, stdout
 from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import one_line, printable
 
@@ -23,6 +23,10 @@ _SPEC_HELP = (
     "A run of a report of `eval retrieval --out` or `eval run --out`: FILE[:DATASET][:RUN]. Without RUN the first "
     "one; DATASET is needed where the report has several. All three may hold colons."
 )
+
+
+_TEXT = 240
+"""Characters of a question that are shown; --json gives all."""
 
 
 def run(
@@ -63,7 +67,12 @@ def trec(
 
     judged = read_qrels(qrels)
     names = [Path(path.name.removesuffix(".gz")).stem for path in runs]
-    results = [(name, trec_metrics(judged, read_run(path))) for name, path in zip(names, runs, strict=True)]
+    found = {path: read_run(path) for path in runs}
+    results = [(name, trec_metrics(judged, found[path])) for name, path in zip(names, runs, strict=True)]
+    for name, path in zip(names, runs, strict=True):
+        absent = sum(query not in found[path] for query in judged)
+        if absent:
+            note(f"{name}: {absent} of {len(judged)} judged queries have no ranking and count as 0", style="yellow")
     if state.json:
         emit_json({"qrels": str(qrels), "runs": [{"name": name, "metrics": metrics} for name, metrics in results]})
         return
@@ -113,11 +122,11 @@ def failures(
         say(f"The report lacks {', '.join(absent)}, so causes are unknown; measure with {added} too.", style="yellow")
     for item in missed[:show]:
         ranks = ", ".join(f"{name} {rank or '-'}" for name, rank in item.ranks.items())
-        say(f"{item.id} [{item.type}] {item.text}  ({item.cause}; {ranks})")
+        say(f"{one_line(item.id)} [{one_line(item.type)}] {one_line(item.text, _TEXT)}  ({item.cause}; {ranks})")
 
 
 def _show_metrics(difference: Difference) -> None:
-    table = Table("metric", "A", "B", "B - A", "95 %", "p", "p corrected")
+    table = Table("metric", "A", "B", "B - A", "95 %", "p", "p (Holm)")
     for name, row in difference.metrics.items():
         tests = [f"{row[key]:.4f}" if key in row else "" for key in ("p_value", "p_corrected")]
         table.add_row(
@@ -134,7 +143,11 @@ def _show_metrics(difference: Difference) -> None:
 
 def _show_question(item: Moved) -> None:
     say()
-    table = Table(title=printable(f"{item.change}: {item.text} ({item.id}, {item.type})"), title_justify="left")
+    table = Table(
+        title=f"{item.change}: {one_line(item.text, _TEXT)} ({one_line(item.id)}, {one_line(item.type)})",
+        title_justify="left",
+        expand=True,
+    )
     table.add_column(f"A: rank {item.a.rank or '-'}", ratio=1)
     table.add_column(f"B: rank {item.b.rank or '-'}", ratio=1)
     for i in range(max(len(item.a.passages), len(item.b.passages))):

@@ -126,7 +126,11 @@ def _say_without_gold(data: Dataset, split: str) -> None:
     """Say how many questions no search can be measured on; otherwise their number seems wrong."""
     count = sum(1 for question in data.questions if not question.gold and split in ("all", question.split))
     if count:
-        note(f"{data.name}: {count} without gold left out; eval answers measures those too")
+        note(f"{data.name}: {_questions(count)} without gold left out; eval answers measures those too")
+
+
+def _questions(count: int) -> str:
+    return f"{count} question{'' if count == 1 else 's'}"
 
 
 def _folders(trec: Path, names: list[str]) -> list[Path]:
@@ -153,7 +157,7 @@ def without_rows(report: dict[str, Any]) -> dict[str, Any]:
 def _show(report: dict[str, Any], by_type: bool) -> None:
     from ragkit.evaluation.stats import ALPHA
 
-    note(f"{report['questions']} questions, {report['index']['chunks']} chunks, {report['embedding_model']}")
+    note(f"{_questions(report['questions'])}, {report['index']['chunks']} chunks, {report['embedding_model']}")
     runs = [(item["name"], item["metrics"]) for item in report["runs"]]
     latency = [f"{item['seconds_per_query'] * 1000:.0f}" for item in report["runs"]]
     stdout.print(headline_table(runs, title=report["dataset"], more={"ms": latency}))
