@@ -110,8 +110,7 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Da
     if not questions:
         raise DatasetError(
             f"Data set {dataset.name} has no question in split {split!r}.",
-            f"All {len(dataset.questions)} are in the other one, which is decided by note unless the set says it: "
-            "take that, or all.",
+            f"All {len(dataset.questions)} are in the other one: the note decides, unless questions name their split.",
         )
     if limit is not None:
         questions = stratified(questions, limit)

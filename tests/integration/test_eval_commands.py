@@ -320,7 +320,7 @@ def test_a_split_without_questions_names_the_way_out(dataset: Path) -> None:
     file = dataset / "questions.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace('"dev"', '"test"'), encoding="utf-8")
     said = invoke("retrieval", dataset, "--mode", "sparse", "--split", "dev", fails=RagkitError)
-    assert "no question in split 'dev'" in said and "All 4 are in the other one" in said
+    assert "no question in split 'dev'" in said and "All 4 are in the other one: the note decides" in said
 
 
 def test_a_gold_file_that_is_not_there_is_another_error_than_a_wrong_quote(dataset: Path) -> None:
@@ -344,6 +344,13 @@ def test_every_metric_is_readable_at_80_columns(length: int) -> None:
         assert heading in text
     assert text.count("n") >= length and "…" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_failures_without_a_failure_are_one_line(dataset: Path, tmp_path: Path) -> None:
+    file = dataset / "questions.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
+    invoke("retrieval", dataset, "--mode", "sparse", "--out", tmp_path / "r.json")
+    assert invoke("failures", tmp_path / "r.json").strip() == "set: sparse misses no question at 5."
 
 
 def test_long_questions_are_cut_in_what_is_shown_and_whole_in_json(dataset: Path, tmp_path: Path) -> None:

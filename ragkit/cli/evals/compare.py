@@ -104,6 +104,9 @@ def failures(
             }
         )  # fmt: skip
         return
+    if not missed:
+        say(f"{data.dataset}: {first.name} misses no question at {at}.")
+        return
     totals = Counter(row.type for row in first.rows)
     shown = [cause for cause in CAUSES if cause != "unknown" or absent]
     table = Table(
