@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from ragkit.api import Index
 from ragkit.cli.evals import app
 from ragkit.cli.evals.tables import headline_table
+from ragkit.cli.main import _run as run_main
 from ragkit.cli.main import app as whole_app
 from ragkit.errors import EndpointError, RagkitError, UsageError
 from ragkit.evaluation.datasets import load_dataset
@@ -351,6 +352,15 @@ def test_failures_without_a_failure_are_one_line(dataset: Path, tmp_path: Path) 
     file.write_text(file.read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
     invoke("retrieval", dataset, "--mode", "sparse", "--out", tmp_path / "r.json")
     assert invoke("failures", tmp_path / "r.json").strip() == "set: sparse misses no question at 5."
+
+
+def test_ctrl_c_is_said_and_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(spec: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ragkit.evaluation.report_file.one_run", interrupt)
+    assert run_main(["eval", "compare", "a.json", "b.json"]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_long_questions_are_cut_in_what_is_shown_and_whole_in_json(dataset: Path, tmp_path: Path) -> None:
