@@ -300,7 +300,11 @@ def test_a_wrong_run_is_said_before_the_notes_are_embedded(
     assert said in invoke("retrieval", dataset, "--mode", "sparse", "--mode", name, fails=RagkitError)
 
 
-def test_a_run_without_its_chat_model_is_said_before_any_is_measured(dataset: Path, index: Index) -> None:
+def test_a_run_without_its_chat_model_is_said_before_any_is_measured(
+    dataset: Path, notes: Path, tmp_path: Path
+) -> None:
+    settings = load_settings(chat_model="extractive")
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=settings)
     ticks: list[int] = []
     with pytest.raises(RagkitError, match=r"sparse\+hyde' needs a chat model\. .*RAGKIT_CHAT_MODEL"):
         evaluate(load_dataset(dataset), index, ["sparse", "sparse+hyde"], tick=lambda done, _: ticks.append(done))
