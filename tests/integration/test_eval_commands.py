@@ -307,7 +307,9 @@ def test_a_run_without_its_chat_model_is_said_before_any_is_measured(
     index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=settings)
     ticks: list[int] = []
     with pytest.raises(RagkitError, match=r"sparse\+hyde' needs a chat model\. .*RAGKIT_CHAT_MODEL"):
-        evaluate(load_dataset(dataset), index, ["sparse", "sparse+hyde"], tick=lambda done, _: ticks.append(done))
+        evaluate(
+            load_dataset(dataset, notes), index, ["sparse", "sparse+hyde"], tick=lambda done, _: ticks.append(done)
+        )
     assert ticks == []
 
 
