@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="the page needs the extra eval")
 pytest.importorskip("jinja2", reason="the page needs the extra eval")
 
+from ragkit.cli.evals.retrieval import _Measured
 from ragkit.cli.main import main
 from ragkit.errors import ConfigError, DatasetError
 from ragkit.evaluation.html import write_page
@@ -415,7 +416,7 @@ def test_eval_retrieval_writes_the_page_of_what_it_measured(
 ) -> None:
     row = {"id": "q0", "question": "?", "gold": [{"file": "a.md", "quote": "x"}], "language": "en", "type": "t"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(row), encoding="utf-8")
-    monkeypatch.setattr("ragkit.cli.evals.retrieval._measure", lambda *_: report)
+    monkeypatch.setattr("ragkit.cli.evals.retrieval._measure", lambda *_: _Measured(report, [], {}))
     page = tmp_path / "page.html"
     assert (
         cli(
