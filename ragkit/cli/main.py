@@ -117,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     try:
         result = app(arguments, standalone_mode=False)
+        if result == _INTERRUPTED:
+            stderr.print("interrupted")  # typer makes an exit code of Ctrl-C, without a word
         return result if isinstance(result, int) else 0
     except typer.Exit as exc:
         return exc.exit_code

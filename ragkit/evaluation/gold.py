@@ -82,6 +82,12 @@ def check_gold(questions: Sequence[Question], index: Index) -> None:
         DatasetError: If one does not; names the question and the files.
     """
     for question in questions:
+        absent = sorted({gold.document for gold in question.gold if index.document(gold.document) is None})
+        if absent:
+            raise DatasetError(
+                f"Question {question.id}: there is no {', '.join(absent)} among the notes.",
+                "Correct its gold, or name the right notes with --notes DIR; file is the path below that folder.",
+            )
         groups = {gold.group for gold in question.gold}
         if {group for group, _ in gold_places(question, index)} != groups:
             files = ", ".join(sorted({gold.document for gold in question.gold}))

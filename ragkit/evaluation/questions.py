@@ -86,7 +86,10 @@ def answerable(dataset: Dataset) -> Dataset:
     """
     questions = tuple(question for question in dataset.questions if question.gold)
     if not questions:
-        raise DatasetError(f"Data set {dataset.name} has no question with gold.", "Nothing can be found for it.")
+        raise DatasetError(
+            f"Data set {dataset.name} has no question with gold.",
+            "Measure it with eval answers.",
+        )
     return replace(dataset, questions=questions)
 
 
@@ -105,7 +108,10 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Da
         raise DatasetError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
     questions = [q for q in dataset.questions if split in ("all", q.split)]
     if not questions:
-        raise DatasetError(f"Data set {dataset.name} has no question in split {split!r}.", "")
+        raise DatasetError(
+            f"Data set {dataset.name} has no question in split {split!r}.",
+            f"All {len(dataset.questions)} are in the other one: the note decides, unless questions name their split.",
+        )
     if limit is not None:
         questions = stratified(questions, limit)
     return replace(dataset, questions=tuple(questions))

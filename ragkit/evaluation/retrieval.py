@@ -192,6 +192,9 @@ def evaluate(
     """
     questions = answerable(dataset).questions
     specs = [parse_run(name) for name in names]
+    for spec in specs:
+        if spec.config is None:  # before the first run is measured, not after
+            _check_chat(spec, index)
     runs = []
     for number, spec in enumerate(specs):
         searched = index
@@ -201,8 +204,7 @@ def evaluate(
             searched = open_with(spec.config)
         if not dataset.by_document:
             check_gold(questions, searched)
-        if spec.needs_chat and not searched.has_chat:
-            raise DatasetError(f"Run {spec.name!r} needs a chat model.", "Set one, or leave the transform out.")
+        _check_chat(spec, searched)
         if number == 0 or spec.config is not None:
             # The first query loads the model; that is no part of its latency.
             search(searched, questions[0], replace(spec, transforms=frozenset()), 1)
@@ -219,6 +221,14 @@ def evaluate(
                     tick(number * len(questions) + done, len(specs) * len(questions))
         runs.append(Run(spec.name, _rows(found, dataset, searched), failures.count))
     return runs
+
+
+def _check_chat(spec: RunSpec, index: Index) -> None:
+    if spec.needs_chat and not index.has_chat:
+        raise DatasetError(
+            f"Run {spec.name!r} needs a chat model.",
+            "Set chat_model in ragkit.toml or RAGKIT_CHAT_MODEL, or leave the transform out.",
+        )
 
 
 class _Failures(logging.Handler):

@@ -86,7 +86,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _opened(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -103,7 +103,9 @@ def read_qrels(path: Path) -> Qrels:
         if not any(value > 0 for names in judged.values() for value in names.values()):
             raise ValueError("no passage is judged relevant")
     except (OSError, EOFError, ValueError) as exc:
-        raise DatasetError(f"{path} is no TREC qrels file: {exc}.", "Columns: query 0 passage relevance.") from exc
+        raise DatasetError(
+            f"{path} is no TREC qrels file: {_why(exc)}.", "Columns: query 0 passage relevance."
+        ) from exc
     return judged
 
 
@@ -120,9 +122,21 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
                 if not math.isfinite(item.score):
                     raise ValueError(f"the score {item.score} of {item.doc_id} gives no order")
                 scores.setdefault(unquote(item.query_id), {})[unquote(item.doc_id)] = float(item.score)
+        if not scores:
+            raise ValueError("it is empty")
     except (OSError, EOFError, ValueError) as exc:
-        raise DatasetError(f"{path} is no TREC run file: {exc}.", "Columns: query Q0 passage rank score run.") from exc
+        raise DatasetError(
+            f"{path} is no TREC run file: {_why(exc)}.", "Columns: query Q0 passage rank score run."
+        ) from exc
     return scores
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    if "values to unpack" in str(exc):
+        return "a line has too many or too few columns"
+    return str(exc)
 
 
 def trec_metrics(judged: Qrels, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -44,7 +44,10 @@ def load_examples(path: Path = TRAINING_FILE) -> tuple[Example, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise DatasetError(f"{path} cannot be read: {exc}.", "Give a JSONL file of labelled texts in UTF-8.") from exc
+        reason = exc.strerror if isinstance(exc, OSError) else f"not UTF-8 ({exc.reason})"
+        raise DatasetError(
+            f"{path} cannot be read: {reason}.", "Give a JSONL file of labelled texts in UTF-8."
+        ) from exc
     examples: list[Example] = []
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):

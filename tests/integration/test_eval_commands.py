@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ragkit.api import Index
 from ragkit.cli.evals import app
+from ragkit.cli.evals.tables import headline_table
+from ragkit.cli.main import _run as run_main
 from ragkit.cli.main import app as whole_app
 from ragkit.errors import EndpointError, RagkitError, UsageError
 from ragkit.evaluation.datasets import load_dataset
+from ragkit.evaluation.metrics import METRICS
 from ragkit.evaluation.retrieval import evaluate
 from ragkit.evaluation.trec import read_qrels, read_run, relevant_passages, trec_metrics, write_trec
 from ragkit.models.chat import StructuredChat, wrap_chat
@@ -274,6 +280,131 @@ def test_translation_brings_what_the_question_alone_does_not(index: Index) -> No
 def test_translation_that_fails_leaves_the_question(index: Index) -> None:
     index.chat, _ = scripted(EndpointError("gone"))
     assert index.search("low-rank matrices", k=1, translate=True)[0].document == "lora.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bogus", None, "Unknown run 'bogus'"),
+        ("absent.toml:hybrid", None, "no settings file absent.toml"),
+        ("typo.toml:sparse", "chunk_sise = 3", "'chunk_sise'"),
+    ],
+)
+def test_a_wrong_run_is_said_before_the_notes_are_embedded(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str | None, said: str
+) -> None:
+    monkeypatch.setattr("ragkit.evaluation.retrieval.open_dataset", lambda *_, **__: pytest.fail("embedded"))
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "typo.toml").write_text(text, encoding="utf-8")
+    assert said in invoke("retrieval", dataset, "--mode", "sparse", "--mode", name, fails=RagkitError)
+
+
+def test_a_run_without_its_chat_model_is_said_before_any_is_measured(
+    dataset: Path, notes: Path, tmp_path: Path
+) -> None:
+    settings = load_settings(chat_model="extractive")
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=settings)
+    ticks: list[int] = []
+    with pytest.raises(RagkitError, match=r"sparse\+hyde' needs a chat model\. .*RAGKIT_CHAT_MODEL"):
+        evaluate(
+            load_dataset(dataset, notes), index, ["sparse", "sparse+hyde"], tick=lambda done, _: ticks.append(done)
+        )
+    assert ticks == []
+
+
+def test_questions_without_gold_are_counted_as_left_out(dataset: Path) -> None:
+    file = dataset / "questions.jsonl"
+    nowhere = {"id": "n", "question": "火星", "language": "zh", "type": "unanswerable", "gold": [], "split": "test"}
+    file.write_text(f"{file.read_text(encoding='utf-8')}\n{json.dumps(nowhere)}", encoding="utf-8")
+    result = CliRunner().invoke(whole_app, ["eval", "retrieval", str(dataset), "--mode", "sparse"])
+    assert "set: 1 question without gold left out" in result.stderr and "\n4 questions, " in result.stderr
+    result = CliRunner().invoke(whole_app, ["eval", "retrieval", str(dataset), "--mode", "sparse", "--split", "dev"])
+    assert "without gold" not in result.stderr
+
+
+def test_a_split_without_questions_names_the_way_out(dataset: Path) -> None:
+    file = dataset / "questions.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace('"dev"', '"test"'), encoding="utf-8")
+    said = invoke("retrieval", dataset, "--mode", "sparse", "--split", "dev", fails=RagkitError)
+    assert "no question in split 'dev'" in said and "All 4 are in the other one: the note decides" in said
+
+
+def test_a_gold_file_that_is_not_there_is_another_error_than_a_wrong_quote(dataset: Path) -> None:
+    file = dataset / "questions.jsonl"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("cake.md", "pie.md"), encoding="utf-8")
+    said = invoke("retrieval", dataset, "--mode", "sparse", fails=RagkitError)
+    assert "Question 问 2: there is no pie.md among the notes." in said and "--notes DIR" in said
+    file.write_text(text.replace("cake.md", "lora.md"), encoding="utf-8")
+    assert "its gold quote is not in lora.md" in invoke("retrieval", dataset, "--mode", "sparse", fails=RagkitError)
+
+
+@pytest.mark.parametrize("length", [6, 16, 30, 80])
+def test_every_metric_is_readable_at_80_columns(length: int) -> None:
+    metrics = dict.fromkeys(METRICS, 0.5)
+    shown = Console(width=80, file=io.StringIO())
+    shown.print(headline_table([("n" * length, metrics)], title="[b]t[/b]", more={"ms": ["1234"]}))
+    assert isinstance(shown.file, io.StringIO)
+    text = shown.file.getvalue()
+    for heading in ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@10", "prec@5", "ms", "1234"):
+        assert heading in text
+    assert text.count("n") >= length and "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_failures_without_a_failure_are_one_line(dataset: Path, tmp_path: Path) -> None:
+    file = dataset / "questions.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
+    invoke("retrieval", dataset, "--mode", "sparse", "--out", tmp_path / "r.json")
+    assert invoke("failures", tmp_path / "r.json").strip() == "set: sparse misses no question at 5."
+
+
+def test_ctrl_c_is_said_and_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(spec: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ragkit.evaluation.report_file.one_run", interrupt)
+    assert run_main(["eval", "compare", "a.json", "b.json"]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_long_questions_are_cut_in_what_is_shown_and_whole_in_json(dataset: Path, tmp_path: Path) -> None:
+    file = dataset / "questions.jsonl"
+    long = "zebra " * 3000
+    file.write_text(file.read_text(encoding="utf-8").replace("low-rank matrices", long + "\\nx"), encoding="utf-8")
+    report = tmp_path / "r.json"
+    invoke("retrieval", dataset, "--mode", "sparse", "--mode", "dense", "--out", report)
+    for command in (("failures", report, "--at", 1), ("compare", report, f"{report}:dense", "--at", 1)):
+        assert 0 < invoke(*command).count("zebra") < 100
+    assert invoke("failures", report, "--at", 1).count(" x  (") == 0
+    result = CliRunner().invoke(whole_app, ["--json", "eval", "failures", str(report), "--at", "1"])
+    assert long + "\nx" in {item["text"] for item in json.loads(result.stdout)["failures"]}
+
+
+def test_trec_files_that_are_none_are_refused_and_missing_queries_told(tmp_path: Path) -> None:
+    qrels, run, empty = tmp_path / "qrels.txt", tmp_path / "bm25.run.gz", tmp_path / "empty.run"
+    qrels.write_text("\ufeffa 0 d1 1\nb 0 d2 1\n", encoding="utf-8")
+    run.write_bytes(gzip.compress(b"a Q0 d1 1 2.5 x\n"))
+    empty.write_text("", encoding="utf-8")
+    result = CliRunner().invoke(whole_app, ["--json", "eval", "trec", str(qrels), str(run)])
+    found = json.loads(result.stdout)["runs"]
+    assert [(item["name"], item["metrics"]["hit@1"]) for item in found] == [("bm25", 0.5)]
+    assert "bm25: 1 of 2 judged queries have no ranking and count as 0" in result.stderr
+    assert "empty.run is no TREC run file: it is empty." in invoke("trec", qrels, empty, fails=RagkitError)
+    assert "too many or too few columns" in invoke("trec", qrels, qrels, fails=RagkitError)
+    assert "qrels file: Is a directory." in invoke("trec", tmp_path, run, fails=RagkitError)
+
+
+def test_a_comparison_fits_80_columns(two_sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Console(width=80, file=io.StringIO(), soft_wrap=True)
+    monkeypatch.setattr("ragkit.cli.evals.compare.stdout", shown)
+    invoke("compare", f"{two_sets}:set", f"{two_sets}:other:dense".replace("other", "set"), "--at", 1)
+    assert isinstance(shown.file, io.StringIO)
+    lines = shown.file.getvalue().splitlines()
+    first, last = (next(i for i, line in enumerate(lines) if name in line) for name in ("hit@1 ", "precision@5"))
+    assert last - first == len(METRICS) - 1, "a line each"
+    assert max(map(len, lines)) <= 80
 
 
 def test_every_command_has_its_help() -> None:

@@ -282,3 +282,18 @@ def test_the_command_drafts_into_a_file(notes: Path, tmp_path: Path, monkeypatch
     assert result.exit_code == 0, result.output
     assert "1 new drafts" in result.output and "review-questions" in result.output
     assert [d.status for d in read_drafts(out)].count("draft") == 1
+
+
+def test_the_command_says_when_there_is_nothing_to_decide_or_to_ask(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = scripted(*["broken"] * 40)
+    monkeypatch.setattr("ragkit.models.chat.resolve_chat", lambda spec, settings, report: model.chat)
+    command = ["make-questions", str(notes), "--out", str(tmp_path / "drafts.jsonl"), "--count", "9"]
+    first = CliRunner().invoke(app, command)
+    assert "0 new drafts" in first.output and "review-questions" not in first.output
+    assert "run the same command again" in first.output
+    again = CliRunner().invoke(app, command)
+    assert "every passage has been asked about" in again.output
+    review = ["review-questions", str(tmp_path / "drafts.jsonl"), "--into", str(tmp_path / "none.jsonl")]
+    assert "none.jsonl" not in CliRunner().invoke(app, review).output

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, say, state, stdout
+from ragkit.cli.common import emit_json, note, say, state, stdout
+from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import one_line, printable
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ _SPEC_HELP = (
     "A run of a report of `eval retrieval --out` or `eval run --out`: FILE[:DATASET][:RUN]. Without RUN the first "
     "one; DATASET is needed where the report has several. All three may hold colons."
 )
+
+
+_TEXT = 240
+"""Characters of a question that are shown; --json gives all."""
 
 
 def run(
@@ -58,19 +63,20 @@ def trec(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC run files.")],
 ) -> None:
     """Metrics of TREC run files, made by ragkit or by any other system."""
-    from ragkit.evaluation.metrics import HEADLINE
     from ragkit.evaluation.trec import read_qrels, read_run, trec_metrics
 
     judged = read_qrels(qrels)
-    results = [{"name": path.stem, "metrics": trec_metrics(judged, read_run(path))} for path in runs]
+    names = [Path(path.name.removesuffix(".gz")).stem for path in runs]
+    found = {path: read_run(path) for path in runs}
+    results = [(name, trec_metrics(judged, found[path])) for name, path in zip(names, runs, strict=True)]
+    for name, path in zip(names, runs, strict=True):
+        absent = sum(query not in found[path] for query in judged)
+        if absent:
+            note(f"{name}: {absent} of {len(judged)} judged queries have no ranking and count as 0", style="yellow")
     if state.json:
-        emit_json({"qrels": str(qrels), "runs": results})
+        emit_json({"qrels": str(qrels), "runs": [{"name": name, "metrics": metrics} for name, metrics in results]})
         return
-    table = Table("run", *HEADLINE)
-    for item in results:
-        metrics: Any = item["metrics"]
-        table.add_row(printable(str(item["name"])), *(f"{metrics[name]:.3f}" for name in HEADLINE))
-    stdout.print(table)
+    stdout.print(headline_table(results))
 
 
 def failures(
@@ -98,6 +104,9 @@ def failures(
             }
         )  # fmt: skip
         return
+    if not missed:
+        say(f"{data.dataset}: {first.name} misses no question at {at}.")
+        return
     totals = Counter(row.type for row in first.rows)
     shown = [cause for cause in CAUSES if cause != "unknown" or absent]
     table = Table(
@@ -116,11 +125,11 @@ def failures(
         say(f"The report lacks {', '.join(absent)}, so causes are unknown; measure with {added} too.", style="yellow")
     for item in missed[:show]:
         ranks = ", ".join(f"{name} {rank or '-'}" for name, rank in item.ranks.items())
-        say(f"{item.id} [{item.type}] {item.text}  ({item.cause}; {ranks})")
+        say(f"{one_line(item.id)} [{one_line(item.type)}] {one_line(item.text, _TEXT)}  ({item.cause}; {ranks})")
 
 
 def _show_metrics(difference: Difference) -> None:
-    table = Table("metric", "A", "B", "B - A", "95 %", "p", "p corrected")
+    table = Table("metric", "A", "B", "B - A", "95 %", "p", "p (Holm)")
     for name, row in difference.metrics.items():
         tests = [f"{row[key]:.4f}" if key in row else "" for key in ("p_value", "p_corrected")]
         table.add_row(
@@ -137,7 +146,11 @@ def _show_metrics(difference: Difference) -> None:
 
 def _show_question(item: Moved) -> None:
     say()
-    table = Table(title=printable(f"{item.change}: {item.text} ({item.id}, {item.type})"), title_justify="left")
+    table = Table(
+        title=f"{item.change}: {one_line(item.text, _TEXT)} ({one_line(item.id)}, {one_line(item.type)})",
+        title_justify="left",
+        expand=True,
+    )
     table.add_column(f"A: rank {item.a.rank or '-'}", ratio=1)
     table.add_column(f"B: rank {item.b.rank or '-'}", ratio=1)
     for i in range(max(len(item.a.passages), len(item.b.passages))):

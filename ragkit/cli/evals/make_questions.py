@@ -51,8 +51,12 @@ def make(
     for reason, number in made.dropped.items():
         say(f"{number} passages without one: {reason}", style="dim")
     if made.drafts < count:
-        note(f"{count} were asked for; run the same command again to go on", style="yellow")
-    say(f"Decide about them: ragkit eval review-questions {out} --into questions.jsonl", style="dim")
+        more = (
+            "run the same command again to go on" if made.new or made.dropped else "every passage has been asked about"
+        )
+        note(f"{count} were asked for; {more}", style="yellow")
+    if made.drafts:
+        say(f"Decide about them: ragkit eval review-questions {out} --into questions.jsonl", style="dim")
 
 
 def review(
@@ -71,7 +75,9 @@ def review(
     if state.json:
         emit_json({"into": str(into), **counts})
         return
-    say(", ".join(f"{number} {name}" for name, number in counts.items()) + f"; questions in {into}")
+    say(", ".join(f"{number} {name}" for name, number in counts.items()))
+    if into.is_file():
+        say(f"questions in {into}", style="dim")
 
 
 def _accept(draft: Draft, number: int, total: int) -> tuple[Decision, Draft]:

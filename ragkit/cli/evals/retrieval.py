@@ -13,12 +13,14 @@ from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_all, write_html, write_report
+from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import printable
 
 if TYPE_CHECKING:
     from ragkit.evaluation.questions import Dataset
     from ragkit.evaluation.retrieval import Run
     from ragkit.evaluation.trec import Qrels
+    from ragkit.settings import Settings
 
 _RUN_HELP = (
     "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +auto (only where the first search is unsure), "
@@ -49,13 +51,20 @@ def run(
 ) -> None:
     """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""
     from ragkit.evaluation.datasets import answerable, load_dataset, select
+    from ragkit.evaluation.runs import parse_run
     from ragkit.evaluation.trec import write_trec
 
     check_places(out=out, html=html, trec=trec)
     settings = state.settings()
     names = list(dict.fromkeys([*(mode or ([] if compare else ["hybrid", "dense", "sparse"])), *(compare or [])]))
-    # What is wrong with the last data set is said before minutes are spent on the first.
-    sets = [select(answerable(load_dataset(path, settings.notes)), split, limit) for path in datasets]
+    # What is wrong with the last run or data set is said before minutes are spent on the first.
+    for spec in map(parse_run, names):
+        if spec.config is not None:
+            _settings_of(spec.config)
+    loaded = [load_dataset(path, settings.notes) for path in datasets]
+    sets = [select(answerable(data), split, limit) for data in loaded]
+    for data in loaded:
+        _say_without_gold(data, split)
     measured = [_measure(data, names, cache, trec is not None) for data in sets]
     reports = [item.report for item in measured]
     whole = {**reports[0], "datasets": reports} if len(reports) > 1 else reports[0]
@@ -88,10 +97,9 @@ def _measure(data: Dataset, names: list[str], cache: bool, trec: bool) -> _Measu
     from ragkit.evaluation.cached_models import CachedModels
     from ragkit.evaluation.retrieval import evaluate, open_dataset, report_json
     from ragkit.evaluation.trec import relevant_passages
-    from ragkit.settings import load_settings
 
     def opened(config: Path | None) -> Index:
-        settings = load_settings(config, index=state.index, notes=state.notes) if config else state.settings()
+        settings = _settings_of(config) if config else state.settings()
         if settings.index is not None:
             kept = settings.model_copy(update={"transform_cache": False})
             index = Index.open(index_dir=settings.index, settings=kept)
@@ -107,6 +115,24 @@ def _measure(data: Dataset, names: list[str], cache: bool, trec: bool) -> _Measu
         runs = evaluate(data, index, names, tick=tick, open_with=opened)
     judged = relevant_passages(data, index) if trec else {}
     return _Measured(report_json(data, index, runs, rows=True), runs, judged)
+
+
+def _settings_of(config: Path) -> Settings:
+    """The settings of a run that names a file, under the global options."""
+    from ragkit.settings import load_settings
+
+    return load_settings(config, index=state.index, notes=state.notes)
+
+
+def _say_without_gold(data: Dataset, split: str) -> None:
+    """Say how many questions no search can be measured on; otherwise their number seems wrong."""
+    count = sum(1 for question in data.questions if not question.gold and split in ("all", question.split))
+    if count:
+        note(f"{data.name}: {_questions(count)} without gold left out; eval answers measures those too")
+
+
+def _questions(count: int) -> str:
+    return f"{count} question{'' if count == 1 else 's'}"
 
 
 def _folders(trec: Path, names: list[str]) -> list[Path]:
@@ -131,20 +157,12 @@ def without_rows(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any], by_type: bool) -> None:
-    from ragkit.evaluation.metrics import HEADLINE
     from ragkit.evaluation.stats import ALPHA
 
-    note(f"{report['questions']} questions, {report['index']['chunks']} chunks, {report['embedding_model']}")
-    table = Table(title=printable(report["dataset"]))
-    longest = max(len(printable(item["name"])) for item in report["runs"])
-    table.add_column("run", min_width=min(longest, 24))
-    for name in HEADLINE:
-        table.add_column(name, justify="right")
-    table.add_column("ms/query", justify="right")
-    for item in report["runs"]:
-        cells = [f"{item['metrics'][name]:.3f}" for name in HEADLINE]
-        table.add_row(printable(item["name"]), *cells, f"{item['seconds_per_query'] * 1000:.0f}")
-    stdout.print(table)
+    note(f"{_questions(report['questions'])}, {report['index']['chunks']} chunks, {report['embedding_model']}")
+    runs = [(item["name"], item["metrics"]) for item in report["runs"]]
+    latency = [f"{item['seconds_per_query'] * 1000:.0f}" for item in report["runs"]]
+    stdout.print(headline_table(runs, title=report["dataset"], more={"ms": latency}))
     for item in report["runs"]:
         spans = [f"{m} {item['ci95'][m][0]:.3f} to {item['ci95'][m][1]:.3f}" for m in ("hit@5", "mrr@10")]
         say(f"{item['name']}: 95 % intervals: {', '.join(spans)}", style="dim")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
 from ragkit.cli.evals.report import check_places, write_all, write_report
 from ragkit.cli.evals.retrieval import say_left_out, without_rows
+from ragkit.cli.evals.tables import headline_table
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line, printable
 
@@ -67,15 +67,9 @@ def check_no_corpus() -> None:
 
 
 def _show(result: SuiteResult) -> None:
-    from ragkit.evaluation.metrics import HEADLINE
-
     for item in result.measured:
-        table = Table("run", title=printable(f"{item.dataset.name}: {len(item.runs[0].rows)} questions"))
-        for name in HEADLINE:
-            table.add_column(name, justify="right")
-        for measured in item.runs:
-            table.add_row(printable(measured.name), *(f"{measured.metrics[name]:.3f}" for name in HEADLINE))
-        stdout.print(table)
+        title = f"{item.dataset.name}: {len(item.runs[0].rows)} questions"
+        stdout.print(headline_table([(measured.name, measured.metrics) for measured in item.runs], title=title))
         for measured in item.runs:
             say_left_out(measured.name, measured.left_out)
     for name, reason in result.skipped.items():

@@ -88,6 +88,8 @@ def _hit_curve(runs: Sequence[RunData], prefix: str) -> Markup:
                 linestyle="none",
                 **_marker(number),
                 markersize=5,
+                clip_on=False,
+                zorder=3,
             )
         axes.set_xscale("log")
         axes.set_xlim(1, DEPTHS[-1])
@@ -141,6 +143,8 @@ def _latency(runs: Sequence[RunData], prefix: str) -> Markup:
                 yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
                 **_marker(number),
                 markersize=8,
+                clip_on=False,  # half of a marker at 1.0 would be cut off
+                zorder=3,
                 elinewidth=1.2,
                 capsize=3,
             )
