@@ -76,4 +76,6 @@ def _joined(passage: list[Hit], rank: int, text: str | None) -> Hit:
         end_line=parts[-1].end_line,
         language=best.chunk.language,
     )
-    return replace(best, chunk=chunk, rank=rank, coverage=max(hit.coverage for hit in passage))
+    ordered = sorted(passage, key=lambda hit: hit.start)
+    coverage = max(hit.coverage for hit in passage)
+    return replace(best, chunk=chunk, rank=rank, coverage=coverage, page=ordered[0].page, end_page=ordered[-1].end_page)
