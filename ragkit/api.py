@@ -55,7 +55,7 @@ class Index:
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
-        self._retriever = Retriever(engine, model, fusion_settings(settings))
+        self._retriever = Retriever(engine, model, fusion_settings(settings), settings.home / "cache")
 
     @classmethod
     def open(
@@ -336,6 +336,7 @@ def fusion_settings(settings: Settings) -> FusionSettings:
         weight=settings.coverage_weight,
         floor=settings.coverage_floor,
         temperature=settings.temperature,
+        centring=settings.question_centring,
         correction=settings.language_correction,
         candidates=settings.candidates,
     )

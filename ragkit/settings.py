@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     coverage_floor: float = Field(default=0.1, ge=0, lt=1)
     temperature: float | None = Field(default=None, gt=0)
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
+    question_centring: float = Field(default=0.7, ge=0, le=1)
+    """How much of what all questions have in common is taken off a question's vector; 0: plain cosine."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
     bm25_variant: Literal["lucene", "okapi"] = "lucene"

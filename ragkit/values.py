@@ -57,7 +57,7 @@ class LegScore:
     rank: int
     """From 1."""
     score: float
-    """Cosine (dense) or BM25 (sparse)."""
+    """Cosine with the centred question (dense; about 0.2 to 0.4 with E5) or BM25 (sparse)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class EmbeddingModel(Protocol):
     temperature: float | None
     """Softmax temperature of its training, None if unknown."""
     relevance_floor: float | None
-    """Cosine below which the best passage has nothing to do with the question; None if unknown."""
+    """Centred cosine (`ragkit.models.questions`) below which the best passage is off the question; None if unknown."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -190,8 +190,8 @@ class BundledE5Model(SentenceTransformerModel):
     starts in milliseconds, so a search never waits for torch.
     """
 
-    # Best cosines of the development questions start at .787; off-topic questions stay below .784.
-    relevance_floor: float | None = 0.785
+    # Of 383 questions about the shipped notes none has a best passage below; of 1,632 about other things 93 % have.
+    relevance_floor: float | None = 0.27
 
     def __init__(self, home: Path) -> None:
         files = locate_e5()

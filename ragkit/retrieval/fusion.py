@@ -2,8 +2,8 @@
 
 ``score(p) = d'(p) / tau + weight * max(0, c(p) - floor)``
 
-``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the
-softmax temperature the embedding model was trained with (so the first term is in nats), and ``c``
+``d'`` is the product of the passage with the centred question (`ragkit.models.questions`): the cosine
+less what any question has in common with that passage, its language included. ``tau`` is the softmax temperature the embedding model was trained with (so the first term is in nats), and ``c``
 the share of the question's idf mass that the passage contains. Coverage is absolute: it is divided
 by what the question asks for, not by the best hit of the list, so a leg that found nothing says
 nothing. Rank fusion (RRF) and max-normalised sums give the best of a bad list full credit; across
@@ -30,6 +30,8 @@ class FusionSettings:
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
     """None: estimate it from the dense list of each question."""
+    centring: float = 0.7
+    """Share (0..1) of what all questions have in common that is taken off a question's vector."""
     correction: float = 1.0
     """How much of the language offset is taken back: 0 keeps to the question's language."""
     candidates: int = 50
@@ -66,7 +68,7 @@ def fuse(
     """Merge the two legs' candidates by coverage fusion.
 
     Args:
-        dense: ``(ordinal, corrected cosine)``, best first.
+        dense: ``(ordinal, centred cosine)``, best first.
         sparse: ``(ordinal, BM25)``, best first, scores above 0 only. BM25 proposes; it is the
             coverage that scores.
         coverage: Coverage (0..1) of the sparse candidates by ordinal.

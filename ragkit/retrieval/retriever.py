@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
 from ragkit.errors import UsageError
 from ragkit.index.engine import Engine, Ranked
 from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit, LegScore
@@ -72,13 +75,24 @@ class Retriever:
         engine: Opened index.
         model: The embedding model that built it.
         settings: Fusion constants; a temperature of None is filled from the model.
+        cache: Folder that keeps what is measured once per model; None measures it anew in each process.
     """
 
-    def __init__(self, engine: Engine, model: EmbeddingModel, settings: FusionSettings | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: EmbeddingModel,
+        settings: FusionSettings | None = None,
+        cache: Path | None = None,
+    ) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
-        self._engine, self._model, self._settings = engine, model, settings
+        self._engine, self._model, self._settings, self._cache = engine, model, settings, cache
+
+    @cached_property
+    def _centre(self) -> QuestionCentre:
+        return QuestionCentre.of(self._model, self._cache)
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
@@ -125,7 +139,7 @@ class Retriever:
         sparse: list[tuple[int, float]] = []
         coverage: dict[int, float] = {}
         if vector is not None:
-            dense = self._dense(vector, n)
+            dense = self._dense(query, vector, n)
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
             sparse = self._engine.sparse_search(terms, n)
@@ -139,9 +153,15 @@ class Retriever:
             fused = fuse(dense, sparse, coverage, self._settings)
         return _Legs(dense, sparse, fused)
 
-    def _dense(self, vector: Vectors, n: int) -> Ranked:
-        weight = self._engine.language_axis.weight(vector, self._settings.correction)
-        return self._engine.dense_search(vector, n, language_weight=weight)
+    def _dense(self, query: Query, vector: Vectors, n: int) -> Ranked:
+        settings = self._settings
+        if query.passage:
+            # A passage is nothing like a question; only its language offset is known, from other passages.
+            weight = self._engine.language_axis.weight(vector, settings.correction)
+            return self._engine.dense_search(vector, n, language_weight=weight)
+        if settings.centring or settings.correction:
+            vector = self._centre.centred(vector, settings.centring, settings.correction)
+        return self._engine.dense_search(vector, n)
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None
