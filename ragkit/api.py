@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
+from ragkit.errors import (
+    ConfigError,
+    IndexCorruptError,
+    IndexFailure,
+    IngestError,
+    ModelError,
+    RagkitError,
+    UsageError,
+)
 from ragkit.index.engine import Engine
 from ragkit.index.fsops import write_json_atomically
+from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
 from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
 from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
+from ragkit.models.embeddings import Embedder, EmbeddingModel, is_local, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
@@ -30,6 +40,8 @@ from ragkit.values import Chunk, Document, Hit, IndexReport
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
+
+log = logging.getLogger(__name__)
 
 CURRENT: Final = "current.json"
 
@@ -45,6 +57,7 @@ class Index:
         settings: Settings,
         report: IndexReport | None = None,
         chat: StructuredModel | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -55,7 +68,8 @@ class Index:
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
-        self._retriever = Retriever(engine, model, fusion_settings(settings), settings.home / "cache")
+        self._sentences = _sentences(folder, engine, model, settings, report, progress)
+        self._retriever = Retriever(engine, model, fusion_settings(settings), settings.home / "cache", self._sentences)
 
     @classmethod
     def open(
@@ -98,7 +112,7 @@ class Index:
             raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
         if not roots:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
-        return cls(folder, snapshot, model, settings, report)
+        return cls(folder, snapshot, model, settings, report, progress=progress)
 
     @classmethod
     def from_documents(
@@ -118,7 +132,7 @@ class Index:
         snapshot = Snapshot.open(folder)
         if snapshot is None:
             raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
-        return cls(folder, snapshot, model, settings, report)
+        return cls(folder, snapshot, model, settings, report, progress=progress)
 
     @classmethod
     async def aopen(cls, *args: Any, **kwargs: Any) -> Index:
@@ -248,6 +262,8 @@ class Index:
     def close(self) -> None:
         """Give back open files."""
         self._engine.close()
+        if self._sentences is not None:
+            self._sentences.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
         """A LangChain ``BaseRetriever`` over this index."""
@@ -338,8 +354,35 @@ def fusion_settings(settings: Settings) -> FusionSettings:
         temperature=settings.temperature,
         centring=settings.question_centring,
         correction=settings.language_correction,
+        sentences=settings.sentence_share,
         candidates=settings.candidates,
     )
+
+
+def _sentences(
+    folder: Path,
+    engine: Engine,
+    model: EmbeddingModel,
+    settings: Settings,
+    report: IndexReport | None,
+    progress: Progress | None,
+) -> SentenceVectors | None:
+    """Sentence vectors of an index, brought up to date if the index was (there is a report then)."""
+    wanted = settings.sentence_vectors == "on" or (settings.sentence_vectors == "auto" and is_local(model))
+    if not wanted:
+        return None
+    if report is None:
+        return SentenceVectors.open(folder, model)
+    try:
+        sentences = SentenceVectors(folder, model)
+        sentences.update(engine, progress)
+    except ModelError:
+        raise
+    except RagkitError as exc:
+        # They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
+        log.warning("searching without sentence vectors: %s", exc)
+        return None
+    return sentences
 
 
 def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:

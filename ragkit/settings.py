@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     """Context window of a local model, in tokens."""
     chunk_target: float = Field(default=350, ge=50, le=2000)
     chunk_maximum: float = Field(default=600, ge=50, le=4000)
+    sentence_vectors: Literal["auto", "on", "off"] = "auto"
+    """Embed single sentences too, which hybrid search ranks candidates by: as much embedding again.
+    ``auto``: with models on this machine, not with endpoints and LangChain ``Embeddings``."""
+    sentence_share: float = Field(default=0.4, ge=0, le=1)
+    """Share of the best sentence in the dense part of a hybrid score."""
     candidates: int = Field(default=50, ge=5, le=1000)
     """Hits each leg proposes."""
     coverage_weight: float = Field(default=10.0, ge=0)

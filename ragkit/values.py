@@ -71,6 +71,8 @@ class Hit:
     """``dense`` and ``sparse``; None where the leg did not propose the chunk."""
     coverage: float = 0.0
     """Share (0..1) of the question's idf mass that the chunk contains."""
+    sentence: float | None = None
+    """Centred cosine of the chunk's best sentence; None where the search had no sentence vectors."""
     query: str = ""
     """The query that ranked this chunk best, when several were run."""
 

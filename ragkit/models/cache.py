@@ -9,7 +9,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -62,6 +62,16 @@ class KeyValueFile:
         with self._lock, self._errors(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries.items())
 
+    def keys(self) -> list[str]:
+        """The keys of all entries."""
+        with self._lock, self._errors():
+            return [str(key) for (key,) in self._db.execute("SELECT key FROM entries")]
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Drop these entries; keys that are not there are passed over."""
+        with self._lock, self._errors(), self._db:
+            self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+
     def close(self) -> None:
         """Give back the file."""
         self._db.close()
@@ -93,6 +103,11 @@ class CachedEmbeddings:
         self.relevance_floor = model.relevance_floor
         self.computed = 0
         """Texts that had to be embedded."""
+
+    @property
+    def inner(self) -> EmbeddingModel:
+        """The model behind the cache."""
+        return self._model
 
     @property
     def identity(self) -> ModelIdentity:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from ragkit.errors import UsageError
-from ragkit.index.engine import Engine, Ranked
+from ragkit.index.engine import Engine
+from ragkit.index.sentences import SentenceVectors
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
@@ -19,6 +20,8 @@ from ragkit.values import Hit, LegScore
 Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
+HYBRID_CORRECTION: Final = 1.15
+"""Coverage is earned in the question's own language only, so hybrid search takes this much more of the offset back."""
 
 
 def check_mode(name: str) -> Mode:
@@ -76,6 +79,7 @@ class Retriever:
         model: The embedding model that built it.
         settings: Fusion constants; a temperature of None is filled from the model.
         cache: Folder that keeps what is measured once per model; None measures it anew in each process.
+        sentences: Sentence vectors of the index, used by hybrid search; None if it has none.
     """
 
     def __init__(
@@ -84,11 +88,13 @@ class Retriever:
         model: EmbeddingModel,
         settings: FusionSettings | None = None,
         cache: Path | None = None,
+        sentences: SentenceVectors | None = None,
     ) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
-        self._engine, self._model, self._settings, self._cache = engine, model, settings, cache
+        self._engine, self._model, self._settings = engine, model, settings
+        self._cache, self._sentences = cache, sentences
 
     @cached_property
     def _centre(self) -> QuestionCentre:
@@ -138,30 +144,42 @@ class Retriever:
         dense: list[tuple[int, float]] = []
         sparse: list[tuple[int, float]] = []
         coverage: dict[int, float] = {}
-        if vector is not None:
-            dense = self._dense(query, vector, n)
+        best: dict[int, float] = {}
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
             sparse = self._engine.sparse_search(terms, n)
             ordinals = [ordinal for ordinal, _ in sparse]
             coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
+        if vector is not None and query.passage:
+            # A passage is nothing like a question; only its language offset is known, from other passages.
+            weight = self._engine.language_axis.weight(vector, self._settings.correction)
+            dense = self._engine.dense_search(vector, n, language_weight=weight)
+        elif vector is not None:
+            vector = self._centred(vector, mode)
+            dense = self._engine.dense_search(vector, n)
+            if mode == "hybrid":
+                best = self._best_sentences(vector, {ordinal for ordinal, _ in (*dense, *sparse)})
         if mode == "sparse":
             fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
         elif mode == "dense":
             fused = [Candidate(ordinal, score, 0.0) for ordinal, score in dense]
         else:
-            fused = fuse(dense, sparse, coverage, self._settings)
+            fused = fuse(dense, sparse, coverage, self._settings, best)
         return _Legs(dense, sparse, fused)
 
-    def _dense(self, query: Query, vector: Vectors, n: int) -> Ranked:
+    def _centred(self, vector: Vectors, mode: Mode) -> Vectors:
         settings = self._settings
-        if query.passage:
-            # A passage is nothing like a question; only its language offset is known, from other passages.
-            weight = self._engine.language_axis.weight(vector, settings.correction)
-            return self._engine.dense_search(vector, n, language_weight=weight)
-        if settings.centring or settings.correction:
-            vector = self._centre.centred(vector, settings.centring, settings.correction)
-        return self._engine.dense_search(vector, n)
+        if not (settings.centring or settings.correction):
+            return vector
+        more = HYBRID_CORRECTION if mode == "hybrid" else 1.0
+        return self._centre.centred(vector, settings.centring, more * settings.correction)
+
+    def _best_sentences(self, vector: Vectors, ordinals: set[int]) -> dict[int, float]:
+        if self._sentences is None or not self._settings.sentences:
+            return {}
+        chunks = {ordinal: self._engine.chunk(ordinal) for ordinal in sorted(ordinals)}
+        best = self._sentences.best(vector, list(chunks.values()))
+        return {ordinal: best[chunk.id] for ordinal, chunk in chunks.items() if chunk.id in best}
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None
@@ -179,6 +197,7 @@ class Retriever:
                 "sparse": _leg(runs[which].sparse, candidate.ordinal),
             },
             coverage=candidate.coverage,
+            sentence=next((c.sentence for c in runs[which].fused if c.ordinal == candidate.ordinal), None),
             query=queries[which].text,
         )
 

@@ -10,6 +10,7 @@ import pytest
 from ragkit.api import Index
 from ragkit.models.embeddings import ModelIdentity, Vectors
 from ragkit.models.questions import QUESTIONS, QuestionCentre
+from ragkit.retrieval.retriever import HYBRID_CORRECTION
 from ragkit.settings import Settings
 from ragkit.testing import HashingEmbedder
 from ragkit.text.language import language_group
@@ -117,7 +118,7 @@ def test_an_answer_in_the_other_language_is_found_only_with_the_correction(
 ) -> None:
     settings = Settings(home=tmp_path / "home", question_centring=0.0, language_correction=correction)
     index = Index.open(_notes(tmp_path / "notes"), tmp_path / "index", embedding=Cone(), settings=settings)
-    assert [hit.document for hit in index.search("猫", k=2, mode="dense")][0] == first
+    assert index.search("猫", k=2, mode="dense")[0].document == first
 
 
 def test_without_centring_and_correction_the_score_is_the_plain_cosine(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_hit_shows_the_centred_cosine(tmp_path: Path) -> None:
     hit = index.search("what does the cat do", k=1)[0]
     leg = hit.legs["dense"]
     centre = QuestionCentre.of(index.model)
-    question = centre.centred(index.model.encode_query("what does the cat do"), 0.7, 1.0)
+    question = centre.centred(index.model.encode_query("what does the cat do"), 0.7, HYBRID_CORRECTION)
     passage = index.model.encode_documents([hit.chunk.search_text])[0]
     assert leg is not None
     assert leg.score == pytest.approx(float(question @ passage), abs=1e-5)
