@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from ragkit.errors import RagkitError
 from ragkit.index.engine import Engine
 from ragkit.models.cache import KeyValueFile
-from ragkit.models.embeddings import EmbeddingModel, Progress, Vectors
+from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.text.sentences import split_sentences
 from ragkit.values import Chunk
 
@@ -73,7 +73,7 @@ class SentenceVectors:
             log.warning("searching without sentence vectors: %s", exc)
             return None
 
-    def update(self, engine: Engine, progress: Progress | None = None) -> int:
+    def update(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> int:
         """Embed the sentences of chunks that have no row yet, and drop the rows of chunks that are gone.
 
         Work is kept every 128 chunks, so that an interrupted run goes on where it stopped.
