@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     candidates: int = Field(default=50, ge=5, le=1000)
     """Hits each leg proposes."""
     coverage_weight: float = Field(default=10.0, ge=0)
-    coverage_floor: float = Field(default=0.1, ge=0, lt=1)
+    coverage_floor: float = Field(default=0.05, ge=0, lt=1)
     temperature: float | None = Field(default=None, gt=0)
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
     question_centring: float = Field(default=0.7, ge=0, le=1)

@@ -29,7 +29,7 @@ class FusionSettings:
     """Constants of the formula; defaults were chosen on held-out development questions."""
 
     weight: float = 10.0
-    floor: float = 0.1
+    floor: float = 0.05
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
     """None: estimate it from the dense list of each question."""
