@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,6 @@ from ragkit.errors import (
     IndexFailure,
     IngestError,
     ModelError,
-    RagkitError,
     UsageError,
 )
 from ragkit.index.engine import Engine
@@ -40,8 +38,6 @@ from ragkit.values import Chunk, Document, Hit, IndexReport
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
-
-log = logging.getLogger(__name__)
 
 CURRENT: Final = "current.json"
 
@@ -68,8 +64,12 @@ class Index:
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
-        self._sentences = _sentences(folder, engine, model, settings, report, progress)
-        self._retriever = Retriever(engine, model, fusion_settings(settings), settings.home / "cache", self._sentences)
+        self._sentences: SentenceVectors | None = None
+        if settings.sentence_vectors == "on" or (settings.sentence_vectors == "auto" and is_local(model)):
+            fresh = report is not None
+            self._sentences = SentenceVectors.beside(folder, engine, model, update=fresh, progress=progress)
+        cache = settings.home / "cache"
+        self._retriever = Retriever(engine, model, fusion_settings(settings), cache, self._sentences)
 
     @classmethod
     def open(
@@ -357,32 +357,6 @@ def fusion_settings(settings: Settings) -> FusionSettings:
         sentences=settings.sentence_share,
         candidates=settings.candidates,
     )
-
-
-def _sentences(
-    folder: Path,
-    engine: Engine,
-    model: EmbeddingModel,
-    settings: Settings,
-    report: IndexReport | None,
-    progress: Progress | None,
-) -> SentenceVectors | None:
-    """Sentence vectors of an index, brought up to date if the index was (there is a report then)."""
-    wanted = settings.sentence_vectors == "on" or (settings.sentence_vectors == "auto" and is_local(model))
-    if not wanted:
-        return None
-    if report is None:
-        return SentenceVectors.open(folder, model)
-    try:
-        sentences = SentenceVectors(folder, model)
-        sentences.update(engine, progress)
-    except ModelError:
-        raise
-    except RagkitError as exc:
-        # They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
-        log.warning("searching without sentence vectors: %s", exc)
-        return None
-    return sentences
 
 
 def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:

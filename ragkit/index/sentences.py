@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.errors import RagkitError
+from ragkit.errors import ModelError, RagkitError
 from ragkit.index.engine import Engine
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel, Vectors
@@ -63,15 +63,40 @@ class SentenceVectors:
         self._row = np.dtype([("scale", "<f4"), ("numbers", "i1", (dimension,))])
 
     @classmethod
-    def open(cls, folder: Path, model: EmbeddingModel) -> SentenceVectors | None:
-        """Those of an index, or None if there are none or they cannot be read, which is logged."""
-        if not (folder / FILE).is_file():
+    def beside(
+        cls,
+        folder: Path,
+        engine: Engine,
+        model: EmbeddingModel,
+        *,
+        update: bool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SentenceVectors | None:
+        """Those of an index, or None if there are none or the file cannot be used, which is logged.
+
+        Args:
+            folder: Index folder.
+            engine: The index as it is now.
+            model: The model that built it.
+            update: Bring them up to date first; else only those that are there are used.
+            progress: Called with (chunks done, chunks to do).
+
+        Raises:
+            ModelError: If the model fails.
+        """
+        if not update and not (folder / FILE).is_file():
             return None
         try:
-            return cls(folder, model)
+            sentences = cls(folder, model)
+            if update:
+                sentences.update(engine, progress)
+        except ModelError:
+            raise
         except RagkitError as exc:
+            # They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
             log.warning("searching without sentence vectors: %s", exc)
             return None
+        return sentences
 
     def update(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> int:
         """Embed the sentences of chunks that have no row yet, and drop the rows of chunks that are gone.
