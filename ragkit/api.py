@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ragkit.errors import IndexFailure, ModelError, UsageError
 from ragkit.index.engine import Engine
 from ragkit.index.enrichment import Enrichment, prune
+from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
 from ragkit.models.chat import resolve_chat
-from ragkit.models.embeddings import Embedder, EmbeddingModel
+from ragkit.models.embeddings import Embedder, EmbeddingModel, is_local
 from ragkit.opening import (
     as_roots,
     model_for,
@@ -54,6 +55,7 @@ class Index:
         settings: Settings,
         report: IndexReport | None = None,
         chat: StructuredModel | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -64,6 +66,10 @@ class Index:
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
         self._engine = engine
+        self._sentences: SentenceVectors | None = None
+        if settings.sentence_vectors == "on" or (settings.sentence_vectors == "auto" and is_local(model)):
+            fresh = report is not None
+            self._sentences = SentenceVectors.beside(folder, engine, model, update=fresh, progress=progress)
         self._retriever = self._searcher()
         self._replies = KeptReplies(settings)
 
@@ -114,7 +120,7 @@ class Index:
             check_fingerprint(snapshot.manifest, model, index_settings(settings))
         elif report is not None and report.added + report.updated + report.deleted:
             prune(folder, snapshot, model.identity.fingerprint)
-        return cls(folder, snapshot, model, settings, report)
+        return cls(folder, snapshot, model, settings, report, progress=progress)
 
     @classmethod
     def from_documents(
@@ -136,7 +142,7 @@ class Index:
             raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
         if report.added + report.updated + report.deleted:
             prune(folder, snapshot, model.identity.fingerprint)
-        return cls(folder, snapshot, model, settings, report)
+        return cls(folder, snapshot, model, settings, report, progress=progress)
 
     @classmethod
     async def aopen(cls, *args: Any, **kwargs: Any) -> Index:
@@ -298,7 +304,9 @@ class Index:
     def _searcher(self) -> Retriever:
         share = self.settings.enrichment_share
         enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint) if share else None
-        return Retriever(self._engine, self.model, fusion_settings(self.settings), enrichment, share)
+        cache = self.settings.home / "cache"
+        fusion = fusion_settings(self.settings)
+        return Retriever(self._engine, self.model, fusion, enrichment, share, cache, self._sentences)
 
     def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
         """The `k` pictures of the notes that fit a text best, each at its place in a note.
@@ -370,6 +378,8 @@ class Index:
         """Give back open files."""
         self._replies.close()
         self._engine.close()
+        if self._sentences is not None:
+            self._sentences.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
         """A LangChain ``BaseRetriever`` over this index."""

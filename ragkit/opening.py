@@ -67,7 +67,9 @@ def fusion_settings(settings: Settings) -> FusionSettings:
         weight=settings.coverage_weight,
         floor=settings.coverage_floor,
         temperature=settings.temperature,
+        centring=settings.question_centring,
         correction=settings.language_correction,
+        sentences=settings.sentence_share,
         candidates=settings.candidates,
     )
 

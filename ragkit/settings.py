@@ -46,12 +46,19 @@ class Settings(BaseSettings):
     """Context window of a local model, in tokens."""
     chunk_target: float = Field(default=350, ge=50, le=2000)
     chunk_maximum: float = Field(default=600, ge=50, le=4000)
+    sentence_vectors: Literal["auto", "on", "off"] = "auto"
+    """Embed single sentences too, which hybrid search ranks candidates by: as much embedding again.
+    ``auto``: with models on this machine, not with endpoints and LangChain ``Embeddings``."""
+    sentence_share: float = Field(default=0.4, ge=0, le=1)
+    """Share of the best sentence in the dense part of a hybrid score."""
     candidates: int = Field(default=50, ge=5, le=1000)
     """Hits each leg proposes."""
     coverage_weight: float = Field(default=10.0, ge=0)
-    coverage_floor: float = Field(default=0.1, ge=0, lt=1)
+    coverage_floor: float = Field(default=0.05, ge=0, lt=1)
     temperature: float | None = Field(default=None, gt=0)
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
+    question_centring: float = Field(default=0.7, ge=0, le=1)
+    """How much of what all questions have in common is taken off a question's vector; 0: plain cosine."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
     bm25_variant: Literal["lucene", "okapi"] = "lucene"

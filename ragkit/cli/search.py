@@ -32,6 +32,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "text": hit.text,
         "images": [asdict(picture) for picture in pictures_in(hit.text, hit.document, hit.start_line)],
         "coverage": round(hit.coverage, 4),
+        "sentence": hit.sentence,
         "legs": {name: None if leg is None else asdict(leg) for name, leg in hit.legs.items()},
     }
 
@@ -105,6 +106,8 @@ def show_hit(hit: Hit) -> None:
         style="bold",
     )
     legs = ", ".join(f"{name} #{leg.rank} {leg.score:.3g}" for name, leg in hit.legs.items() if leg is not None)
+    if hit.sentence is not None:
+        legs += f", best sentence {hit.sentence:.3g}"
     say(f"   score {hit.score:.2f} ({legs or 'no leg'}; covers {hit.coverage:.0%} of the question)", style="dim")
     lines = [line for line in hit.text.splitlines() if line.strip()]
     for line in lines[:_SHOWN_LINES]:

@@ -14,8 +14,8 @@ from ragkit.settings import Settings
 
 SWEPT: Final = (
     "chunk_target", "chunk_maximum", "candidates", "coverage_weight", "coverage_floor", "temperature",
-    "language_correction", "bm25_variant", "bm25_k1", "bm25_b", "rerank_model", "diversity", "merge_neighbours",
-    "enrichment_share", "embedding_model", "chat_model",
+    "question_centring", "language_correction", "sentence_share", "bm25_variant", "bm25_k1", "bm25_b",
+    "rerank_model", "diversity", "merge_neighbours", "enrichment_share", "embedding_model", "chat_model",
 )  # fmt: skip
 """The settings that affect retrieval."""
 RUN: Final = "run"

@@ -108,6 +108,11 @@ class CachedEmbeddings:
         """Texts that had to be embedded."""
 
     @property
+    def inner(self) -> EmbeddingModel:
+        """The model behind the cache."""
+        return self._model
+
+    @property
     def identity(self) -> ModelIdentity:
         return self._model.identity
 

@@ -84,7 +84,7 @@ class EmbeddingModel(Protocol):
     temperature: float | None
     """Softmax temperature of its training, None if unknown."""
     relevance_floor: float | None
-    """Cosine below which the best passage has nothing to do with the question; None if unknown."""
+    """Centred cosine (`ragkit.models.questions`) below which the best passage is off the question; None if unknown."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -217,8 +217,8 @@ class BundledE5Model(SentenceTransformerModel):
     starts in milliseconds, so a search never waits for torch.
     """
 
-    # Best cosines of the development questions start at .787; off-topic questions stay below .784.
-    relevance_floor: float | None = 0.785
+    # Of 383 questions about the shipped notes none has a best passage below; of 1,632 about other things 93 % have.
+    relevance_floor: float | None = 0.27
 
     def __init__(self, home: Path) -> None:
         files = locate_e5()
@@ -363,6 +363,11 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
         timeout=60,
     )
     return WrappedEmbedder(client, name=f"openai:{name}")
+
+
+def is_local(model: EmbeddingModel) -> bool:
+    """Whether embedding costs time of this machine only: no endpoint, no LangChain ``Embeddings``."""
+    return isinstance(getattr(model, "inner", model), SentenceTransformerModel)
 
 
 def _revision_of(model: SentenceTransformer, source: str) -> str:

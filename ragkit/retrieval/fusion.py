@@ -1,13 +1,16 @@
 """Coverage fusion: pure functions over two ranked lists. No I/O, no model calls.
 
-``score(p) = d'(p) / tau + weight * max(0, c(p) - floor)``
+``score(p) = ((1 - share) d'(p) + share s(p)) / tau + weight * max(0, c(p) - floor)``
 
-``d'`` is the cosine after the language correction (`ragkit.index.language_axis`), ``tau`` the
-softmax temperature the embedding model was trained with (so the first term is in nats), and ``c``
-the share of the question's idf mass that the passage contains. Coverage is absolute: it is divided
-by what the question asks for, not by the best hit of the list, so a leg that found nothing says
-nothing. Rank fusion (RRF) and max-normalised sums give the best of a bad list full credit; across
-languages that costs most of the dense leg's hits. Ranks start at 1; ties are decided by ordinal.
+``d'`` is the product of the passage with the centred question (`ragkit.models.questions`): the
+cosine less what any question has in common with that passage, its language included. ``s`` is the
+same product with the passage's best sentence (`ragkit.index.sentences`), where the index has them.
+``tau`` is the softmax temperature the embedding model was trained with (so the first term is in
+nats), and ``c`` the share of the question's idf mass that the passage contains. Coverage is
+absolute: it is divided by what the question asks for, not by the best hit of the list, so a leg
+that found nothing says nothing. Rank fusion (RRF) and max-normalised sums give the best of a bad
+list full credit; across languages that costs most of the dense leg's hits. Ranks start at 1; ties
+are decided by ordinal. What was tried and measured is in ``docs/retrieval.md``.
 """
 
 from __future__ import annotations
@@ -26,12 +29,16 @@ class FusionSettings:
     """Constants of the formula; defaults were chosen on held-out development questions."""
 
     weight: float = 10.0
-    floor: float = 0.1
+    floor: float = 0.05
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
     """None: estimate it from the dense list of each question."""
+    centring: float = 0.7
+    """Share (0..1) of what all questions have in common that is taken off a question's vector."""
     correction: float = 1.0
     """How much of the language offset is taken back: 0 keeps to the question's language."""
+    sentences: float = 0.4
+    """Share (0..1) of the best sentence in the dense term, where the index has sentence vectors."""
     candidates: int = 50
     """Hits each leg proposes."""
 
@@ -43,6 +50,8 @@ class Candidate:
     ordinal: int
     score: float
     coverage: float
+    sentence: float | None = None
+    """Product of the centred question with the chunk's best sentence; None if that is unknown."""
 
 
 def estimate_temperature(cosines: Sequence[float]) -> float:
@@ -62,29 +71,42 @@ def fuse(
     sparse: Sequence[tuple[int, float]],
     coverage: Mapping[int, float],
     settings: FusionSettings,
+    sentences: Mapping[int, float] | None = None,
 ) -> list[Candidate]:
     """Merge the two legs' candidates by coverage fusion.
 
     Args:
-        dense: ``(ordinal, corrected cosine)``, best first.
+        dense: ``(ordinal, centred cosine)``, best first.
         sparse: ``(ordinal, BM25)``, best first, scores above 0 only. BM25 proposes; it is the
             coverage that scores.
         coverage: Coverage (0..1) of the sparse candidates by ordinal.
         settings: Constants of the formula.
+        sentences: Cosine of the best sentence by ordinal, with the same question vector.
 
     Returns:
         All candidates, best first. A candidate that the dense leg did not propose takes that
-        list's lowest cosine; one that BM25 did not propose has coverage 0.
+        list's lowest cosine; one that BM25 did not propose has coverage 0. A sentence is no closer
+        or farther than a chunk on the whole, so one without sentence vectors goes by its own cosine,
+        moved by the mean difference of the others.
     """
     cosines = dict(dense)
     lowest = min(cosines.values(), default=0.0)
     tau = settings.temperature or estimate_temperature(list(cosines.values()))
     proposed = {ordinal for ordinal, _ in sparse}
+    best = sentences or {}
+    shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
+    moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0
     fused = []
     for ordinal in cosines.keys() | proposed:
         share = float(coverage[ordinal]) if ordinal in proposed else 0.0
-        score = cosines.get(ordinal, lowest) / tau + settings.weight * max(0.0, share - settings.floor)
-        fused.append(Candidate(ordinal, score, share))
+        similarity = cosines.get(ordinal, lowest)
+        sentence = best.get(ordinal)
+        if sentence is None:
+            similarity += moved
+        else:
+            similarity += settings.sentences * (sentence - similarity)
+        score = similarity / tau + settings.weight * max(0.0, share - settings.floor)
+        fused.append(Candidate(ordinal, score, share, sentence))
     return sorted(fused, key=lambda c: (-c.score, c.ordinal))
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal, get_args
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Final, Literal, get_args
 
 import numpy as np
 
 from ragkit.errors import UsageError
 from ragkit.index.engine import BatchEngine, Engine, Ranked
 from ragkit.index.enrichment import SHARE, Enrichment
+from ragkit.index.sentences import SentenceVectors
 from ragkit.ingest.pages import has_pages, page_at
 from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries
+from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
@@ -22,6 +25,8 @@ Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
 _VECTORS_KEPT = 16
+HYBRID_CORRECTION: Final = 1.15
+"""Coverage is earned in the question's own language only, so hybrid search takes this much more of the offset back."""
 
 
 def check_mode(name: str) -> Mode:
@@ -81,6 +86,8 @@ class Retriever:
         settings: Fusion constants; a temperature of None is filled from the model.
         enrichment: Questions that the chunks answer, which then take part in the dense leg.
         enrichment_share: Of them in the dense score, 0 to 1.
+        cache: Folder that keeps what is measured once per model; None measures it anew in each process.
+        sentences: Sentence vectors of the index, used by hybrid search; None if it has none.
     """
 
     def __init__(
@@ -90,14 +97,21 @@ class Retriever:
         settings: FusionSettings | None = None,
         enrichment: Enrichment | None = None,
         enrichment_share: float = SHARE,
+        cache: Path | None = None,
+        sentences: SentenceVectors | None = None,
     ) -> None:
         settings = settings or FusionSettings()
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
         self._enrichment, self._share = enrichment, enrichment_share
+        self._cache, self._sentences = cache, sentences
         # A plan that looks at the first search runs the question twice.
         self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
+
+    @cached_property
+    def _centre(self) -> QuestionCentre:
+        return QuestionCentre.of(self._model, self._cache)
 
     def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
@@ -130,7 +144,7 @@ class Retriever:
         vectors = encode_queries(self._model, questions)
         found: list[Ranked | None] = [None] * len(queries)
         if isinstance(self._engine, BatchEngine):
-            aims = [self._aim(query, vector) for query, vector in zip(queries, vectors, strict=True)]
+            aims = [self._aim(query, vector, mode) for query, vector in zip(queries, vectors, strict=True)]
             together, weights = np.stack([aim for aim, _ in aims]), [weight for _, weight in aims]
             n = max(self._settings.candidates, k)
             found = list(self._engine.dense_search_many(together, n, language_weights=weights))
@@ -179,8 +193,14 @@ class Retriever:
         asked: Ranked = []
         sparse: Ranked = []
         coverage: dict[int, float] = {}
+        best: dict[int, float] = {}
+        if mode != "dense" and not query.passage:
+            terms = query_terms(query.text)
+            sparse = self._engine.sparse_search(terms, n)
+            ordinals = [ordinal for ordinal, _ in sparse]
+            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if vector is not None:
-            aim, weight = self._aim(query, vector)
+            aim, weight = self._aim(query, vector, mode)
             dense = self._engine.dense_search(aim, n, language_weight=weight) if found is None else found
             scored = dense
             # What a passage looks like says nothing about which questions it answers.
@@ -189,22 +209,33 @@ class Retriever:
                     self._engine, dense, vector, aim=aim, language_weight=weight, n=n, share=self._share
                 )
                 scored, asked = mixed.scores, mixed.questions
-        if mode != "dense" and not query.passage:
-            terms = query_terms(query.text)
-            sparse = self._engine.sparse_search(terms, n)
-            ordinals = [ordinal for ordinal, _ in sparse]
-            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
+            if mode == "hybrid" and not query.passage:
+                best = self._best_sentences(aim, {ordinal for ordinal, _ in (*dense, *sparse)})
         if mode == "sparse":
             fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
         elif mode == "dense":
             fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
         else:
-            fused = fuse(scored, sparse, coverage, self._settings)
+            fused = fuse(scored, sparse, coverage, self._settings, best)
         return _Legs(dense, sparse, fused, asked)
 
-    def _aim(self, query: Query, vector: Vectors) -> tuple[Vectors, float]:
+    def _aim(self, query: Query, vector: Vectors, mode: Mode) -> tuple[Vectors, float]:
         """What the dense leg is searched with: a (dimension,) vector, and the weight of the language axis."""
-        return vector, self._engine.language_axis.weight(vector, self._settings.correction)
+        settings = self._settings
+        if query.passage:
+            # A passage is nothing like a question; only its language offset is known, from other passages.
+            return vector, self._engine.language_axis.weight(vector, settings.correction)
+        if not (settings.centring or settings.correction):
+            return vector, 0.0
+        more = HYBRID_CORRECTION if mode == "hybrid" else 1.0
+        return self._centre.centred(vector, settings.centring, more * settings.correction), 0.0
+
+    def _best_sentences(self, vector: Vectors, ordinals: set[int]) -> dict[int, float]:
+        if self._sentences is None or not self._settings.sentences:
+            return {}
+        chunks = {ordinal: self._engine.chunk(ordinal) for ordinal in sorted(ordinals)}
+        best = self._sentences.best(vector, list(chunks.values()))
+        return {ordinal: best[chunk.id] for ordinal, chunk in chunks.items() if chunk.id in best}
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None
@@ -224,6 +255,7 @@ class Retriever:
             score=candidate.score,
             legs=legs,
             coverage=candidate.coverage,
+            sentence=next((c.sentence for c in run.fused if c.ordinal == candidate.ordinal), None),
             query=queries[which].text,
             page=page_of(self._engine, chunk.document, chunk.start),
             end_page=page_of(self._engine, chunk.document, chunk.end - 1),

@@ -1,7 +1,9 @@
 """One analyser for Chinese, English and mixtures of both; it needs no setting and no dictionary.
 
 Han runs give every character and every adjacent pair of characters; Latin runs give a
-stemmed word; numbers and identifiers stay whole. Traditional characters fold to simplified,
+stemmed word; numbers and identifiers stay whole and give their parts too (FlashAttention also
+flash and attention, bge-small-zh also bge); a number and its unit are one term with or without a
+blank between them (3 B, 3B). Traditional characters fold to simplified,
 full width to half width; accents stay, in one form; invisible characters and terminal escape
 sequences vanish. The query side also drops question phrases, because 什么 or 哪个 are
 rare in passages and would carry a high idf.
@@ -21,7 +23,7 @@ import Stemmer
 
 from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE
 
-ANALYSER_VERSION: Final = "zen-3"
+ANALYSER_VERSION: Final = "zen-4"
 
 _CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LATIN: Final = "a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff"
@@ -30,6 +32,14 @@ _RUN: Final = re.compile(
     rf"{_WORD}(?:[._'\-]{_WORD})*[+#]*|[{_CJK}]+|[^\W\d_{_LATIN}{_CJK}]+",
 )
 _CJK_RUN: Final = re.compile(f"[{_CJK}]")
+_CAMEL: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]*[a-z][A-Z][A-Za-z]*")
+_CAMEL_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SHORTEST_PART: Final = 3
+"""Letters of a part of CamelCase that is a term; "LoRA" is not made of "lo" and "ra"."""
+_UNIT: Final = re.compile(
+    r"(?<![a-z0-9.])(\d+(?:\.\d+)?) +"
+    r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|k?g|[kcmn]m|[kmg]wh?)(?![a-z0-9])"
+)
 
 _QUESTION_PHRASES: Final = sorted(
     """为什么 什么时候 什么样 什么 怎么样 怎么 怎样 如何 为何 何时 何地 何处 何人 哪一个 哪一 哪个 哪些
@@ -78,17 +88,36 @@ def fold(text: str) -> str:
     Invisible characters (zero width spaces and joiners, soft hyphens, byte order marks) and
     terminal escape sequences are taken out first: pasted text has them in the middle of words.
     """
+    return _lowered(_composed(text))
+
+
+def _composed(text: str) -> str:
     if not text.isascii():
         text = text.translate(_VANISH)
     if "\x1b" in text:
         text = ANSI_SEQUENCE.sub("", text)
-    folded = unicodedata.normalize("NFKC", text).lower()
+    return unicodedata.normalize("NFKC", text)
+
+
+def _lowered(composed: str) -> str:
+    folded = composed.lower()
     return folded.translate(_simplified_table()) if _CJK_RUN.search(folded) else folded
+
+
+def _parts_of_camel(composed: str) -> list[str]:
+    """Terms inside CamelCase words, which lower case would hide."""
+    parts = (
+        part.lower()
+        for word in _CAMEL.findall(composed)
+        for part in _CAMEL_PART.findall(word)
+        if len(part) >= _SHORTEST_PART
+    )
+    return [_stem(part) for part in parts if part not in STOP_WORDS]
 
 
 def _runs(folded: str) -> list[str]:
     tokens: list[str] = []
-    for run in _RUN.findall(folded):
+    for run in _RUN.findall(_UNIT.sub(r"\1\2", folded)):
         if _CJK_RUN.match(run):
             tokens.extend(run)
             tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
@@ -102,7 +131,8 @@ def _runs(folded: str) -> list[str]:
 
 def tokenize(text: str) -> list[str]:
     """Tokens of a passage, in order and with repetitions."""
-    return _runs(fold(text))
+    composed = _composed(text)
+    return _runs(_lowered(composed)) + _parts_of_camel(composed)
 
 
 def query_terms(question: str) -> list[str]:
@@ -111,8 +141,9 @@ def query_terms(question: str) -> list[str]:
     Question phrases are dropped; if nothing is left (the question was only "为什么？"), the
     tokens of the whole question are kept, so that a query is never emptied.
     """
-    folded = fold(question)
-    tokens = _runs(_QUESTION.sub(" ", folded)) or _runs(folded)
+    composed = _composed(question)
+    folded = _lowered(composed)
+    tokens = (_runs(_QUESTION.sub(" ", folded)) or _runs(folded)) + _parts_of_camel(composed)
     if not tokens:
         # A question made of stop words only ("what is it") still deserves its words.
         tokens = [_stem(run) for run in _RUN.findall(folded)]

@@ -84,7 +84,8 @@ def test_every_swept_setting_exists() -> None:
 def test_a_swept_setting_reaches_index_or_fusion() -> None:
     values: dict[str, Any] = {
         "chunk_target": 200, "chunk_maximum": 900, "candidates": 9, "coverage_weight": 3, "coverage_floor": 0.3,
-        "temperature": 0.5, "language_correction": 0.5, "bm25_variant": "okapi", "bm25_k1": 1.2, "bm25_b": 0.9,
+        "temperature": 0.5, "question_centring": 0.5, "language_correction": 0.5, "sentence_share": 0.2,
+        "bm25_variant": "okapi", "bm25_k1": 1.2, "bm25_b": 0.9,
     }  # fmt: skip
     assert set(SWEPT) - set(values) == {"rerank_model", "embedding_model", "chat_model"}
     base = load_settings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +125,35 @@ def test_the_whole_identifier_is_a_token_of_its_own() -> None:
 
 def test_inflected_english_words_share_a_token() -> None:
     assert tokenize("training")[0] == tokenize("trained")[0] == tokenize("trains")[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "passage"),
+    [
+        ("flash attention", "FlashAttention 的分块计算"),
+        ("GraphRAG 的社区摘要", "graph-based rag"),
+        ("3B 参数的模型", "参数量为 3 B 的小模型"),
+        ("显存 24 GB", "一张 24GB 的卡"),
+        ("延迟 10 ms", "延迟约 10ms"),
+        ("1.5 TFLOPS", "1.5tflops of compute"),
+    ],
+)
+def test_parts_of_identifiers_and_units_meet(query: str, passage: str) -> None:
+    latin = {term for term in query_terms(query) if term.isascii()}
+    assert latin & set(tokenize(passage))
+
+
+def test_camel_case_keeps_its_whole_and_gives_parts_of_three_letters() -> None:
+    assert tokenize("FlashAttention") == ["flashattent", "flash", "attent"]
+    assert tokenize("LoRA MoE LLMs iPhone") == ["lora", "moe", "llms", "iphon", "phone"]
+    assert tokenize("ＦｌａｓｈＡｔｔｅｎｔｉｏｎ")[1:] == ["flash", "attent"]
+
+
+def test_a_number_before_a_word_is_no_unit() -> None:
+    assert tokenize("3 big models, 5 GBs, v2 B") == ["3", "big", "model", "5", "gbs", "v2", "b"]
+
+
+def test_long_runs_of_letters_take_linear_time() -> None:
+    began = time.perf_counter()
+    tokenize("a" * 200_000 + " " + "aB" * 50_000)
+    assert time.perf_counter() - began < 5

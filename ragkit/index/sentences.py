@@ -1,0 +1,175 @@
+"""Vectors of the single sentences of each chunk, which tell the right one among the candidates.
+
+A chunk of several sentences has one vector, in which a single fact is averaged with all that
+stands around it. The best sentence's cosine says whether the fact itself is there: the maximum
+over the parts of a text, as in MaxP (Dai & Callan 2019, arXiv:1905.09217) and, for tokens, late
+interaction (Khattab & Zaharia 2020, arXiv:2004.12832). Sentences are embedded bare, without the
+heading path. Sentence vectors taken from the chunk's own pass through the model ("late chunking",
+arXiv:2409.04701) cost nothing and were measured to give nothing: at the last layer of an embedding
+model all tokens say nearly the same.
+
+Only candidates are looked up, so the vectors stay on disk: one row of ``sentences.sqlite`` in the
+index folder for each chunk, found by the chunk's id (which stands for its text), 8 bits a number.
+The file is a cache beside the index: a row is right or missing, never stale, and the search does
+without those that are missing. Building it costs about as much embedding again as the index itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ragkit.errors import ModelError, RagkitError
+from ragkit.index.engine import Engine
+from ragkit.models.cache import KeyValueFile
+from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.text.sentences import split_sentences
+from ragkit.values import Chunk
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "sentences.sqlite"
+SHORTEST: Final = 8
+"""A sentence of fewer characters has nothing to say for itself."""
+_NO_SENTENCE: Final = ("#", "```", "~~~", "|--", "| --", "|:-", "---")
+_BATCH: Final = 128
+"""Chunks that are embedded between two commits."""
+_DONE: Final = "done"
+
+
+def sentences_of(chunk: Chunk) -> list[str]:
+    """The sentences of a chunk that get a vector: no headings, fences, rules or scraps."""
+    return [s for s in split_sentences(chunk.text) if len(s) >= SHORTEST and not s.startswith(_NO_SENTENCE)]
+
+
+class SentenceVectors:
+    """Sentence vectors of an index folder. Safe to use from several threads.
+
+    Raises:
+        RagkitError: If the file cannot be opened.
+    """
+
+    def __init__(self, folder: Path, model: EmbeddingModel) -> None:
+        self._file = KeyValueFile(folder / FILE)
+        self._model = model
+        self._prefix = f"{zlib.crc32(model.identity.fingerprint.encode()):08x}"
+        dimension = model.identity.dimension
+        self._row = np.dtype([("scale", "<f4"), ("numbers", "i1", (dimension,))])
+
+    @classmethod
+    def beside(
+        cls,
+        folder: Path,
+        engine: Engine,
+        model: EmbeddingModel,
+        *,
+        update: bool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SentenceVectors | None:
+        """Those of an index, or None if there are none or the file cannot be used, which is logged.
+
+        Args:
+            folder: Index folder.
+            engine: The index as it is now.
+            model: The model that built it.
+            update: Bring them up to date first; else only those that are there are used.
+            progress: Called with (chunks done, chunks to do).
+
+        Raises:
+            ModelError: If the model fails.
+        """
+        if not update and not (folder / FILE).is_file():
+            return None
+        try:
+            sentences = cls(folder, model)
+            if update:
+                sentences.update(engine, progress)
+        except ModelError:
+            raise
+        except RagkitError as exc:
+            # They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
+            log.warning("searching without sentence vectors: %s", exc)
+            return None
+        return sentences
+
+    def update(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> int:
+        """Embed the sentences of chunks that have no row yet, and drop the rows of chunks that are gone.
+
+        Work is kept every 128 chunks, so that an interrupted run goes on where it stopped.
+
+        Args:
+            engine: The index as it is now.
+            progress: Called with (chunks done, chunks to do).
+
+        Returns:
+            Number of chunks whose sentences were embedded.
+        """
+        state = str(engine.facts()["generation"]).encode()
+        done_key = self._key(_DONE)
+        if self._file.get([done_key]).get(done_key) == state:
+            return 0
+        wanted = {self._key(chunk.id): chunk for path in engine.titles() for _, chunk in engine.chunks_of(path)}
+        there = set(self._file.keys())
+        self._file.drop(sorted(there - wanted.keys()))
+        missing = [(key, chunk) for key, chunk in wanted.items() if key not in there]
+        for at in range(0, len(missing), _BATCH):
+            part = missing[at : at + _BATCH]
+            self._file.put(dict(self._embed(part)))
+            if progress is not None:
+                progress(at + len(part), len(missing))
+        self._file.put({done_key: state})
+        return len(missing)
+
+    def best(self, question: Vectors, chunks: Sequence[Chunk]) -> dict[str, float]:
+        """The best sentence's product with a (dimension,) question vector, by chunk id.
+
+        Chunks without sentences, or without a row that is whole, are left out.
+        """
+        keys = {self._key(chunk.id): chunk.id for chunk in chunks}
+        try:
+            rows = {keys[key]: whole for key, blob in self._file.get(list(keys)).items() if (whole := self._rows(blob))}
+        except RagkitError as exc:
+            log.warning("searching without sentence vectors: %s", exc)
+            return {}
+        if not rows:
+            return {}
+        counts = [len(row) // self._row.itemsize for row in rows.values()]
+        table = np.frombuffer(b"".join(rows.values()), dtype=self._row)
+        scores = (table["numbers"].astype(np.float32) @ question) * table["scale"]
+        starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+        return dict(zip(rows, np.maximum.reduceat(scores, starts).tolist(), strict=True))
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._file.close()
+
+    def _embed(self, part: Sequence[tuple[str, Chunk]]) -> Iterator[tuple[str, bytes]]:
+        sentences = [sentences_of(chunk) for _, chunk in part]
+        texts = list(dict.fromkeys(text for several in sentences for text in several))
+        vectors = dict(zip(texts, self._model.encode_documents(texts), strict=True)) if texts else {}
+        for (key, _), several in zip(part, sentences, strict=True):
+            rows = self._packed(np.asarray([vectors[text] for text in several], dtype=np.float32))
+            yield key, rows + zlib.crc32(rows).to_bytes(4, "little")
+
+    def _packed(self, vectors: npt.NDArray[np.float32]) -> bytes:
+        table = np.zeros(len(vectors), dtype=self._row)
+        if len(vectors):
+            scale = np.maximum(np.abs(vectors).max(axis=1), 1e-12) / 127
+            table["scale"] = scale
+            table["numbers"] = np.rint(vectors / scale[:, None])
+        return table.tobytes()
+
+    def _rows(self, blob: bytes) -> bytes:
+        """The rows of a blob, empty if it is damaged."""
+        rows, check = blob[:-4], blob[-4:]
+        whole = len(rows) % self._row.itemsize == 0 and zlib.crc32(rows).to_bytes(4, "little") == check
+        return rows if whole else b""
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
