@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
-from ragkit.index.engine import Engine
-from ragkit.index.fsops import write_json_atomically
-from ragkit.index.snapshot import Snapshot, read_manifest
-from ragkit.index.sparse import BM25Settings
-from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
-from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
-from ragkit.retrieval.fusion import FusionSettings
+from ragkit.errors import IndexFailure, ModelError, UsageError
+from ragkit.index import writer
+from ragkit.index.engine import Engine, Filter
+from ragkit.index.snapshot import Snapshot
+from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
+from ragkit.models.embeddings import Embedder, EmbeddingModel
+from ragkit.opening import (
+    default_folder,
+    fusion_settings,
+    index_settings,
+    model_for,
+    note_roots,
+    remember_notes,
+    remembered_notes,
+)
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
@@ -31,7 +36,17 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
 
-CURRENT: Final = "current.json"
+    from ragkit.multi import MultiIndex
+
+__all__ = [
+    "Filter",
+    "Index",
+    "default_folder",
+    "fusion_settings",
+    "index_settings",
+    "remember_notes",
+    "remembered_notes",
+]
 
 
 class Index:
@@ -54,6 +69,7 @@ class Index:
         self.chat = chat
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
+        self._changing = threading.Lock()
         self._engine = engine
         self._retriever = Retriever(engine, model, fusion_settings(settings))
 
@@ -85,20 +101,21 @@ class Index:
             IndexFailure: If there is no index to open, or it is damaged or locked.
         """
         settings = settings or load_settings()
-        roots = _roots(notes)
+        roots = note_roots(notes)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
-        model = _model_for(folder, embedding, settings, rebuild)
+        model = model_for(folder, embedding, settings, rebuild)
         report = None
+        cut = index_settings(settings)
         if roots:
-            report = update_index(folder, roots, model, index_settings(settings), rebuild=rebuild, progress=progress)
-        snapshot = Snapshot.open(folder)
-        if snapshot is None:
+            report, snapshot = update_index(folder, roots, model, cut, rebuild=rebuild, progress=progress)
+            return cls(folder, snapshot, model, settings, report)
+        found = Snapshot.open(folder)
+        if found is None:
             raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
-        if not roots:
-            check_fingerprint(snapshot.manifest, model, index_settings(settings))
-        return cls(folder, snapshot, model, settings, report)
+        check_fingerprint(found.manifest, model, cut)
+        return cls(folder, found, model, settings, report)
 
     @classmethod
     def from_documents(
@@ -113,12 +130,22 @@ class Index:
         """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
         settings = settings or load_settings()
         folder = Path(index_dir)
-        model = _model_for(folder, embedding, settings, rebuild=False)
-        report = index_documents(folder, documents, model, index_settings(settings), progress=progress)
-        snapshot = Snapshot.open(folder)
-        if snapshot is None:
-            raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
+        model = model_for(folder, embedding, settings, rebuild=False)
+        report, snapshot = index_documents(folder, documents, model, index_settings(settings), progress=progress)
         return cls(folder, snapshot, model, settings, report)
+
+    @classmethod
+    def open_many(
+        cls,
+        folders: Sequence[str | Path] | Mapping[str, str | Path],
+        *,
+        embedding: str | Embedder | EmbeddingModel | None = None,
+        settings: Settings | None = None,
+    ) -> MultiIndex:
+        """Open several index folders for one search over all of them, see `ragkit.multi.MultiIndex`."""
+        from ragkit.multi import open_many
+
+        return open_many(folders, embedding=embedding, settings=settings)
 
     @classmethod
     async def aopen(cls, *args: Any, **kwargs: Any) -> Index:
@@ -136,6 +163,7 @@ class Index:
         history: Sequence[Turn] = (),
         translate: bool | None = None,
         rerank: bool = False,
+        where: Filter | None = None,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
@@ -148,16 +176,17 @@ class Index:
             history: Earlier turns that a follow-up refers to.
             translate: Let the chat model translate the question into the notes' language; None: as `rewrite` says.
             rerank: Let the reranker of the settings put the best candidates in order.
+            where: Which chunks may be returned, by document, heading, tags and language; None allows all.
 
         Raises:
             UsageError: If the question is empty or too long, or k or mode is wrong.
         """
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
         if not rerank:
-            return self.search_queries(plan.queries, k=k, mode=mode)
+            return self.search_queries(plan.queries, k=k, mode=mode, where=where)
         if k < 1:
             raise UsageError(f"k must be at least 1, not {k}.")
-        hits = self.search_queries(plan.queries, k=max(k, RERANKED), mode=mode)
+        hits = self.search_queries(plan.queries, k=max(k, RERANKED), mode=mode, where=where)
         return [*self._reranker().rerank(plan.standalone, hits[:RERANKED]), *hits[RERANKED:]][:k]
 
     async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
@@ -190,9 +219,51 @@ class Index:
             hyde=hyde,
         )
 
-    def search_queries(self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+    def search_queries(
+        self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
+    ) -> list[Hit]:
         """Run prepared queries; the first one is the user's own."""
-        return self._retriever.search(list(queries), k=k, mode=mode)
+        return self._retriever.search(list(queries), k=k, mode=mode, where=where)
+
+    def add(self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+        """Read notes and add them, or replace those of the same path, in one durable commit; others stay.
+
+        Below the folder that this index was built from a note gets the path that it has there, elsewhere
+        that below the given path. `Index.open` with notes drops again what lies outside of those notes.
+
+        Raises:
+            IngestError: If a path does not exist.
+            IndexFailure: If another process is writing, or the disk refuses.
+        """
+        return self._commit(writer.add_notes, note_roots(paths), progress)
+
+    def add_documents(self, documents: Sequence[Document]) -> IndexReport:
+        """Add texts that are in memory, or replace those of the same path, in one durable commit; others stay."""
+        return self._commit(writer.add_documents, list(documents))
+
+    def remove(self, document: str | Sequence[str]) -> IndexReport:
+        """Remove documents by path or pattern (``*``, ``?``) in one durable commit; their notes stay untouched.
+
+        No search finds them from then on; `compact` also drops their text from the files.
+
+        Raises:
+            UsageError: If there is no such document.
+        """
+        return self._commit(writer.remove_documents, [document] if isinstance(document, str) else list(document))
+
+    def compact(self) -> IndexReport:
+        """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
+        return self._commit(writer.compact_index)
+
+    def _commit(self, action: Callable[..., tuple[IndexReport, Snapshot]], *arguments: Any) -> IndexReport:
+        """Run a change of the index; searches that are running end on the state they began with."""
+        if not isinstance(self._engine, Snapshot):
+            raise UsageError("This index is kept by another engine.", "Change it where it is kept.")
+        with self._changing:
+            report, new = action(self._engine, *arguments, model=self.model, settings=index_settings(self.settings))
+            # The old snapshot is not closed: it gives its files back when the last search over it is done.
+            self._engine, self._retriever = new, Retriever(new, self.model, fusion_settings(self.settings))
+        return report
 
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""
@@ -288,84 +359,3 @@ class Index:
 
             self.chat = resolve_chat(self.settings.chat_model, self.settings).structured()
         return self.chat
-
-
-def default_folder(settings: Settings, roots: Sequence[Path]) -> Path:
-    """Index folder below the home for these notes: readable name plus a hash of the full paths."""
-    resolved = "\n".join(str(root.expanduser().resolve()) for root in roots)
-    digest = hashlib.sha256(resolved.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in roots[0].resolve().name)[:40] or "notes"
-    return settings.ensure_home() / "indexes" / f"{name}-{digest}"
-
-
-def remember_notes(settings: Settings, roots: Sequence[Path]) -> None:
-    """Make these notes the ones that commands use when none are named."""
-    write_json_atomically(settings.ensure_home() / CURRENT, {"notes": [str(root.resolve()) for root in roots]})
-
-
-def remembered_notes(settings: Settings) -> list[Path]:
-    """The notes that were indexed last; empty if there are none.
-
-    Raises:
-        IngestError: If they are gone; answering from other notes instead would go unnoticed.
-    """
-    try:
-        data = json.loads((settings.home / CURRENT).read_text(encoding="utf-8"))
-        paths = [Path(path) for path in data["notes"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    for path in paths:
-        if not path.exists():
-            raise IngestError(
-                f"The notes indexed last are gone: {path}",
-                "Index others with `ragkit index PATH`, or name them with --notes.",
-            )
-    return paths
-
-
-def index_settings(settings: Settings) -> IndexSettings:
-    """The part of the settings that decides the contents of an index."""
-    chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
-    bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
-    return IndexSettings(chunks=chunks, bm25=bm25)
-
-
-def fusion_settings(settings: Settings) -> FusionSettings:
-    """The part of the settings that decides how the legs are merged."""
-    return FusionSettings(
-        weight=settings.coverage_weight,
-        floor=settings.coverage_floor,
-        temperature=settings.temperature,
-        correction=settings.language_correction,
-        candidates=settings.candidates,
-    )
-
-
-def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    if notes is None:
-        return []
-    given = [notes] if isinstance(notes, (str, Path)) else list(notes)
-    return [Path(path).expanduser() for path in given]
-
-
-def _model_for(
-    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
-) -> EmbeddingModel:
-    spec = embedding if embedding is not None else settings.embedding_model
-    if spec == "auto":
-        try:
-            manifest = read_manifest(folder)
-        except IndexCorruptError:
-            if not rebuild:
-                raise
-            manifest = None
-        if manifest is not None and not rebuild:
-            # "auto" must not change the vector space of an index because a hub became reachable.
-            spec = manifest.model["name"]
-            if spec.startswith("openai:") and "@" in spec:
-                # An index folder is data; it must not say where keys are sent.
-                raise ConfigError(
-                    f"The index in {folder} names an address for its embedding model: {spec}.",
-                    "Name the model yourself: set embedding_model.",
-                )
-    return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ragkit.errors import UsageError
-from ragkit.index.engine import Engine, Ranked
+from ragkit.index.engine import Engine, Filter, Ranked
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
@@ -80,13 +80,16 @@ class Retriever:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
 
-    def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+    def search(
+        self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
+    ) -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
 
         Args:
             queries: The question, or several queries for it; the first is the user's own.
             k: At most so many hits, 1 or more.
             mode: Which legs take part.
+            where: Which chunks may be returned; None allows all.
 
         Raises:
             UsageError: For an empty question, an unknown mode or a k below 1.
@@ -103,7 +106,7 @@ class Retriever:
         # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
         for deeper in (1, 4, 16):
             n = deeper * max(self._settings.candidates, k)
-            runs = [self._legs(query, vector, n, mode) for query, vector in zip(queries, vectors, strict=True)]
+            runs = [self._legs(query, vector, n, mode, where) for query, vector in zip(queries, vectors, strict=True)]
             if len(runs) == 1:
                 merged = runs[0].fused
             else:
@@ -120,15 +123,15 @@ class Retriever:
     def _embed(self, query: Query) -> Vectors:
         return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
 
-    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode) -> _Legs:
+    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode, where: Filter | None) -> _Legs:
         dense: list[tuple[int, float]] = []
         sparse: list[tuple[int, float]] = []
         coverage: dict[int, float] = {}
         if vector is not None:
-            dense = self._dense(vector, n)
+            dense = self._dense(vector, n, where)
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
-            sparse = self._engine.sparse_search(terms, n)
+            sparse = self._engine.sparse_search(terms, n, where=where)
             ordinals = [ordinal for ordinal, _ in sparse]
             coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if mode == "sparse":
@@ -139,9 +142,9 @@ class Retriever:
             fused = fuse(dense, sparse, coverage, self._settings)
         return _Legs(dense, sparse, fused)
 
-    def _dense(self, vector: Vectors, n: int) -> Ranked:
+    def _dense(self, vector: Vectors, n: int, where: Filter | None) -> Ranked:
         weight = self._engine.language_axis.weight(vector, self._settings.correction)
-        return self._engine.dense_search(vector, n, language_weight=weight)
+        return self._engine.dense_search(vector, n, language_weight=weight, where=where)
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
         best: tuple[int, int] | None = None

@@ -19,7 +19,7 @@ import pytest
 from ragkit.api import Index, default_folder, remember_notes, remembered_notes
 from ragkit.errors import IndexCorruptError, IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
 from ragkit.index import fsops, writer
-from ragkit.index.snapshot import MANIFEST
+from ragkit.index.manifest import MANIFEST
 from ragkit.index.sparse import SparseIndex
 from ragkit.index.writer import writer_lock
 from ragkit.ingest.loader import make_document

@@ -1,0 +1,109 @@
+"""From settings to the parts of an index: where it lies, which model it takes, how it is cut and scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ragkit.errors import ConfigError, IndexCorruptError, IngestError
+from ragkit.index.bm25 import BM25Settings
+from ragkit.index.fsops import write_json_atomically
+from ragkit.index.manifest import read_manifest
+from ragkit.index.writer import IndexSettings
+from ragkit.ingest.chunker import ChunkSettings
+from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
+from ragkit.retrieval.fusion import FusionSettings
+from ragkit.settings import Settings
+
+CURRENT: Final = "current.json"
+
+
+def default_folder(settings: Settings, roots: Sequence[Path]) -> Path:
+    """Index folder below the home for these notes: readable name plus a hash of the full paths."""
+    resolved = "\n".join(str(root.expanduser().resolve()) for root in roots)
+    digest = hashlib.sha256(resolved.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in roots[0].resolve().name)[:40] or "notes"
+    return settings.ensure_home() / "indexes" / f"{name}-{digest}"
+
+
+def remember_notes(settings: Settings, roots: Sequence[Path]) -> None:
+    """Make these notes the ones that commands use when none are named."""
+    write_json_atomically(settings.ensure_home() / CURRENT, {"notes": [str(root.resolve()) for root in roots]})
+
+
+def remembered_notes(settings: Settings) -> list[Path]:
+    """The notes that were indexed last; empty if there are none.
+
+    Raises:
+        IngestError: If they are gone; answering from other notes instead would go unnoticed.
+    """
+    try:
+        data = json.loads((settings.home / CURRENT).read_text(encoding="utf-8"))
+        paths = [Path(path) for path in data["notes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    for path in paths:
+        if not path.exists():
+            raise IngestError(
+                f"The notes indexed last are gone: {path}",
+                "Index others with `ragkit index PATH`, or name them with --notes.",
+            )
+    return paths
+
+
+def index_settings(settings: Settings) -> IndexSettings:
+    """The part of the settings that decides the contents of an index."""
+    chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
+    bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
+    return IndexSettings(chunks=chunks, bm25=bm25)
+
+
+def fusion_settings(settings: Settings) -> FusionSettings:
+    """The part of the settings that decides how the legs are merged."""
+    return FusionSettings(
+        weight=settings.coverage_weight,
+        floor=settings.coverage_floor,
+        temperature=settings.temperature,
+        correction=settings.language_correction,
+        candidates=settings.candidates,
+    )
+
+
+def note_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """One path or several, as paths; none as an empty list."""
+    if notes is None:
+        return []
+    given = [notes] if isinstance(notes, (str, Path)) else list(notes)
+    return [Path(path).expanduser() for path in given]
+
+
+def model_for(
+    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
+) -> EmbeddingModel:
+    """The embedding model for an index folder: the one named, else the one that the index was built with.
+
+    Raises:
+        ConfigError: If the folder names an address for its model.
+        IndexCorruptError: If its MANIFEST is damaged, unless it is to be rebuilt.
+    """
+    spec = embedding if embedding is not None else settings.embedding_model
+    if spec == "auto":
+        try:
+            manifest = read_manifest(folder)
+        except IndexCorruptError:
+            if not rebuild:
+                raise
+            manifest = None
+        if manifest is not None and not rebuild:
+            # "auto" must not change the vector space of an index because a hub became reachable.
+            spec = manifest.model["name"]
+            if spec.startswith("openai:") and "@" in spec:
+                # An index folder is data; it must not say where keys are sent.
+                raise ConfigError(
+                    f"The index in {folder} names an address for its embedding model: {spec}.",
+                    "Name the model yourself: set embedding_model.",
+                )
+    return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)
