@@ -15,6 +15,7 @@ chunk among the best n, only the chunks seen so far are looked up in the remaini
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ Mask = npt.NDArray[np.bool_]
 
 _SLACK: Final = 1e-5
 """Share by which a sum of single precision may be off; the best chunks are scored anew in double precision."""
+_SHORT: Final = 512
+"""Postings that are sooner scored than thought about."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Bm25:
             for (segment, ids), base, mask in zip(pairs, bases, masks, strict=False)
         ]
         self._df: dict[str, int] = {}
+        self._local = threading.local()
         self._mean_idf: float | None = None
 
     def __len__(self) -> int:
@@ -178,7 +182,9 @@ class Bm25:
                 continue
             local = (wanted[at] - part.base).astype(np.int32)
             for term, share in idf.items():
-                mass[at] += np.where(_occurrences(part.postings, term, local) > 0, share, 0.0)
+                tf = np.zeros(len(local), dtype=np.float64)
+                _count(part.postings, term, local, tf)
+                mass[at] += np.where(tf > 0, share, 0.0)
         total = sum(idf.values())
         return np.clip(mass / total if total else mass, 0, 1).astype(np.float32)
 
@@ -217,43 +223,54 @@ class Bm25:
     ) -> tuple[ChunkIds, Scores]:
         """Chunks that may be among the best n, with all their score; `best` are scores found elsewhere."""
         rows = [(row, weight) for term, weight in weights.items() if (row := part.postings.row(term)) >= 0]
-        bounds = [self._bound(part.postings, row, weight) for row, weight in rows]
-        order = sorted(range(len(rows)), key=lambda i: -bounds[i])
-        rest = list(accumulate((bounds[i] for i in reversed(order)), initial=0.0))[::-1]
-        total = np.zeros(len(part), dtype=np.float32)
-        seen: list[ChunkIds] = [np.zeros(0, dtype=np.int32)]
-        count, threshold, at = 0, _threshold(best, n), 0
-        for at, i in enumerate(order):  # noqa: B007  (where it stopped is used below)
-            row, weight = rows[i]
-            ids, tf = part.postings.postings(row)
-            if at and count + len(best) >= n and 4 * len(ids) > count:
-                threshold = _threshold(np.concatenate((best, total[np.concatenate(seen)])), n)
-            if rest[at] < threshold:
-                break
-            if mask is not None:
-                keep = mask[ids]
-                ids, tf = ids[keep], tf[keep]
-            before = total[ids]
-            total[ids] = before + _contributions(part, ids, tf, weight)
-            fresh = ids[before == 0]
-            seen.append(fresh)
-            count += len(fresh)
-        else:
-            at = len(order)
-        ids = np.concatenate(seen)
-        for later in range(at, len(order)):
-            threshold = _threshold(np.concatenate((best, total[ids])), n)
-            ids = ids[total[ids] + np.float32(rest[later]) >= threshold]
+        bounded = sorted(((self._bound(part.postings, *row), *row) for row in rows), key=lambda entry: -entry[0])
+        reach = sum(bound for bound, _, _ in bounded)
+        rest = [reach - done for done in accumulate((bound for bound, _, _ in bounded), initial=0.0)]
+        total = self._scratch(part)
+        seen: list[ChunkIds] = []
+        count, at, threshold = 0, 0, _threshold(best, n)
+        try:
+            for at, (_, row, weight) in enumerate(bounded):  # noqa: B007  (where it stopped is used below)
+                ids, tf = part.postings.postings(row)
+                # Asking costs as much as a short list, and is vain while nothing seen can have scored enough.
+                if len(ids) > _SHORT and rest[at] < 0.8 * (reach - rest[at]) and count + len(best) >= n:
+                    threshold = _threshold(np.concatenate((best, total[np.concatenate(seen)])), n)
+                if rest[at] < threshold:
+                    break
+                if mask is not None:
+                    keep = mask[ids]
+                    ids, tf = ids[keep], tf[keep]
+                before = total[ids]
+                seen.append(ids[before == 0])
+                count += len(seen[-1])
+                before += _contributions(part, ids, tf, weight)
+                total[ids] = before
+            else:
+                at = len(bounded)
+            ids = np.concatenate(seen) if seen else np.zeros(0, dtype=np.int32)
+            scores = total[ids]
+        finally:
+            for touched in seen:
+                total[touched] = 0
+        for later in range(at, len(bounded)):
+            threshold = _threshold(np.concatenate((best, scores)), n)
+            keep = scores >= np.float32(threshold - rest[later])
+            ids, scores = ids[keep], scores[keep]
             if later == at:
-                ids = np.sort(ids)
-            row, weight = rows[order[later]]
+                order = np.argsort(ids)
+                ids, scores = ids[order], scores[order]
+            _, row, weight = bounded[later]
             known, tf = part.postings.postings(row)
-            if len(known) < 16 * len(ids):
-                total[known] += _contributions(part, known, tf, weight)
-                continue
             place, hit = _lookup(known, ids)
-            total[ids[hit]] += _contributions(part, ids[hit], tf[place[hit]], weight)
-        return ids, total[ids]
+            scores += np.where(hit, _contributions(part, ids, tf[place], weight), np.float32(0))
+        return ids, scores
+
+    def _scratch(self, part: _Part) -> Scores:
+        """Zeros for each chunk of the segment; who writes to them sets them back. One array a thread."""
+        arrays: dict[int, Scores] = self._local.__dict__
+        if part.base not in arrays:
+            arrays[part.base] = np.zeros(len(part), dtype=np.float32)
+        return arrays[part.base]
 
     def _score_all(self, part: _Part, weights: dict[str, float], mask: Mask | None) -> tuple[ChunkIds, Scores]:
         """Every chunk with a term of the query, where an idf of 0 or less leaves nothing to prune by."""
@@ -266,12 +283,15 @@ class Bm25:
 
     def _exact(self, part: _Part, weights: dict[str, float], ids: ChunkIds) -> npt.NDArray[np.float64]:
         """Scores in double precision, summed in the order of the query whatever the segments are."""
+        tf = np.zeros((len(weights), len(ids)), dtype=np.float64)
+        for number, term in enumerate(weights):
+            _count(part.postings, term, ids, tf[number])
         lengths = part.postings.lengths[ids].astype(np.float64)
         norm = self._settings.k1 * (1 - self._settings.b + self._settings.b * lengths / self._average)
+        scores = np.array(list(weights.values()))[:, None] * tf / np.where(tf > 0, tf + norm, 1.0)
         total = np.zeros(len(ids), dtype=np.float64)
-        for term, weight in weights.items():
-            tf = _occurrences(part.postings, term, ids)
-            total += np.where(tf > 0, weight * tf / (np.maximum(tf, 1) + norm), 0.0)
+        for row in scores:  # numpy's own sum may add in another order
+            total += row
         return total
 
     def _bound(self, postings: PostingsSegment, row: int, weight: float) -> float:
@@ -298,21 +318,18 @@ def _living_df(part: _Part, row: int) -> int:
     return int(np.count_nonzero(part.alive[ids]))
 
 
-def _occurrences(postings: PostingsSegment, term: str, ids: ChunkIds) -> npt.NDArray[np.float64]:
-    """How often each of `ids` holds the term."""
-    out = np.zeros(len(ids), dtype=np.float64)
+def _count(postings: PostingsSegment, term: str, ids: ChunkIds, out: npt.NDArray[np.float64]) -> None:
+    """Write into `out` how often each of `ids` holds the term, where it does."""
     if (row := postings.row(term)) >= 0:
         known, tf = postings.postings(row)
         place, hit = _lookup(known, ids)
-        out[hit] = tf[place[hit]]
-    return out
+        np.copyto(out, tf[place], where=hit)
 
 
 def _lookup(known: ChunkIds, ids: ChunkIds) -> tuple[Ids, Mask]:
-    """Where each of `ids` would be in the ascending `known`, and whether it is there."""
-    place = np.searchsorted(known, ids)
-    place[place == len(known)] = 0
-    return place, (known[place] == ids) if len(known) else np.zeros(len(ids), dtype=np.bool_)
+    """Where each of `ids` would be in the ascending `known`, which is not empty, and whether it is there."""
+    place = np.minimum(known.searchsorted(ids), len(known) - 1)
+    return place, known[place] == ids
 
 
 def _largest(scores: Scores, n: int) -> Scores:

@@ -98,7 +98,7 @@ def _verify(folder: Path, generation: Path, manifest: Manifest) -> None:
 
 def _sound(path: Path, expected: dict[str, Any]) -> bool:
     try:
-        return path.stat().st_size == expected["bytes"] and _sha256(path) == expected["sha256"]
+        return bool(path.stat().st_size == expected["bytes"] and _sha256(path) == expected["sha256"])
     except OSError:
         return False
 

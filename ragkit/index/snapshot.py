@@ -5,8 +5,8 @@ word. A snapshot stays readable while a writer commits the next one: it holds it
 segments that both have are shared.
 
 A chunk's ordinal is its segment's base plus its local id. Scores do not depend on how chunks lie in
-segments: statistics are those of all living chunks, the best candidates are scored anew in double
-precision, and equal scores stand in the order of document path and place.
+segments: statistics are those of all living chunks, and equal scores stand in the order of document
+path and place.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ Ids = npt.NDArray[np.int64]
 T = TypeVar("T")
 _SPARE: Final = 8
 """Candidates asked for beyond n, to see whether the n-th place is tied."""
-_NEAR: Final = 1e-5
-"""By how much a cosine in single precision may be off."""
 
 
 @dataclass(frozen=True)
@@ -176,27 +174,21 @@ class Snapshot:
         if n <= 0:
             return []
         masks = [part.allowed(where) for part in self.parts]
-        wanted = n + _SPARE
+        wanted = n if len(self.parts) == 1 else n + _SPARE
         while True:
             found = [
                 part.segment.vectors.search(vector, wanted, mask, language_weight)
                 for part, mask in zip(self.parts, masks, strict=True)
             ]
-            near = np.concatenate([np.zeros(0, dtype=np.float32), *(cosines for _, cosines in found)])
-            cut = np.partition(near, len(near) - n)[len(near) - n] - 2 * _NEAR if len(near) >= n else -np.inf
-            # A segment whose worst candidate could still be tied with the n-th place may have more of them.
-            if not any(len(ids) == wanted and cosines[-1] >= cut for ids, cosines in found):
+            scores = np.concatenate([np.zeros(0, dtype=np.float32), *(cosines for _, cosines in found)])
+            cut = np.partition(scores, len(scores) - n)[len(scores) - n] if len(scores) >= n else -np.inf
+            # A segment whose last candidate is tied with the n-th place may have more of them.
+            if wanted == n or not any(len(ids) == wanted and cosines[-1] >= cut for ids, cosines in found):
                 break
             wanted *= 4
-        ordinals, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
-        query = vector.astype(np.float64)
-        for part, (ids, cosines) in zip(self.parts, found, strict=True):
-            if len(ids := ids[cosines >= cut]):
-                rows = part.segment.vectors.vectors(ids)
-                exact = np.einsum("ij,j->i", rows.astype(np.float64), query)
-                scores.append((exact - language_weight * self.language_axis.positions(rows)).astype(np.float32))
-                ordinals.append(ids + part.base)
-        return self._ranked(np.concatenate(ordinals), np.concatenate(scores), n)
+        bases = [ids + part.base for part, (ids, _) in zip(self.parts, found, strict=True)]
+        ordinals = np.concatenate([np.zeros(0, dtype=np.int64), *bases])
+        return self._ranked(ordinals[scores >= cut], scores[scores >= cut], n)
 
     def sparse_search(self, terms: Sequence[str], n: int, *, where: Filter | None = None) -> Ranked:
         if n <= 0 or not self.parts:
