@@ -18,6 +18,7 @@ from ragkit.errors import IndexMismatchError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.retrieval.retriever import Mode, Query
+from ragkit.retrieval.rewrite import Plan
 from ragkit.settings import Settings, load_settings
 from ragkit.values import Document, Hit
 
@@ -40,8 +41,11 @@ class MultiIndex:
             where: Which chunks may be returned; its documents are paths within an index.
             options: As of `Index.search`: rewrite, hyde, history, translate.
         """
-        first = next(iter(self.indexes.values()))
-        return self.search_queries(first.plan(query, **options).queries, k=k, mode=mode, where=where)
+        return self.search_queries(self.plan(query, **options).queries, k=k, mode=mode, where=where)
+
+    def plan(self, query: str, **options: Any) -> Plan:
+        """The queries that `search` would run, as the first index plans them."""
+        return next(iter(self.indexes.values())).plan(query, **options)
 
     def search_queries(
         self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None

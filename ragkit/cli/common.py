@@ -60,6 +60,8 @@ class Globals:
     """Global options of one invocation."""
 
     index: Path | None = None
+    indexes: tuple[Path, ...] = ()
+    """All that ``--index`` named; more than one only for ``search``."""
     config: Path | None = None
     notes: Path | None = None
     json: bool = False

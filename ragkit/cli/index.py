@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
+from ragkit.cli.index_care import keep
 from ragkit.errors import RagkitError, UsageError
 
 if TYPE_CHECKING:
@@ -19,16 +20,28 @@ if TYPE_CHECKING:
 def run(
     paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Folders or files of notes.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Merge all segments and drop for good what was deleted.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check every file of the index.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Only rebuild damaged files from the text in the index.")
+    ] = False,
 ) -> None:
     """Index notes; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
 
     settings = state.settings()
     roots = list(paths or ([settings.notes] if settings.notes else []))
+    if verify or repair or (compact and not roots):
+        keep(settings, roots, "verify" if verify else "repair" if repair else "compact")
+        return
     if not roots:
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
+    if compact:
+        index.compact()
     unsaved = ""
     if settings.index is None:
         try:

@@ -230,7 +230,7 @@ class Bm25:
         seen: list[ChunkIds] = []
         count, at, threshold = 0, 0, _threshold(best, n)
         try:
-            for at, (_, row, weight) in enumerate(bounded):  # noqa: B007  (where it stopped is used below)
+            for at, (_, row, weight) in enumerate(bounded):
                 ids, tf = part.postings.postings(row)
                 # Asking costs as much as a short list, and is vain while nothing seen can have scored enough.
                 if len(ids) > _SHORT and rest[at] < 0.8 * (reach - rest[at]) and count + len(best) >= n:

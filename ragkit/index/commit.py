@@ -102,9 +102,9 @@ class Commit:
             chunks=0,
         )
         gone = {entry.document.path for entry in put} | change.remove
-        _durably(
+        durably(
             self._folder,
-            manifest.generation,
+            [manifest.generation],
             self._made,
             lambda: self._write(manifest, put, vectors, axis, gone, everything=change.everything),
         )
@@ -153,7 +153,7 @@ class Commit:
             documents=sum(entry.documents - entry.dead_documents for entry in segments),
             chunks=sum(entry.chunks - entry.dead_chunks for entry in segments),
         )
-        write_manifest(self._folder, manifest, _with_contents(self._made))
+        write_manifest(self._folder, manifest, with_contents(self._made))
         collect_garbage(self._folder, manifest)
 
     def _file(self, name: str, write: Callable[[Path], object]) -> None:
@@ -230,7 +230,7 @@ class Commit:
 
         if progress is not None:
             progress(0, len(texts))
-        return _scaled(self._model.encode_documents(texts, report))
+        return scaled(self._model.encode_documents(texts, report))
 
 
 def migrate(folder: Path, manifest: Manifest) -> None:
@@ -240,6 +240,7 @@ def migrate(folder: Path, manifest: Manifest) -> None:
         IndexFailure: If the disk refuses; the old index stays.
     """
     made: list[Path] = []
+    generations: list[str] = []
 
     def write() -> None:
         before = set(folder.iterdir())
@@ -247,12 +248,11 @@ def migrate(folder: Path, manifest: Manifest) -> None:
             new = convert(folder, manifest, folder)
         finally:
             made.extend(set(folder.iterdir()) - before)
-        made_it.append(new.generation)
-        write_manifest(folder, new, _with_contents(made))
+        generations.append(new.generation)
+        write_manifest(folder, new, with_contents(made))
         collect_garbage(folder, new)
 
-    made_it: list[str] = []
-    _durably(folder, made_it, made, write)
+    durably(folder, generations, made, write)
 
 
 def leftovers(folder: Path, manifest: Manifest | None) -> list[Path]:
@@ -272,14 +272,23 @@ def collect_garbage(folder: Path, manifest: Manifest | None) -> None:
         fsops.remove(path)
 
 
-def _durably(folder: Path, generation: str | list[str], made: list[Path], write: Callable[[], None]) -> None:
-    """Run a commit; if it fails before the switch, remove what it made."""
+def durably(folder: Path, generations: Sequence[str], made: list[Path], write: Callable[[], None]) -> None:
+    """Run a commit; if it fails before the switch, remove what it made.
+
+    Args:
+        folder: Index folder.
+        generations: What the MANIFEST is of after the switch.
+        made: New files and folders; grows while `write` runs.
+        write: Writes them, switches the MANIFEST and removes what it names no more.
+
+    Raises:
+        IndexFailure: If the disk refuses.
+    """
     try:
         fsops.with_disk_errors(folder, write)
     except BaseException as exc:
         current = read_manifest(folder)
-        names = [generation] if isinstance(generation, str) else generation
-        if current is None or current.generation not in names:
+        if current is None or current.generation not in generations:
             for path in made:
                 fsops.remove(path)
             raise
@@ -292,7 +301,7 @@ def _durably(folder: Path, generation: str | list[str], made: list[Path], write:
         ) from exc
 
 
-def _with_contents(made: Sequence[Path]) -> list[Path]:
+def with_contents(made: Sequence[Path]) -> list[Path]:
     """Files and folders, and the files in the folders."""
     inside = [file for path in made if path.is_dir() for file in sorted(path.iterdir())]
     return [*inside, *made]
@@ -332,7 +341,7 @@ def _merge(
     return [entries[i] for i in order], np.concatenate(matrices)[rows], iter([bags[row] for row in rows])
 
 
-def _scaled(vectors: Vectors) -> Vectors:
+def scaled(vectors: Vectors) -> Vectors:
     """Rows of length 1; those that have it already keep every bit, so that rebuilding gives the same scores."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     copied = False

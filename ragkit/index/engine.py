@@ -2,7 +2,8 @@
 
 The embedded engine (`ragkit.index.snapshot.Snapshot`) and every backend answer the same calls with
 the same scores; one contract test runs over all of them. A chunk is named by its ordinal, which is
-valid for one opened engine only.
+valid for one opened engine only; ordinals run from 0 in the order of document path and place, so that
+whoever breaks a tie by ordinal does so for good reason.
 """
 
 from __future__ import annotations

@@ -107,6 +107,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("no object")
         if data.get("format", 0) > FORMAT:
             raise IndexFailure(f"{path} was written by a newer ragkit (format {data['format']}).", "Upgrade ragkit.")
         if seal(data) != data:

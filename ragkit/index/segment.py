@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,11 @@ class Segment:
     def __len__(self) -> int:
         return self.entry.chunks
 
+    @cached_property
+    def paths(self) -> list[str]:
+        """Path of every document, by number, which is in order."""
+        return self.store.paths()
+
     def acquire(self) -> Segment:
         """Count one more snapshot that uses this segment."""
         with self._lock:
@@ -89,7 +95,7 @@ class Segment:
         mask = np.ones(len(self), dtype=np.bool_)
         if where.documents or where.tags:
             tags = self.store.tags() if where.tags else [()] * self.store.documents
-            fits = [where.fits_document(path, has) for path, has in zip(self.store.paths(), tags, strict=True)]
+            fits = [where.fits_document(path, has) for path, has in zip(self.paths, tags, strict=True)]
             mask &= np.array(fits, dtype=np.bool_)[self.rows[:, DOCUMENT]]
         if where.heading:
             fits = [where.fits_heading(heading) for heading in self.store.headings()]

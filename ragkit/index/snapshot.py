@@ -4,9 +4,9 @@ Every checksum is verified before a file is used, because FAISS loads most damag
 word. A snapshot stays readable while a writer commits the next one: it holds its files open, and
 segments that both have are shared.
 
-A chunk's ordinal is its segment's base plus its local id. Scores do not depend on how chunks lie in
-segments: statistics are those of all living chunks, and equal scores stand in the order of document
-path and place.
+A chunk's ordinal is its place among all living chunks by document path and place there, however they
+lie in segments. With scores from rows and counts alone, and statistics of the living chunks, an index
+that followed any number of edits answers like one that was built at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,7 +29,7 @@ from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import convert
 from ragkit.index.manifest import FORMAT, REBUILD, Manifest, read_manifest
 from ragkit.index.segment import Mask, Segment, differs
-from ragkit.index.store import CHINESE, DOCUMENT, START, ChunkStore, FileState
+from ragkit.index.store import CHINESE, DOCUMENT, ChunkStore, FileState
 from ragkit.values import Chunk, Document
 
 Ids = npt.NDArray[np.int64]
@@ -64,6 +65,14 @@ class Part:
             return None if self.dead is None else ~self.dead
         mask = self.segment.mask(where)
         return mask if self.dead is None else mask & ~self.dead
+
+
+@dataclass(frozen=True)
+class _Order:
+    ordinals: Ids
+    """By place in the segments (base plus local id); -1 for a deleted chunk."""
+    at: Ids
+    """Place in the segments by ordinal."""
 
 
 class Snapshot:
@@ -203,23 +212,44 @@ class Snapshot:
                 return self._ranked(ordinals, scores, n)
             wanted *= 4
 
-    def _ranked(self, ordinals: Ids, scores: Vectors, n: int) -> Ranked:
-        """The `n` best, equal scores in the order of document path and place."""
-        pairs = list(zip(ordinals.tolist(), scores.tolist(), strict=True))
-        # In one segment the order of the ordinals is that of paths and places.
-        one = len(self.parts) == 1
-        pairs.sort(key=lambda pair: (-pair[1], pair[0]) if one else (-pair[1], *self._place(pair[0])))
-        return pairs[:n]
+    def _ranked(self, at: Ids, scores: Vectors, n: int) -> Ranked:
+        """The `n` best by ordinal, equal scores in the order of the ordinals."""
+        ordinals = at if self._order is None else self._order.ordinals[at]
+        best = np.lexsort((ordinals, -scores))[:n]
+        return list(zip(ordinals[best].tolist(), scores[best].tolist(), strict=True))
 
-    def _place(self, ordinal: int) -> tuple[str, int]:
-        """Path of a chunk's document, and its offset there."""
-        number = int(np.searchsorted(self._bases, ordinal, side="right")) - 1
-        part = self.parts[number]
-        row = part.segment.rows[ordinal - part.base]
-        return part.segment.store.path(int(row[DOCUMENT])), int(row[START])
+    @cached_property
+    def _order(self) -> _Order | None:
+        """How chunks in segments and ordinals belong together; None where they are the same."""
+        if not self.parts or (len(self.parts) == 1 and self.parts[0].dead is None):
+            return None
+        # Each segment's paths are sorted, so this merges runs.
+        documents = sorted(
+            (path, i, number)
+            for i, part in enumerate(self.parts)
+            for number, path in enumerate(part.segment.paths)
+            if part.alive(number)
+        )
+        which = np.array([(i, number) for _, i, number in documents], dtype=np.int64).reshape(-1, 2)
+        counts = [np.bincount(p.segment.rows[:, DOCUMENT], minlength=p.segment.store.documents) for p in self.parts]
+        size = np.array([counts[i][number] for i, number in which.tolist()], dtype=np.int64)
+        first = np.cumsum(size) - size
+        ordinals = np.full(int(self._bases[-1]), -1, dtype=np.int64)
+        for i, part in enumerate(self.parts):
+            here = which[:, 0] == i
+            shift = np.zeros(len(counts[i]), dtype=np.int64)
+            shift[which[here, 1]] = first[here] - (np.cumsum(counts[i]) - counts[i])[which[here, 1]]
+            local = np.arange(len(part.segment))
+            places = local + shift[part.segment.rows[:, DOCUMENT]]
+            ordinals[part.base + local] = places if part.dead is None else np.where(part.dead, -1, places)
+        alive = np.flatnonzero(ordinals >= 0)
+        at = np.empty(len(alive), dtype=np.int64)
+        at[ordinals[alive]] = alive
+        return _Order(ordinals, at)
 
     def coverage(self, terms: Sequence[str], ordinals: Sequence[int]) -> list[float]:
-        return [float(share) for share in self.bm25.coverage(terms, ordinals)]
+        at = ordinals if self._order is None else self._order.at[list(ordinals)]
+        return [float(share) for share in self.bm25.coverage(terms, at)]
 
     def vectors(self, ordinals: Sequence[int]) -> Vectors:
         dimension = int(self.manifest.model["dimension"])
@@ -245,14 +275,12 @@ class Snapshot:
         return part.segment.store.chunk(local)
 
     def _part(self, ordinal: int) -> tuple[Part, int]:
-        number = int(np.searchsorted(self._bases, ordinal, side="right")) - 1
-        if not 0 <= number < len(self.parts):
+        """The segment of a chunk, and its local id there."""
+        if not 0 <= ordinal < len(self):
             raise KeyError(ordinal)
-        part = self.parts[number]
-        local = int(ordinal) - part.base
-        if part.dead is not None and part.dead[local]:
-            raise KeyError(ordinal)
-        return part, local
+        at = int(ordinal) if self._order is None else int(self._order.at[ordinal])
+        part = self.parts[int(np.searchsorted(self._bases, at, side="right")) - 1]
+        return part, at - part.base
 
     def find(self, document: str) -> tuple[Part, int] | None:
         """The segment and the number there of a living document, or None."""
@@ -272,7 +300,11 @@ class Snapshot:
         if found is None:
             return []
         part, number = found
-        return [(part.base + local, chunk) for local, chunk in part.segment.store.chunks_of(number)]
+        shift = part.base
+        chunks = part.segment.store.chunks_of(number)
+        if self._order is not None and chunks:
+            shift = int(self._order.ordinals[part.base + chunks[0][0]]) - chunks[0][0]
+        return [(local + shift, chunk) for local, chunk in chunks]
 
     def document(self, path: str) -> Document | None:
         found = self.find(path)

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,6 @@ _CHUNK: Final = (
     'SELECT c.ordinal, c.id, d.path, h.path, c.text, c.start, c."end", c.start_line, c.end_line, c.language '
     "FROM chunks c JOIN documents d ON d.number = c.document JOIN headings h ON h.number = c.heading "
 )
-T = TypeVar("T")
 _CACHE: Final = 4096
 _BATCH: Final = 500
 """Values in one IN list."""
@@ -156,7 +155,6 @@ class ChunkStore:
         self.close = weakref.finalize(self, self._connection.close)
         """Give the file back; happens by itself when the store is used no more."""
         self._chunks: dict[int, Chunk] = {}
-        self._paths: dict[int, str] = {}
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -173,15 +171,9 @@ class ChunkStore:
             rows = self._rows(_CHUNK + "WHERE c.ordinal = ?", (int(ordinal),))
             if not rows:
                 raise KeyError(ordinal)
-            known = _remember(self._chunks, ordinal, _chunk(rows[0]))
-        return known
-
-    def path(self, number: int) -> str:
-        """The path of the document with this number."""
-        known = self._paths.get(number)
-        if known is None:
-            [(path,)] = self._rows("SELECT path FROM documents WHERE number = ?", (number,))
-            known = _remember(self._paths, number, str(path))
+            if len(self._chunks) >= _CACHE:
+                self._chunks.clear()
+            known = self._chunks[ordinal] = _chunk(rows[0])
         return known
 
     def number(self, path: str) -> int | None:
@@ -267,14 +259,6 @@ class ChunkStore:
             marks = ", ".join("?" * len(batch))
             found.update(self._rows(f"SELECT hash, ordinal FROM chunks WHERE hash IN ({marks})", batch))
         return found
-
-
-def _remember(cache: dict[int, T], key: int, value: T) -> T:
-    """Keep a value that is asked for again soon; a cache that is full starts anew."""
-    if len(cache) >= _CACHE:
-        cache.clear()
-    cache[key] = value
-    return value
 
 
 def tags_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
