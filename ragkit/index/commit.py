@@ -155,6 +155,9 @@ class Commit:
         )
         write_manifest(self._folder, manifest, with_contents(self._made))
         collect_garbage(self._folder, manifest)
+        if everything:  # deleted means gone: also from what a repair kept aside
+            for path in self._folder.glob("*.damaged-*"):
+                fsops.remove(path)
 
     def _file(self, name: str, write: Callable[[Path], object]) -> None:
         self._made.append(self._folder / name)

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.errors import IndexCorruptError
+from ragkit.errors import IndexCorruptError, IndexFailure
 from ragkit.index.bm25 import Bm25, BM25Settings
 from ragkit.index.engine import Filter, Ranked, Vectors
 from ragkit.index.language_axis import LanguageAxis
@@ -86,9 +86,7 @@ class Snapshot:
         self.parts: list[Part] = []
         try:
             if manifest.format < FORMAT:
-                self._temporary = tempfile.TemporaryDirectory(prefix="ragkit-")
-                folder = Path(self._temporary.name)
-                manifest = convert(self.folder, manifest, folder)
+                folder, manifest = self._converted(manifest)
             self._open(folder, manifest, reuse)
         except BaseException:
             self.close()
@@ -145,6 +143,20 @@ class Snapshot:
             self.parts.append(Part(segment, base, documents, chunks))
             base += len(segment)
         self._bases = np.array([part.base for part in self.parts] + [base], dtype=np.int64)
+
+    def _converted(self, manifest: Manifest) -> tuple[Path, Manifest]:
+        """An index of format 1 as one of today's, in a folder that goes with this snapshot."""
+        try:
+            self._temporary = tempfile.TemporaryDirectory(prefix="ragkit-")
+            folder = Path(self._temporary.name)
+            return folder, convert(self.folder, manifest, folder)
+        except FileNotFoundError:
+            raise
+        except OSError as exc:
+            raise IndexFailure(
+                f"{self.folder} is an index of an older format, which cannot be read: {exc.strerror}.",
+                f"Make room in {tempfile.gettempdir()}, or bring the index up to date: ragkit index NOTES.",
+            ) from exc
 
     def _settings(self) -> BM25Settings:
         """The settings that the fingerprint in the MANIFEST stands for."""
