@@ -67,8 +67,9 @@ class World:
         if noise is None:
             return vectors
         rng = np.random.default_rng([_SEED, 3, noise[1]])
-        return _unit(vectors + np.float32(noise[0] / np.sqrt(DIMENSION)) * rng.standard_normal(
-            vectors.shape, dtype=np.float32))
+        return _unit(
+            vectors + np.float32(noise[0] / np.sqrt(DIMENSION)) * rng.standard_normal(vectors.shape, dtype=np.float32)
+        )
 
 
 def _unit(rows: Vectors) -> Vectors:
@@ -113,9 +114,7 @@ def write(folder: Path, chunks: int) -> None:
     lengths = np.concatenate([block[1] for block in blocks])[:chunks]
     np.save(folder / f"lengths_{chunks}.npy", lengths)
     np.save(folder / f"ids_{chunks}.npy", np.concatenate([block[0] for block in blocks])[: int(lengths.sum())])
-    vectors = np.lib.format.open_memmap(
-        folder / f"vectors_{chunks}.npy", "w+", np.float32, (chunks, DIMENSION)
-    )
+    vectors = np.lib.format.open_memmap(folder / f"vectors_{chunks}.npy", "w+", np.float32, (chunks, DIMENSION))
     for at, (ids, sizes) in enumerate(blocks):
         rows = world.embed(ids, sizes, (0.3, at))
         vectors[at * BLOCK : (at + 1) * BLOCK] = rows[: chunks - at * BLOCK]
