@@ -233,7 +233,7 @@ class Bm25:
         seen: list[ChunkIds] = []
         count, at, threshold, due = 0, 0, _threshold(best, n), _LONG
         try:
-            for at, (_, row, weight) in enumerate(bounded):  # noqa: B007  (where it stopped is used below)
+            for at, (_, row, weight) in enumerate(bounded):
                 ids, tf = part.postings.postings(row)
                 # Vain while nothing seen can have scored more than what is to come.
                 if len(ids) > due and rest[at] < reach - rest[at] and count + len(best) >= n:
@@ -293,10 +293,13 @@ class Bm25:
 
     def _scratch(self, part: _Part) -> Scores:
         """Zeros for each chunk of the segment; who writes to them sets them back. One array a thread."""
-        arrays: dict[int, Scores] = self._local.__dict__
-        if part.base not in arrays:
-            arrays[part.base] = np.zeros(len(part), dtype=np.float32)
-        return arrays[part.base]
+        arrays: dict[tuple[int, int], Scores] | None = getattr(self._local, "arrays", None)
+        if arrays is None:
+            arrays = self._local.arrays = {}
+        key = (part.base, len(part))
+        if key not in arrays:
+            arrays[key] = np.zeros(len(part), dtype=np.float32)
+        return arrays[key]
 
     def _score_all(self, part: _Part, weights: dict[str, float], mask: Mask | None) -> tuple[ChunkIds, Scores]:
         """Every chunk with a term of the query, where an idf of 0 or less leaves nothing to prune by."""
