@@ -189,9 +189,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--leg", choices=["dense", "sparse", "both"], default="both")
-    parser.add_argument(
-        "--vectors", type=Path, help="(n, d) float32 .npy to use instead; the last rows are the queries"
-    )
+    parser.add_argument("--vectors", type=Path, help=".npy of (n, d) float32; the last rows are the queries")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
