@@ -54,8 +54,9 @@ class Settings(BaseSettings):
     """Softmax temperature of the embedding model; None: known value, or estimated per query."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
-    bm25_variant: Literal["lucene", "okapi"] = "lucene"
-    """``okapi`` scores like rank_bm25's BM25Okapi. The index must be rebuilt after a change of any bm25 setting."""
+    bm25_variant: Literal["lucene", "okapi", "rank-bm25"] = "lucene"
+    """``okapi`` scores like rank_bm25's BM25Okapi, ``rank-bm25`` with that package itself (slow, for comparison).
+    The index must be rebuilt after a change of any bm25 setting."""
     bm25_k1: float = Field(default=0.4, ge=0, le=10)
     bm25_b: float = Field(default=0.3, ge=0, le=1)
     rerank_model: str = "chat"

@@ -33,8 +33,11 @@ Mask = npt.NDArray[np.bool_]
 
 _SLACK: Final = 1e-5
 """Share by which a sum of single precision may be off; the best chunks are scored anew in double precision."""
-_SHORT: Final = 512
-"""Postings that are sooner scored than thought about."""
+_LONG: Final = 2048
+"""Postings above which it pays to ask first whether they are needed."""
+_SPREAD: Final = 4
+"""Candidates are looked up in a list so many times as long; a shorter one is laid out over all chunks."""
+_NONE: Final = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -228,49 +231,75 @@ class Bm25:
         rest = [reach - done for done in accumulate((bound for bound, _, _ in bounded), initial=0.0)]
         total = self._scratch(part)
         seen: list[ChunkIds] = []
-        count, at, threshold = 0, 0, _threshold(best, n)
+        count, at, threshold, due = 0, 0, _threshold(best, n), _LONG
         try:
             for at, (_, row, weight) in enumerate(bounded):
                 ids, tf = part.postings.postings(row)
-                # Asking costs as much as a short list, and is vain while nothing seen can have scored enough.
-                if len(ids) > _SHORT and rest[at] < 0.8 * (reach - rest[at]) and count + len(best) >= n:
-                    threshold = _threshold(np.concatenate((best, total[np.concatenate(seen)])), n)
+                # Vain while nothing seen can have scored more than what is to come.
+                if len(ids) > due and rest[at] < reach - rest[at] and count + len(best) >= n:
+                    known = np.concatenate(seen) if seen else _NONE
+                    threshold = self._floor(part, known, total.take(known), bounded[at:], n, best)
+                    due = 4 * len(ids)
                 if rest[at] < threshold:
                     break
+                at_ids = ids.astype(np.intp)  # numpy would convert them anew for each use
                 if mask is not None:
-                    keep = mask[ids]
-                    ids, tf = ids[keep], tf[keep]
-                before = total[ids]
+                    keep = mask.take(at_ids)
+                    ids, tf, at_ids = ids[keep], tf[keep], at_ids[keep]
+                before = total.take(at_ids)
                 seen.append(ids[before == 0])
                 count += len(seen[-1])
-                before += _contributions(part, ids, tf, weight)
-                total[ids] = before
+                before += _contributions(part, at_ids, tf, weight)
+                total[at_ids] = before
             else:
                 at = len(bounded)
-            ids = np.concatenate(seen) if seen else np.zeros(0, dtype=np.int32)
-            scores = total[ids]
+            ids = np.concatenate(seen) if seen else _NONE
+            scores = total.take(ids)
         finally:
             for touched in seen:
                 total[touched] = 0
-        for later in range(at, len(bounded)):
-            threshold = _threshold(np.concatenate((best, scores)), n)
-            keep = scores >= np.float32(threshold - rest[later])
+        later = bounded[at:]
+        if later and len(ids) > 4 * n:
+            threshold = self._floor(part, ids, scores, later, n, best)
+            keep = scores >= np.float32(threshold - rest[at])
             ids, scores = ids[keep], scores[keep]
-            if later == at:
-                order = np.argsort(ids)
-                ids, scores = ids[order], scores[order]
-            _, row, weight = bounded[later]
+        order = np.argsort(ids)
+        ids, scores = ids[order], scores[order]
+        for number, (_, row, weight) in enumerate(later, start=at):
+            threshold = max(threshold, _threshold(np.concatenate((best, scores)), n))
+            keep = scores >= np.float32(threshold - rest[number])
+            ids, scores = ids[keep], scores[keep]
             known, tf = part.postings.postings(row)
-            place, hit = _lookup(known, ids)
-            scores += np.where(hit, _contributions(part, ids, tf[place], weight), np.float32(0))
+            if len(known) > _SPREAD * len(ids):
+                scores += _looked_up(part, ids, row, weight)
+            else:
+                total[known] = _contributions(part, known, tf, weight)
+                scores += total.take(ids)
+                total[known] = 0
         return ids, scores
+
+    def _floor(
+        self, part: _Part, ids: ChunkIds, scores: Scores, later: list[tuple[float, int, float]], n: int, best: Scores
+    ) -> float:
+        """What a chunk must reach: the n best so far, with all that the later terms give them."""
+        if len(ids) > n:
+            top = np.argpartition(scores, len(scores) - n)[len(scores) - n :]
+            ids, scores = ids[top], scores[top]
+        order = np.argsort(ids)
+        ids, scores = ids[order], scores[order]
+        for _, row, weight in later:
+            scores += _looked_up(part, ids, row, weight)
+        return _threshold(np.concatenate((best, scores)), n)
 
     def _scratch(self, part: _Part) -> Scores:
         """Zeros for each chunk of the segment; who writes to them sets them back. One array a thread."""
-        arrays: dict[int, Scores] = self._local.__dict__
-        if part.base not in arrays:
-            arrays[part.base] = np.zeros(len(part), dtype=np.float32)
-        return arrays[part.base]
+        arrays: dict[tuple[int, int], Scores] | None = getattr(self._local, "arrays", None)
+        if arrays is None:
+            arrays = self._local.arrays = {}
+        key = (part.base, len(part))
+        if key not in arrays:
+            arrays[key] = np.zeros(len(part), dtype=np.float32)
+        return arrays[key]
 
     def _score_all(self, part: _Part, weights: dict[str, float], mask: Mask | None) -> tuple[ChunkIds, Scores]:
         """Every chunk with a term of the query, where an idf of 0 or less leaves nothing to prune by."""
@@ -302,9 +331,20 @@ class Bm25:
         return weight * tf / (tf + norm) * (1 + _SLACK)
 
 
-def _contributions(part: _Part, ids: ChunkIds, tf: Counts, weight: float) -> Scores:
+def _contributions(part: _Part, ids: npt.NDArray[np.integer], tf: Counts, weight: float) -> Scores:
     occurrences = tf.astype(np.float32)
-    return np.float32(weight) * occurrences / (occurrences + part.norm[ids])
+    norm = part.norm.take(ids)
+    norm += occurrences
+    occurrences *= np.float32(weight)
+    occurrences /= norm
+    return occurrences
+
+
+def _looked_up(part: _Part, ids: ChunkIds, row: int, weight: float) -> Scores:
+    """What a term adds to each of the ascending `ids`."""
+    known, tf = part.postings.postings(row)
+    place, hit = _lookup(known, ids)
+    return np.where(hit, _contributions(part, ids, tf.take(place), weight), np.float32(0))
 
 
 def _living_df(part: _Part, row: int) -> int:

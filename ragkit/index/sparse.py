@@ -10,32 +10,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ragkit.errors import IndexCorruptError
+from ragkit.index.bm25 import BM25Settings as BM25Settings
 
 Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class BM25Settings:
-    """Defaults measured on short chunks, where term frequency and length are mostly noise."""
-
-    k1: float = 0.4
-    b: float = 0.3
-    variant: Literal["lucene", "okapi"] = "lucene"
-    epsilon: float = 0.25
-    """``okapi`` only: a negative idf becomes this share of the mean idf."""
-
-    @property
-    def fingerprint(self) -> str:
-        return f"bm25-{self.variant}/{self.k1:g}/{self.b:g}"
 
 
 class SparseIndex:

@@ -79,7 +79,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array | Blocks], metadata: M
             tensor = tensors[name]
             written = 0
             for piece in tensor.pieces if isinstance(tensor, Blocks) else [tensor]:
-                written += file.write(np.ascontiguousarray(piece, dtype=tensor.dtype).data.cast("B"))
+                written += file.write(np.ascontiguousarray(piece, dtype=tensor.dtype).reshape(-1).view(np.uint8).data)
             if written != header[name]["data_offsets"][1] - header[name]["data_offsets"][0]:
                 raise ValueError(f"the pieces of {name} do not add up to {tensor.shape}")
 

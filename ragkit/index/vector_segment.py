@@ -191,7 +191,7 @@ class VectorSegment:
             if allowed is not None:
                 ids = ids[allowed[ids]]
             if len(ids) >= wanted // 2:
-                return ids[:wanted]
+                return np.asarray(ids[:wanted])
             if short:
                 return None
             fetch *= 4
