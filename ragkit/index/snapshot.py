@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.errors import IndexCorruptError, IndexFailure
-from ragkit.index.bm25 import Bm25, BM25Settings
+from ragkit.index.bm25 import BM25Settings
+from ragkit.index.bm25_reference import open_bm25
 from ragkit.index.engine import Filter, Ranked, Vectors
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import convert
@@ -91,7 +92,7 @@ class Snapshot:
         except BaseException:
             self.close()
             raise
-        self.bm25 = Bm25(
+        self.bm25 = open_bm25(
             [part.segment.postings for part in self.parts], [part.dead for part in self.parts], self._settings()
         )
 

@@ -19,7 +19,6 @@ from ragkit.index import bm25, postings
 from ragkit.index.bm25 import Bm25, BM25Settings
 from ragkit.index.bm25_reference import RankBm25, open_bm25
 from ragkit.index.postings import PostingsSegment
-from ragkit.index.sparse import SparseIndex
 
 Mask = npt.NDArray[np.bool_]
 Chunks = list[list[str]]
@@ -126,17 +125,6 @@ def test_a_search_leaves_nothing_behind_for_the_next() -> None:
     engine = segmented(CHUNKS, None, [450])
     first = [engine.search(terms, 5)[1].tolist() for terms in QUERIES]
     assert [engine.search(terms, 5)[1].tolist() for terms in QUERIES] == first
-
-
-def test_scores_and_coverage_are_those_of_the_index_in_one_piece() -> None:
-    index, engine = SparseIndex.build(CHUNKS), segmented(CHUNKS, None, [200])
-    for terms in QUERIES:
-        ordinals, scores = engine.search(terms, 900)
-        expected = dict(zip(*(part.tolist() for part in index.search(terms, 900)), strict=True))
-        assert dict(zip(ordinals.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected, rel=1e-6)
-        wanted = [5, 899, 0, 300]
-        assert engine.coverage(terms, wanted) == pytest.approx(index.coverage(terms)[wanted], rel=1e-6)
-        assert [engine.idf(term) for term in terms] == pytest.approx([index.idf(term) for term in terms], rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["okapi", "rank-bm25"])
