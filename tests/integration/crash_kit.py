@@ -68,8 +68,19 @@ def operations(base: Path) -> dict[str, Operation]:
     index.close()
     golden = base / "golden"
     shutil.copytree(GOLDEN / "index", golden)
-    empty = base / "empty"
-    empty.mkdir()
+    (base / "empty").mkdir()
+    return changes(base)
+
+
+def change(name: str, base: Path, folder: Path) -> None:
+    """Do one of the changes that `operations` prepared in `base`, for a process of its own."""
+    changes(base)[name].run(folder)
+
+
+def changes(base: Path) -> dict[str, Operation]:
+    """The changes over what `operations` prepared in `base`."""
+    notes, after = base / "notes", base / "after"
+    empty, first, several, golden = (base / name for name in ("empty", "first", "several", "golden"))
     embedder = HashingEmbedder
 
     def on(folder: Path, action: Callable[[Index], object]) -> None:

@@ -139,7 +139,7 @@ class Edits(RuleBasedStateMachine):
 
 
 Edits.TestCase.settings = settings(
-    max_examples=1000 if THOROUGH else 8,
+    max_examples=150 if THOROUGH else 8,
     stateful_step_count=40 if THOROUGH else 12,
     suppress_health_check=list(HealthCheck),
     deadline=None,
