@@ -57,7 +57,7 @@ class Coarse:
 
     def wanted(self, n: int) -> int:
         """Rows to rescore for `n` hits."""
-        return max(2 * n, self.candidates + self.candidates * n // 100)
+        return max(4 * n, self.candidates + n)
 
     def search(self, queries: Vectors, k: int, weight: float) -> Ids:
         """Row ids of about the `k` best for each of (m, d) queries, -1 where there are fewer."""
