@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.errors import IndexFailure, ModelError, UsageError
+from ragkit.errors import IndexFailure, IndexMismatchError, ModelError, UsageError
 from ragkit.index import writer
 from ragkit.index.engine import Engine, Filter
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
 from ragkit.models.embeddings import Embedder, EmbeddingModel
+from ragkit.multi import MultiIndex, names_for
 from ragkit.opening import (
     default_folder,
     fusion_settings,
@@ -35,8 +37,6 @@ from ragkit.values import Chunk, Document, Hit, IndexReport
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
-
-    from ragkit.multi import MultiIndex
 
 __all__ = [
     "Filter",
@@ -142,10 +142,29 @@ class Index:
         embedding: str | Embedder | EmbeddingModel | None = None,
         settings: Settings | None = None,
     ) -> MultiIndex:
-        """Open several index folders for one search over all of them, see `ragkit.multi.MultiIndex`."""
-        from ragkit.multi import open_many
+        """Open several index folders as they are, for one search over all of them.
 
-        return open_many(folders, embedding=embedding, settings=settings)
+        Args:
+            folders: Index folders, named after their last part, or by name.
+            embedding: As of `open`.
+            settings: None reads ``ragkit.toml`` and the environment.
+
+        Raises:
+            UsageError: If there is none, or two have the same name.
+            IndexMismatchError: If they were built with different embedding models.
+        """
+        settings = settings or load_settings()
+        indexes: dict[str, Index] = {}
+        with ExitStack() as opened:
+            for name, folder in names_for(folders).items():
+                model = next(iter(indexes.values())).model if indexes else embedding
+                try:
+                    indexes[name] = cls.open(None, folder, embedding=model, settings=settings)
+                except IndexMismatchError as exc:
+                    raise IndexMismatchError(f"{folder}: {exc.message}", exc.remedy) from exc
+                opened.callback(indexes[name].close)
+            opened.pop_all()
+        return MultiIndex(indexes)
 
     @classmethod
     async def aopen(cls, *args: Any, **kwargs: Any) -> Index:

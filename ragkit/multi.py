@@ -8,25 +8,39 @@ same embedding model. A document is named by its index and its path there, ``wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ragkit.api import Index
-from ragkit.errors import IndexMismatchError, UsageError
+from ragkit.errors import UsageError
 from ragkit.index.engine import Filter
-from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.retrieval.retriever import Mode, Query
 from ragkit.retrieval.rewrite import Plan
-from ragkit.settings import Settings, load_settings
 from ragkit.values import Document, Hit
+
+
+class Searched(Protocol):
+    """What `MultiIndex` needs of each index; `ragkit.api.Index` has it."""
+
+    def plan(self, query: str, *, rewrite: bool = False, hyde: bool = False) -> Plan: ...
+
+    def search_queries(
+        self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
+    ) -> list[Hit]: ...
+
+    def document(self, path: str) -> Document | None: ...
+
+    def documents(self) -> dict[str, str]: ...
+
+    def __len__(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class MultiIndex:
     """Several opened indexes by name, searched as one. Made by `Index.open_many`."""
 
-    def __init__(self, indexes: Mapping[str, Index]) -> None:
+    def __init__(self, indexes: Mapping[str, Searched]) -> None:
         self.indexes = dict(indexes)
 
     def search(
@@ -82,38 +96,16 @@ class MultiIndex:
             index.close()
 
 
-def open_many(
-    folders: Sequence[str | Path] | Mapping[str, str | Path],
-    *,
-    embedding: str | Embedder | EmbeddingModel | None = None,
-    settings: Settings | None = None,
-) -> MultiIndex:
-    """Open index folders as they are, for one search over all.
-
-    Args:
-        folders: Index folders, named after their last part, or by name.
-        embedding: As of `Index.open`.
-        settings: None reads ``ragkit.toml`` and the environment.
+def names_for(folders: Sequence[str | Path] | Mapping[str, str | Path]) -> dict[str, Path]:
+    """Index folders by name, as given or after their last part.
 
     Raises:
-        UsageError: If there is none, or two have the same name.
-        IndexMismatchError: If they were built with different embedding models.
+        UsageError: If there is none, two have the same name, or a name has a ``/``.
     """
-    settings = settings or load_settings()
     named = dict(folders) if isinstance(folders, Mapping) else {Path(f).resolve().name: f for f in folders}
     if not named or len(named) < len(folders) or any("/" in name for name in named):
         raise UsageError(
             f"{len(folders)} index folder(s) with {len(named)} different name(s) were given.",
             "Pass at least one, and names without / for those that are called alike: {'work': DIR, 'home': DIR}.",
         )
-    with ExitStack() as opened:
-        indexes: dict[str, Index] = {}
-        for name, folder in named.items():
-            known = next(iter(indexes.values())).model if indexes else embedding
-            try:
-                indexes[name] = Index.open(None, folder, embedding=known, settings=settings)
-            except IndexMismatchError as exc:
-                raise IndexMismatchError(f"{folder}: {exc.message}", exc.remedy) from exc
-            opened.callback(indexes[name].close)
-        opened.pop_all()
-        return MultiIndex(indexes)
+    return {name: Path(folder).expanduser() for name, folder in named.items()}

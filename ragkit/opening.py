@@ -58,7 +58,7 @@ def index_settings(settings: Settings) -> IndexSettings:
     """The part of the settings that decides the contents of an index."""
     chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
     bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
-    return IndexSettings(chunks=chunks, bm25=bm25)
+    return IndexSettings(chunks=chunks, bm25=bm25, factory=settings.faiss_factory)
 
 
 def fusion_settings(settings: Settings) -> FusionSettings:

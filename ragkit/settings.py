@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     The index must be rebuilt after a change of any bm25 setting."""
     bm25_k1: float = Field(default=0.4, ge=0, le=10)
     bm25_b: float = Field(default=0.3, ge=0, le=1)
+    faiss_factory: str | None = None
+    """FAISS ``index_factory`` string for new segments, ``Flat`` to compare all; None: chosen by measured recall."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     safety: Literal["off", "input", "both"] = "off"

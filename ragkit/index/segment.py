@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.errors import IndexCorruptError
+from ragkit.errors import ConfigError, IndexCorruptError
 from ragkit.index import fsops
 from ragkit.index.engine import Filter
 from ragkit.index.language_axis import LanguageAxis
@@ -145,7 +145,12 @@ def write_legs(
     path: Path, vectors: Vectors, tokens: Iterable[Sequence[str]], axis: LanguageAxis, factory: str | None = None
 ) -> list[str]:
     """Write vectors and postings into a segment's folder; the names of the files."""
-    dense = VectorSegment.build(vectors, axis.positions(vectors), factory=factory)
+    try:
+        dense = VectorSegment.build(vectors, axis.positions(vectors), factory=factory)
+    except ValueError as exc:
+        if factory is None:
+            raise
+        raise ConfigError(f"{exc}.", "Set faiss_factory to another type, or remove it.") from exc
     names = list(fsops.write_files(path, dense.save))
     del dense  # half of the memory of a large build
     return [*names, *fsops.write_files(path, PostingsSegment.build(tokens).save)]

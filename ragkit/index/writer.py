@@ -145,7 +145,7 @@ def update_index(
     def plan(old: Snapshot | None) -> _Plan:
         found = _compare(sources, skipped, old)
         found.roots = [str(root.resolve()) for root in roots]
-        if not (found.put or (old is not None and len(old.files()) > len(found.remove))):
+        if not (found.put or (old is not None and old.manifest.documents > len(found.remove))):
             reasons = f" ({found.skipped[0].path}: {found.skipped[0].reason})" if found.skipped else ""
             where = ", ".join(map(str, roots))
             raise IngestError(f"No readable note in {where}{reasons}.", "Notes are .md or .txt files.")

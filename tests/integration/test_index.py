@@ -11,7 +11,7 @@ import pytest
 from index_kit import NOTES, QUERIES, SECTION, answers, open_and_ask, segments, write
 
 from ragkit.api import Index, default_folder, remember_notes, remembered_notes
-from ragkit.errors import IndexMismatchError, IngestError, UsageError
+from ragkit.errors import ConfigError, IndexMismatchError, IngestError, UsageError
 from ragkit.index import writer
 from ragkit.index.manifest import MANIFEST
 from ragkit.ingest.loader import make_document
@@ -354,3 +354,17 @@ def test_rebuilding_takes_another_model(notes: Path, folder: Path) -> None:
 def test_neither_notes_nor_index_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="Neither"):
         Index.open(embedding=HashingEmbedder())
+
+
+def test_the_setting_faiss_factory_decides_the_type_of_new_segments(
+    notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = open_and_ask(folder.with_name("flat"), notes)
+    monkeypatch.setenv("RAGKIT_FAISS_FACTORY", "SQ8")
+    with contextlib.closing(Index.open(notes, folder, embedding=HashingEmbedder())) as index:
+        assert (folder / segments(folder)[0] / "vectors.faiss").is_file()
+        assert answers(index) == expected
+    monkeypatch.setenv("RAGKIT_FAISS_FACTORY", "Nonsense")
+    with pytest.raises(ConfigError, match="Nonsense"):
+        Index.open(notes, folder, embedding=HashingEmbedder(), rebuild=True)
+    assert open_and_ask(folder) == expected
