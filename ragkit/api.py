@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import IndexFailure, ModelError, UsageError
-from ragkit.index.engine import Engine
+from ragkit.index import writer
+from ragkit.index.engine import Engine, Filter
 from ragkit.index.enrichment import Enrichment, prune
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
 from ragkit.models.chat import resolve_chat
 from ragkit.models.embeddings import Embedder, EmbeddingModel, is_local
+from ragkit.multi import MultiIndex, names_for, open_all
 from ragkit.opening import (
-    as_roots,
+    default_folder,
+    fusion_settings,
+    index_settings,
     model_for,
+    note_roots,
+    remember_notes,
+    remembered_notes,
 )
-from ragkit.opening import default_folder as default_folder
-from ragkit.opening import fusion_settings as fusion_settings
-from ragkit.opening import index_settings as index_settings
-from ragkit.opening import remember_notes as remember_notes
-from ragkit.opening import remembered_notes as remembered_notes
-from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
-from ragkit.retrieval.diversity import diversified
 from ragkit.retrieval.enrich import EnrichReport, enrich
-from ragkit.retrieval.names import unknown_names
-from ragkit.retrieval.neighbours import merge_neighbours
-from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
-from ragkit.retrieval.replies import KeptReplies, chosen_policies
-from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question, page_of, unscored
-from ragkit.retrieval.rewrite import StructuredModel, Turn
+from ragkit.retrieval.replies import KeptReplies
+from ragkit.retrieval.rerank import CrossEncoderReranker
+from ragkit.retrieval.retriever import Mode, Retriever
+from ragkit.retrieval.rewrite import StructuredModel
+from ragkit.searching import Searching
 from ragkit.settings import Settings, load_settings
-from ragkit.text.language import Language, answer_language
-from ragkit.text.sanitize import clean_question
-from ragkit.values import Chunk, Document, Hit, IndexReport, PictureHit
+from ragkit.values import Chunk, Document, IndexReport
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
 
 
-class Index:
+__all__ = [
+    "Filter",
+    "Index",
+    "default_folder",
+    "fusion_settings",
+    "index_settings",
+    "remember_notes",
+    "remembered_notes",
+]
+
+
+class Index(Searching):
     """Notes, indexed on disk and searchable. Made by `Index.open`; safe to use from several threads."""
 
     def __init__(
@@ -65,12 +73,10 @@ class Index:
         self.chat = chat
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
+        self._changing = threading.Lock()
         self._engine = engine
         self._sentences: SentenceVectors | None = None
-        if settings.sentence_vectors == "on" or (settings.sentence_vectors == "auto" and is_local(model)):
-            fresh = report is not None
-            self._sentences = SentenceVectors.beside(folder, engine, model, update=fresh, progress=progress)
-        self._retriever = self._searcher()
+        self._beside(report, progress)
         self._replies = KeptReplies(settings)
 
     @classmethod
@@ -101,26 +107,24 @@ class Index:
             IndexFailure: If there is no index to open, or it is damaged or locked.
         """
         settings = settings or load_settings()
-        roots = as_roots(notes)
+        roots = note_roots(notes)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
         model = model_for(folder, embedding, settings, rebuild)
-        report = None
+        cut = index_settings(settings)
         if roots:
-            report = update_index(folder, roots, model, index_settings(settings), rebuild=rebuild, progress=progress)
-        snapshot = Snapshot.open(folder)
-        if snapshot is None:
-            raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
-        if report is not None and settings.images:
-            from ragkit.retrieval.pictures import look_at_pictures
+            report, snapshot = update_index(folder, roots, model, cut, rebuild=rebuild, progress=progress)
+            if settings.images:
+                from ragkit.retrieval.pictures import look_at_pictures
 
-            report = look_at_pictures(folder, roots, snapshot, settings.images, report)
-        if not roots:
-            check_fingerprint(snapshot.manifest, model, index_settings(settings))
-        elif report is not None and report.added + report.updated + report.deleted:
-            prune(folder, snapshot, model.identity.fingerprint)
-        return cls(folder, snapshot, model, settings, report, progress=progress)
+                report = look_at_pictures(folder, roots, snapshot, settings.images, report)
+            return cls(folder, snapshot, model, settings, report, progress=progress)
+        found = Snapshot.open(folder)
+        if found is None:
+            raise IndexFailure(f"There is no index in {folder}.", "Build it: ragkit index NOTES --index DIR.")
+        check_fingerprint(found.manifest, model, cut)
+        return cls(folder, found, model, settings)
 
     @classmethod
     def from_documents(
@@ -136,143 +140,39 @@ class Index:
         settings = settings or load_settings()
         folder = Path(index_dir)
         model = model_for(folder, embedding, settings, rebuild=False)
-        report = index_documents(folder, documents, model, index_settings(settings), progress=progress)
-        snapshot = Snapshot.open(folder)
-        if snapshot is None:
-            raise IndexFailure(f"There is no index in {folder}.", "Index the documents again.")
-        if report.added + report.updated + report.deleted:
-            prune(folder, snapshot, model.identity.fingerprint)
+        report, snapshot = index_documents(folder, documents, model, index_settings(settings), progress=progress)
         return cls(folder, snapshot, model, settings, report, progress=progress)
+
+    @classmethod
+    def open_many(
+        cls,
+        folders: Sequence[str | Path] | Mapping[str, str | Path],
+        *,
+        embedding: str | Embedder | EmbeddingModel | None = None,
+        settings: Settings | None = None,
+    ) -> MultiIndex:
+        """Open several index folders as they are, for one search over all of them.
+
+        Args:
+            folders: Index folders, named after their last part, or by name.
+            embedding: As of `open`.
+            settings: None reads ``ragkit.toml`` and the environment.
+
+        Raises:
+            UsageError: If there is none, or two have the same name.
+            IndexMismatchError: If they were built with different embedding models.
+        """
+        settings = settings or load_settings()
+
+        def opened(folder: Path, known: Index | None) -> Index:
+            return cls.open(None, folder, embedding=known.model if known else embedding, settings=settings)
+
+        return open_all(names_for(folders), opened)
 
     @classmethod
     async def aopen(cls, *args: Any, **kwargs: Any) -> Index:
         """Async twin of `open` (runs in a thread)."""
         return await asyncio.to_thread(cls.open, *args, **kwargs)
-
-    def search(
-        self,
-        query: str,
-        k: int = 5,
-        mode: Mode = "hybrid",
-        *,
-        rewrite: bool | Policy | None = None,
-        hyde: bool | Policy | None = None,
-        history: Sequence[Turn] = (),
-        translate: bool | Policy | None = None,
-        rerank: bool = False,
-        merge: bool | None = None,
-    ) -> list[Hit]:
-        """The `k` best chunks for a question, best first.
-
-        Args:
-            query: The question, at most 20,000 characters.
-            k: Number of hits, at least 1.
-            mode: ``hybrid``, ``dense`` or ``sparse``.
-            rewrite: Whether the chat model adds rewritten and varied queries: always, never, or ``"auto"``, see
-                `ragkit.retrieval.planner`; None: as the setting says.
-            hyde: The same for a hypothetical passage.
-            history: Earlier turns that a follow-up refers to.
-            translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
-            rerank: Let the reranker of the settings put the best candidates in order.
-            merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
-
-        Raises:
-            UsageError: If the question is empty or too long, or k or mode is wrong.
-        """
-        plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
-        return self.search_queries(plan.queries, k=k, mode=mode, rerank=plan.standalone if rerank else "", merge=merge)
-
-    async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
-        """Async twin of `search` (runs in a thread)."""
-        return await asyncio.to_thread(self.search, *args, **kwargs)
-
-    def plan(
-        self,
-        query: str,
-        *,
-        rewrite: bool | Policy | None = None,
-        hyde: bool | Policy | None = None,
-        history: Sequence[Turn] = (),
-        translate: bool | Policy | None = None,
-        chat: StructuredModel | None = None,
-        started: Callable[[Name], None] = lambda name: None,
-    ) -> Plan:
-        """The queries that `search` would run, the user's own first, and why each is there.
-
-        Args:
-            query: See `search`, as for `rewrite`, `hyde`, `history` and `translate`.
-            rewrite: See `search`.
-            hyde: See `search`.
-            history: See `search`.
-            translate: See `search`.
-            chat: Model to ask; None: that of the index.
-            started: Told the name of a transform before the model is asked.
-        """
-        query = clean_question(query)
-        check_question(query)
-        policies = chosen_policies(self.settings, rewrite, translate, hyde)
-        model = (chat or self._structured()) if policies.wanted else None
-        planner = Planner(
-            (lambda: self._replies.around(model)) if model is not None else None,
-            self.language,
-            policies,
-            self.confidence,
-            self.settings.transform_seconds,
-            self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
-            started,
-        )
-        return planner.plan(query, history)
-
-    def confidence(self, queries: Sequence[Query]) -> Confidence:
-        """How sure a hybrid search for `queries` is to have found what they ask for."""
-        return confidence_of(self._retriever.search(list(queries), k=LOOKED_AT), self.model.temperature)
-
-    def search_queries(
-        self,
-        queries: Sequence[Query],
-        k: int = 5,
-        mode: Mode = "hybrid",
-        *,
-        rerank: str = "",
-        merge: bool | None = None,
-    ) -> list[Hit]:
-        """Run prepared queries; the first one is the user's own.
-
-        Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
-        """
-        merge = self.settings.merge_neighbours if merge is None else merge
-        hits = self._retriever.search(list(queries), k=self._depth(k, bool(rerank), merge), mode=mode)
-        return self._staged(hits, k, rerank, merge)
-
-    def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
-        """The `k` best chunks for each question, as `search` finds them without a chat model.
-
-        The questions are embedded as one batch and searched for by one matrix product where the engine
-        has one; a model that runs batches in bfloat16 may move a score by some thousandths.
-
-        Raises:
-            UsageError: If a question is empty or too long, or k or mode is wrong.
-        """
-        cleaned = [clean_question(query) for query in queries]
-        merge = self.settings.merge_neighbours
-        found = self._retriever.search_many(cleaned, k=self._depth(k, False, merge), mode=mode)
-        return [self._staged(hits, k, "", merge) for hits in found]
-
-    def _depth(self, k: int, rerank: bool, merge: bool) -> int:
-        # A k below 1 is refused by the retriever.
-        return max(k, RERANKED) if (rerank or merge or self.settings.diversity) and k > 0 else k
-
-    def _staged(self, hits: list[Hit], k: int, rerank: str, merge: bool) -> list[Hit]:
-        """The stages behind the search itself."""
-        diversity = self.settings.diversity
-        if rerank:
-            hits = [*self._reranker().rerank(rerank, hits[:RERANKED]), *hits[RERANKED:]]
-        if diversity:
-            head = hits[:RERANKED]
-            hits = [*diversified(head, self._retriever.vectors(head), diversity), *hits[RERANKED:]]
-        if merge:
-            return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
-        return hits[:k]
 
     def enrich(
         self,
@@ -301,6 +201,18 @@ class Index:
         self._retriever = self._searcher()
         return report
 
+    def _beside(self, report: IndexReport | None, progress: Progress | None = None) -> None:
+        """Bring what lies beside the index up to date with it, and search with all of it."""
+        if report is not None and report.added + report.updated + report.deleted:
+            prune(self.folder, self._engine, self.model.identity.fingerprint)
+        wanted = self.settings.sentence_vectors
+        if wanted == "on" or (wanted == "auto" and is_local(self.model)):
+            update = report is not None
+            self._sentences = SentenceVectors.beside(
+                self.folder, self._engine, self.model, update=update, progress=progress
+            )
+        self._retriever = self._searcher()
+
     def _searcher(self) -> Retriever:
         share = self.settings.enrichment_share
         enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint) if share else None
@@ -308,71 +220,46 @@ class Index:
         fusion = fusion_settings(self.settings)
         return Retriever(self._engine, self.model, fusion, enrichment, share, cache, self._sentences)
 
-    def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
-        """The `k` pictures of the notes that fit a text best, each at its place in a note.
+    def add(self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+        """Read notes and add them, or replace those of the same path, in one durable commit; others stay.
+
+        Below the folder that this index was built from a note gets the path that it has there, elsewhere
+        that below the given path. `Index.open` with notes drops again what lies outside of those notes.
 
         Raises:
-            ConfigError: If the setting ``images`` is off.
-            IndexMismatchError: If the pictures were looked at with another model, or not yet.
+            IngestError: If a path does not exist.
+            IndexFailure: If another process is writing, or the disk refuses.
         """
-        from ragkit.retrieval.pictures import search_pictures
+        return self._commit(writer.add_notes, note_roots(paths), progress)
 
-        return search_pictures(self.folder, self.settings.images, query, k)
+    def add_documents(self, documents: Sequence[Document]) -> IndexReport:
+        """Add texts that are in memory, or replace those of the same path, in one durable commit; others stay."""
+        return self._commit(writer.add_documents, list(documents))
 
-    def document(self, path: str) -> Document | None:
-        """A document as it was indexed, or None."""
-        return self._engine.document(path)
+    def remove(self, document: str | Sequence[str]) -> IndexReport:
+        """Remove documents by path or pattern (``*``, ``?``) in one durable commit; their notes stay untouched.
 
-    def passages_at(self, document: str, line: int, after: int = 1) -> list[Hit]:
-        """The chunk of `document` that holds `line` and the `after` chunks behind it, as unscored hits.
+        No search finds them from then on; `compact` also drops their text from the files.
 
-        Returns an empty list if there is no such document; a line past the end gives the last chunk.
+        Raises:
+            UsageError: If there is no such document.
         """
-        chunks = [chunk for _, chunk in self._engine.chunks_of(document)]
-        at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
-        return [
-            unscored(self._engine, chunk, i)
-            for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
-        ]
+        return self._commit(writer.remove_documents, [document] if isinstance(document, str) else list(document))
 
-    def page(self, document: str, offset: int) -> int | None:
-        """Page or slide (from 1) that character `offset` of a document stands on; None if it has no pages."""
-        return page_of(self._engine, document, offset)
+    def compact(self) -> IndexReport:
+        """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
+        return self._commit(writer.compact_index)
 
-    def chunks(self, document: str) -> list[Chunk]:
-        """The chunks of `document` in reading order; empty if there is no such document."""
-        return [chunk for _, chunk in self._engine.chunks_of(document)]
-
-    def documents(self) -> dict[str, str]:
-        """Title of every document, by path."""
-        return self._engine.titles()
-
-    def idf(self, term: str) -> float:
-        """Inverse document frequency of an analysed term over the chunks."""
-        return self._engine.idf(term)
-
-    def unknown_names(self, question: str) -> list[str]:
-        """Names in a question that the notes never mention, see `ragkit.retrieval.names`."""
-        foreign = answer_language(question) != self.language
-        return unknown_names(question, self._engine.knows, self._engine.like, numbered_only=foreign)
-
-    def similarity(self, text: str, others: Sequence[str]) -> list[float]:
-        """Cosine of `text` to each of `others` in the model's space, all embedded as questions."""
-        vector = self.model.encode_query(text)
-        return [float(vector @ self.model.encode_query(other)) for other in others]
-
-    @property
-    def language(self) -> Language:
-        """The language that most chunks are in."""
-        return "zh" if self._engine.chinese_share() >= 0.5 else "en"
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """Facts about the index: model, versions, counts, roots."""
-        return {"folder": str(self.folder), **self._engine.facts()}
-
-    def __len__(self) -> int:
-        return len(self._engine)
+    def _commit(self, action: Callable[..., tuple[IndexReport, Snapshot]], *arguments: Any) -> IndexReport:
+        """Run a change of the index; searches that are running end on the state they began with."""
+        if not isinstance(self._engine, Snapshot):
+            raise UsageError("This index is kept by another engine.", "Change it where it is kept.")
+        with self._changing:
+            report, new = action(self._engine, *arguments, model=self.model, settings=index_settings(self.settings))
+            # The old snapshot is not closed: it gives its files back when the last search over it is done.
+            self._engine = new
+            self._beside(report)
+        return report
 
     def close(self) -> None:
         """Give back open files."""
@@ -392,29 +279,3 @@ class Index:
         from ragkit.interop import search_tool
 
         return search_tool(self, name=name, k=k)
-
-    @property
-    def has_chat(self) -> bool:
-        """Whether a chat model is there for ``rewrite=`` and ``hyde=``."""
-        return self._structured() is not None
-
-    def _reranker(self) -> Reranker:
-        """The reranker of the settings.
-
-        Raises:
-            ModelError: If it is the chat model and there is none.
-        """
-        name = self.settings.rerank_model
-        if name != "chat":
-            if self._cross_encoder is None or self._cross_encoder.name != name:
-                self._cross_encoder = CrossEncoderReranker(name)
-            return self._cross_encoder
-        chat = self._structured()
-        if chat is None:
-            raise ModelError("Reranking needs a chat model.", "Set chat_model, or rerank_model to a cross-encoder.")
-        return ListwiseReranker(chat)
-
-    def _structured(self) -> StructuredModel | None:
-        if self.chat is None:
-            self.chat = resolve_chat(self.settings.chat_model, self.settings).structured()
-        return self.chat

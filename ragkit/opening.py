@@ -1,4 +1,4 @@
-"""What opening an index needs besides the index: which folder, which notes, which model, which settings."""
+"""From settings to the parts of an index: where it lies, which model it takes, how it is cut and scored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from ragkit.errors import ConfigError, IndexCorruptError, IngestError
+from ragkit.index.bm25 import BM25Settings
 from ragkit.index.fsops import write_json_atomically
-from ragkit.index.snapshot import read_manifest
-from ragkit.index.sparse import BM25Settings
+from ragkit.index.manifest import read_manifest
 from ragkit.index.writer import IndexSettings
 from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
@@ -58,7 +58,7 @@ def index_settings(settings: Settings) -> IndexSettings:
     """The part of the settings that decides the contents of an index."""
     chunks = ChunkSettings(target=settings.chunk_target, maximum=max(settings.chunk_maximum, settings.chunk_target))
     bm25 = BM25Settings(k1=settings.bm25_k1, b=settings.bm25_b, variant=settings.bm25_variant)
-    return IndexSettings(chunks=chunks, bm25=bm25)
+    return IndexSettings(chunks=chunks, bm25=bm25, factory=settings.faiss_factory)
 
 
 def fusion_settings(settings: Settings) -> FusionSettings:
@@ -74,8 +74,8 @@ def fusion_settings(settings: Settings) -> FusionSettings:
     )
 
 
-def as_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    """The roots that a caller named, as a list."""
+def note_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """One path or several, as paths; none as an empty list."""
     if notes is None:
         return []
     given = [notes] if isinstance(notes, (str, Path)) else list(notes)
@@ -85,11 +85,11 @@ def as_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
 def model_for(
     folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
 ) -> EmbeddingModel:
-    """The embedding model for an index: the one given, else the setting, where ``auto`` keeps to the index's own.
+    """The embedding model for an index folder: the one named, else the one that the index was built with.
 
     Raises:
-        ConfigError: If the index folder names an address for it.
-        IndexCorruptError: If its manifest is damaged and it is not to be rebuilt.
+        ConfigError: If the folder names an address for its model.
+        IndexCorruptError: If its MANIFEST is damaged, unless it is to be rebuilt.
     """
     spec = embedding if embedding is not None else settings.embedding_model
     if spec == "auto":

@@ -61,8 +61,9 @@ class Settings(BaseSettings):
     """How much of what all questions have in common is taken off a question's vector; 0: plain cosine."""
     language_correction: float = Field(default=1.0, ge=0, le=2)
     """0: passages in the question's language come first; 1: the measured language offset is taken back whole."""
-    bm25_variant: Literal["lucene", "okapi"] = "lucene"
-    """``okapi`` scores like rank_bm25's BM25Okapi. The index must be rebuilt after a change of any bm25 setting."""
+    bm25_variant: Literal["lucene", "okapi", "rank-bm25"] = "lucene"
+    """``okapi`` scores like rank_bm25's BM25Okapi, ``rank-bm25`` with that package itself (slow, for comparison).
+    The index must be rebuilt after a change of any bm25 setting."""
     bm25_k1: float = Field(default=0.4, ge=0, le=10)
     bm25_b: float = Field(default=0.3, ge=0, le=1)
     rewrite: Literal["auto", "always", "never"] = "never"
@@ -76,6 +77,8 @@ class Settings(BaseSettings):
     """Time that the chat model has for each of these; the search goes on without it then."""
     transform_cache: bool = True
     """Keep the chat model's replies to these below `home`, so that the same question costs nothing again."""
+    faiss_factory: str | None = None
+    """FAISS ``index_factory`` string for new segments, ``Flat`` to compare all; None: chosen by measured recall."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     images: str | None = None

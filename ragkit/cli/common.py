@@ -60,6 +60,8 @@ class Globals:
     """Global options of one invocation."""
 
     index: Path | None = None
+    indexes: tuple[Path, ...] = ()
+    """All that ``--index`` named; more than one only for ``search``."""
     config: Path | None = None
     notes: Path | None = None
     json: bool = False
@@ -156,7 +158,7 @@ def open_index(settings: Settings, *, quiet: bool = False) -> Index:
     """The index in use, brought up to date first unless ``--index`` names one without notes."""
     from ragkit.api import Index, default_folder
     from ragkit.errors import IndexLockedError
-    from ragkit.index.snapshot import read_manifest
+    from ragkit.index.manifest import read_manifest
 
     if settings.index is not None and settings.notes is None:
         return Index.open(index_dir=settings.index, settings=settings)

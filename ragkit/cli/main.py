@@ -16,7 +16,7 @@ import typer
 
 from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, train
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, UsageError
 from ragkit.text.sanitize import one_line, printable
 
 _INTERRUPTED = 130
@@ -47,7 +47,10 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    index_dir: Annotated[Path | None, typer.Option("--index", metavar="DIR", help="Index folder.")] = None,
+    context: typer.Context,
+    index_dir: Annotated[
+        list[Path] | None, typer.Option("--index", metavar="DIR", help="Index folder; for search also several.")
+    ] = None,
     notes: Annotated[Path | None, typer.Option("--notes", metavar="DIR", help="Notes to work on.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -59,7 +62,10 @@ def root(
     ] = False,
 ) -> None:
     """Take the global options."""
-    state.index, state.notes, state.config = index_dir, notes, config
+    state.indexes, state.notes, state.config = tuple(index_dir or ()), notes, config
+    state.index = state.indexes[-1] if state.indexes else None
+    if len(state.indexes) > 1 and context.invoked_subcommand != "search":
+        raise UsageError("--index was given more than once.", "Only `ragkit search` takes several indexes.")
     state.json, state.debug = as_json, debug
     state.verbosity = -1 if quiet else verbose
     set_up_logging(state.verbosity)

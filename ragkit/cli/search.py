@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ragkit.cli.common import emit_json, open_index, say, state
+from ragkit.errors import UsageError
 from ragkit.ingest.image_refs import pictures_in
 from ragkit.text.sanitize import clean_question, one_line
 from ragkit.values import Hit, PictureHit
+
+if TYPE_CHECKING:
+    from ragkit.index.engine import Filter
 
 _SHOWN_LINES = 6
 
@@ -55,19 +59,32 @@ def run(
         ),
     ] = None,
     images: Annotated[bool, typer.Option("--images", help="Find pictures (setting images = CLIP model).")] = False,
+    documents: Annotated[
+        list[str] | None, typer.Option("--document", metavar="PATTERN", help="Only notes like this: work/*.md.")
+    ] = None,
+    heading: Annotated[str, typer.Option(metavar="TEXT", help="Only below headings that contain this.")] = "",
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Only notes with this tag.")] = None,
+    language: Annotated[str, typer.Option(help="Only passages in this language: zh or en.")] = "",
 ) -> None:
-    """Search the notes and show the best chunks."""
+    """Search the notes and show the best chunks. Several --index DIR are searched as one."""
+    from ragkit.api import Index
+    from ragkit.multi import MultiIndex
     from ragkit.retrieval.retriever import check_mode
 
     chosen = check_mode(mode)
     query = clean_question(query)
     began = time.monotonic()
-    index = open_index(state.settings())
+    where = _filter(documents or [], heading, tags or [], language)
+    settings = state.settings()
+    several = len(state.indexes) > 1
+    index = Index.open_many(state.indexes, settings=settings) if several else open_index(settings)
     if images:
+        if isinstance(index, MultiIndex) or where:
+            raise UsageError("--images searches one index, unfiltered.", "Name one --index, and no filter.")
         _show_pictures(query, index.search_images(query, k), began)
         return
     plan = index.plan(query, rewrite=rewrite, hyde=hyde, translate=translate)
-    hits = index.search_queries(plan.queries, k=k, mode=chosen)
+    hits = index.search_queries(plan.queries, k=k, mode=chosen, where=where)
     seconds = time.monotonic() - began
     if state.json:
         emit_json(
@@ -97,6 +114,15 @@ def _show_pictures(query: str, hits: list[PictureHit], began: float) -> None:
         say(f"   {one_line(hit.document)}:{hit.line}  score {hit.score:.3f}", style="dim")
     if not hits:
         say("Nothing found.")
+
+
+def _filter(documents: list[str], heading: str, tags: list[str], language: str) -> Filter:
+    from ragkit.index.engine import Filter
+
+    if language not in {"", "zh", "en"}:
+        raise UsageError(f"Unknown language {language!r}.", "Allowed: zh, en.")
+    group: Literal["zh", "other", ""] = "zh" if language == "zh" else "other" if language else ""
+    return Filter(documents=tuple(documents), heading=heading, tags=tuple(tags), language=group)
 
 
 def show_hit(hit: Hit) -> None:

@@ -2,7 +2,8 @@
 
 The embedded engine (`ragkit.index.snapshot.Snapshot`) and every backend answer the same calls with
 the same scores; one contract test runs over all of them. A chunk is named by its ordinal, which is
-valid for one opened engine only.
+valid for one opened engine only; ordinals run from 0 in the order of document path and place, so that
+whoever breaks a tie by ordinal does so for good reason.
 """
 
 from __future__ import annotations
@@ -41,13 +42,22 @@ class Filter:
 
     def matches(self, chunk: Chunk, tags: Sequence[str]) -> bool:
         """Whether a chunk of a document with these `tags` may be returned."""
-        wanted = {tag.casefold() for tag in self.tags}
         return (
-            (not self.documents or any(fnmatchcase(chunk.document, pattern) for pattern in self.documents))
-            and self.heading.casefold() in " > ".join(chunk.heading).casefold()
-            and (not wanted or bool(wanted & {tag.casefold() for tag in tags}))
+            self.fits_document(chunk.document, tags)
+            and self.fits_heading(chunk.heading)
             and (not self.language or chunk.language == self.language)
         )
+
+    def fits_document(self, path: str, tags: Sequence[str]) -> bool:
+        """Whether a document at `path` with these `tags` meets the conditions on documents."""
+        wanted = {tag.casefold() for tag in self.tags}
+        return (not self.documents or any(fnmatchcase(path, pattern) for pattern in self.documents)) and (
+            not wanted or bool(wanted & {tag.casefold() for tag in tags})
+        )
+
+    def fits_heading(self, heading: Sequence[str]) -> bool:
+        """Whether a heading path meets the condition on headings."""
+        return self.heading.casefold() in " > ".join(heading).casefold()
 
 
 class Engine(Protocol):

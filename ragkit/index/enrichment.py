@@ -149,6 +149,7 @@ class Enrichment:
         language_weight: float,
         n: int,
         share: float = SHARE,
+        propose: bool = True,
     ) -> Mixed:
         """Let the questions take part in a dense search.
 
@@ -160,6 +161,7 @@ class Enrichment:
             language_weight: That of the dense search.
             n: At most so many.
             share: 0 leaves the dense scores as they are, 1 goes by the questions alone.
+            propose: Whether chunks that the dense leg did not find may come in; not where a filter holds.
 
         Returns:
             The `n` best of those that the dense leg or the questions propose.
@@ -171,7 +173,7 @@ class Enrichment:
         best = self.best(question)
         scaled = (best - best.mean()) / max(float(best.std()), 1e-6) * float(own.std()) + float(own.mean())
         scores = dict(dense)
-        first = np.argsort(-best, kind="stable")[:n]
+        first = np.argsort(-best, kind="stable")[: n if propose else 0]
         proposed = [o for row in first if (o := self._ordinal(engine, int(row))) is not None and o not in scores]
         if proposed:
             vectors = engine.vectors(proposed)

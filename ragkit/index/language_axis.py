@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from ragkit.models.embeddings import EmbeddingModel
 from ragkit.models.parallel import PAIRS
 
 Vectors = npt.NDArray[np.float32]
+_BLOCK: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,14 @@ class LanguageAxis:
         span = self.chinese - self.english
         if span <= 1e-6:  # a model that does not tell the languages apart
             return np.zeros(len(vectors), dtype=np.float32)
-        return np.asarray(np.clip((vectors @ self.direction - self.english) / span, 0, 1), dtype=np.float32)
+        out = np.empty(len(vectors), dtype=np.float32)
+        direction = self.direction.astype(np.float64)
+        # A product in single precision differs in its last bit with the number of rows, and equal chunks of two
+        # segments would no longer score alike. In blocks, because a double of all vectors is twice their size.
+        for at in range(0, len(vectors), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            out[block] = np.clip((vectors[block].astype(np.float64) @ direction - self.english) / span, 0, 1)
+        return out
 
     def weight(self, query: Vectors, correction: float) -> float:
         """What a chunk at position 1 loses against one at 0 for this (dimension,) query vector."""

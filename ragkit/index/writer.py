@@ -1,51 +1,49 @@
-"""Bring an index folder up to date with its notes: one writer, one commit, both legs.
+"""Bring an index folder up to date with its notes: one writer at a time, one commit, both legs.
 
-A commit writes a new generation folder, syncs it, and switches the MANIFEST by an atomic
-rename. Until then the old generation is the index; afterwards the new one is. Vectors of
-chunks whose text did not change are taken from the old generation.
+What changed is told by content hashes; only that is read, cut, embedded and written (see
+`ragkit.index.commit`). Looking whether anything changed needs no lock.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError
-from ragkit.index.dense import DenseIndex
-from ragkit.index.fsops import fsync_file, fsync_folder, sha256, with_disk_errors, write_json_atomically
-from ragkit.index.language_axis import LanguageAxis
-from ragkit.index.snapshot import MANIFEST, Manifest, Snapshot, read_manifest, seal
-from ragkit.index.sparse import BM25Settings, SparseIndex
-from ragkit.index.store import write_store
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
-from ragkit.ingest.loader import SourceFile, read_all, scan
-from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, unit
-from ragkit.text.tokens import ANALYSER_VERSION, tokenize
-from ragkit.values import Chunk, Document, IndexReport, Skipped, Warned
+from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
+from ragkit.index.commit import Change, Commit, IndexSettings, Progress, collect_garbage, leftovers, migrate
+from ragkit.index.manifest import FORMAT, Manifest, read_manifest
+from ragkit.index.snapshot import Snapshot
+from ragkit.index.store import Entry
+from ragkit.ingest.chunker import chunk_document
+from ragkit.ingest.loader import SourceFile, below, read_all, scan
+from ragkit.models.embeddings import EmbeddingModel, ModelIdentity
+from ragkit.text.tokens import ANALYSER_VERSION
+from ragkit.values import Document, IndexReport, Skipped, Warned
 
-Progress = Callable[[int, int], None]
-"""Called with (chunks embedded so far, chunks to embed)."""
-_FILES: Final = ("chunks.sqlite", "vectors.faiss", "postings.npz", "terms.txt", "axis.npy")
+__all__ = [
+    "IndexSettings",
+    "Progress",
+    "add_documents",
+    "add_notes",
+    "check_fingerprint",
+    "compact_index",
+    "index_documents",
+    "remove_documents",
+    "update_index",
+    "writer_lock",
+]
 
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """What decides the contents of an index besides the notes and the model."""
-
-    chunks: ChunkSettings = field(default_factory=ChunkSettings)
-    bm25: BM25Settings = field(default_factory=BM25Settings)
+REFUSED: Final = ".refused.json"
+"""Files that took too much time or memory to convert, see `ragkit.ingest.loader.read_all`."""
 
 
 @contextmanager
@@ -80,65 +78,6 @@ def writer_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _previous(folder: Path, rebuild: bool = False) -> Iterator[Snapshot | None]:
-    """The committed generation, closed afterwards; None if there is none or it is not to be used."""
-    old = None if rebuild else Snapshot.open(folder)
-    try:
-        yield old
-    finally:
-        if old is not None:
-            old.close()
-
-
-def update_index(
-    folder: Path,
-    roots: Sequence[Path],
-    model: EmbeddingModel,
-    settings: IndexSettings,
-    *,
-    rebuild: bool = False,
-    progress: Progress | None = None,
-) -> IndexReport:
-    """Make the index in `folder` equal to the notes under `roots`.
-
-    Args:
-        folder: Index folder; created if missing.
-        roots: Folders or files of notes.
-        model: Embedding model; must be the one the index was built with, unless `rebuild`.
-        settings: Chunking and BM25.
-        rebuild: Start from nothing; also accepts another model or damaged files.
-        progress: Told about embedding.
-
-    Raises:
-        IngestError: If there is no readable note.
-        IndexMismatchError: If model, analyser or chunker differ from the index's.
-        IndexLockedError: If another process is writing.
-    """
-    began = time.monotonic()
-    sources, skipped = scan(roots)
-    fresh: dict[str, Document | Skipped] = {}  # converting a book takes seconds: it is done once
-
-    refused = None if rebuild else folder / ".refused.json"
-
-    def update(old: Snapshot | None, *, commit: bool) -> dict[str, object] | None:
-        if old is not None:
-            check_fingerprint(old.manifest, model, settings)
-        passed = list(skipped)
-        documents, kept = _gather(sources, passed, old, fresh, refused)
-        if not commit and (old is None or not _as_indexed(documents, kept, old)):
-            return None
-        return _update(folder, documents, kept, passed, old, roots, model, settings, progress)
-
-    with _previous(folder, rebuild) as old:
-        # Looking needs no lock: readers must not wait for a writer when nothing changed.
-        report = update(old, commit=False) if old is not None else None
-    if report is None:
-        with writer_lock(folder), _previous(folder, rebuild) as old:
-            report = update(old, commit=True)
-    return IndexReport(**{**(report or {}), "seconds": time.monotonic() - began})  # type: ignore[arg-type]
-
-
 def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: IndexSettings) -> None:
     """Refuse to mix what does not fit together.
 
@@ -160,6 +99,79 @@ def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: Index
             )
 
 
+@dataclass
+class _Plan:
+    """How the documents differ from those of the index."""
+
+    put: list[tuple[Document, int, int]] = field(default_factory=list)
+    """New and changed ones with size in bytes and mtime in ns."""
+    touched: list[tuple[Document, int, int]] = field(default_factory=list)
+    """Those whose file has another size or mtime, but the same content: rewritten only with others."""
+    remove: frozenset[str] = frozenset()
+    skipped: list[Skipped] = field(default_factory=list)
+    everything: bool = False
+    roots: list[str] | None = None
+    """None keeps those of the index."""
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.remove or self.everything)
+
+
+def update_index(
+    folder: Path,
+    roots: Sequence[Path],
+    model: EmbeddingModel,
+    settings: IndexSettings,
+    *,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+) -> tuple[IndexReport, Snapshot]:
+    """Make the index in `folder` equal to the notes under `roots`.
+
+    Args:
+        folder: Index folder; created if missing.
+        roots: Folders or files of notes.
+        model: Embedding model; must be the one the index was built with, unless `rebuild`.
+        settings: Chunking and BM25.
+        rebuild: Start from nothing; also accepts another model or damaged files.
+        progress: Told about embedding.
+
+    Returns:
+        What was done, and the state after it, opened.
+
+    Raises:
+        IngestError: If there is no readable note.
+        IndexMismatchError: If model, analyser or chunker differ from the index's.
+        IndexLockedError: If another process is writing.
+    """
+    sources, skipped = scan(roots)
+    fresh: dict[str, Document | Skipped] = {}  # converting a book takes seconds: it is done once
+    refused = None if rebuild else folder / REFUSED
+
+    def plan(old: Snapshot | None) -> _Plan:
+        found = _compare(sources, skipped, old, fresh, refused)
+        found.roots = [str(root.resolve()) for root in roots]
+        if not (found.put or (old is not None and old.manifest.documents > len(found.remove))):
+            reasons = f" ({found.skipped[0].path}: {found.skipped[0].reason})" if found.skipped else ""
+            where = ", ".join(map(str, roots))
+            raise IngestError(f"No readable note in {where}{reasons}.", "See Formats in the README.")
+        return found
+
+    old = None if rebuild else Snapshot.open(folder)
+    with ExitStack() as opened:
+        if old is not None:
+            opened.callback(old.close)
+            check_fingerprint(old.manifest, model, settings)
+            began = time.monotonic()
+            if not (found := plan(old)):
+                # Looking needs no lock: readers must not wait for a writer when nothing changed.
+                new = _tidied(folder, old, model, settings)
+                if new is old:
+                    opened.pop_all()
+                return _report(found, old, new, began, 0), new
+        return _apply(folder, old, plan, model, settings, progress, rebuild=rebuild)
+
+
 def index_documents(
     folder: Path,
     documents: Sequence[Document],
@@ -167,180 +179,226 @@ def index_documents(
     settings: IndexSettings,
     *,
     progress: Progress | None = None,
-) -> IndexReport:
+) -> tuple[IndexReport, Snapshot]:
     """Make the index in `folder` equal to documents that are in memory already.
 
     Raises:
         IngestError: If there is no document, or two have the same path.
         IndexMismatchError: If model, analyser or chunker differ from the index's.
     """
+    _check_paths(documents)
+    if not documents:
+        raise IngestError("No documents were given.", "Pass at least one: make_document(path, text).")
+
+    def plan(old: Snapshot | None) -> _Plan:
+        found = _new_ones(documents, old)
+        known = old.files().keys() if old is not None else set()
+        found.remove = frozenset(known - {document.path for document in documents})
+        found.roots = []
+        return found
+
+    return _apply(folder, None, plan, model, settings, progress)
+
+
+def add_documents(
+    old: Snapshot, documents: Sequence[Document], *, model: EmbeddingModel, settings: IndexSettings
+) -> tuple[IndexReport, Snapshot]:
+    """Add documents to an index, or replace those of the same path, in one commit; the others stay.
+
+    Raises:
+        IngestError: If two have the same path.
+        IndexMismatchError: If model, analyser or chunker differ from the index's.
+        IndexLockedError: If another process is writing.
+    """
+    _check_paths(documents)
+    return _apply(old.folder, old, lambda now: _new_ones(documents, now), model, settings)
+
+
+def add_notes(
+    old: Snapshot,
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    model: EmbeddingModel,
+    settings: IndexSettings,
+) -> tuple[IndexReport, Snapshot]:
+    """Read notes and add them to an index, or replace those of the same path, in one commit.
+
+    Args:
+        old: An open snapshot.
+        paths: Folders or files. Below a root of the index they get the path that they have there.
+        model: The embedding model of the index.
+        settings: Chunking and BM25.
+        progress: Told about embedding.
+
+    Raises:
+        IngestError: If a path does not exist.
+    """
+    sources: dict[str, SourceFile] = {}
+    fresh: dict[str, Document | Skipped] = {}
+    skipped: list[Skipped] = []
+    outside = [path for path in paths if not below(path, old.manifest.roots)]
+    for group in ([[path] for path in paths if path not in outside], [outside] if outside else []):
+        for some in group:
+            found, bad = scan(some)
+            lead = below(some[0], old.manifest.roots) or ""
+            sources.update({lead + s.path: replace(s, path=lead + s.path) for s in found})
+            skipped.extend(replace(item, path=lead + item.path) for item in bad)
+
+    def plan(now: Snapshot | None) -> _Plan:
+        found = _compare([sources[path] for path in sorted(sources)], skipped, now, fresh, old.folder / REFUSED)
+        found.remove = frozenset()
+        return found
+
+    return _apply(old.folder, old, plan, model, settings, progress)
+
+
+def remove_documents(
+    old: Snapshot, patterns: Sequence[str], *, model: EmbeddingModel, settings: IndexSettings
+) -> tuple[IndexReport, Snapshot]:
+    """Remove documents by path or pattern (``*``, ``?``), in one commit; found no more from then on.
+
+    Their text stays in the files until a compaction.
+
+    Raises:
+        UsageError: If nothing has such a path.
+    """
+
+    def plan(now: Snapshot | None) -> _Plan:
+        gone: set[str] = set()
+        for pattern in patterns:
+            if now is None:
+                continue
+            if now.find(pattern) is not None:
+                gone.add(pattern)
+                continue
+            found = {path for path in now.files() if fnmatchcase(path, pattern)}
+            if not found:
+                raise UsageError(f"The index has no document {pattern!r}.", "Index.documents() lists them.")
+            gone |= found
+        return _Plan(remove=frozenset(gone))
+
+    return _apply(old.folder, old, plan, model, settings)
+
+
+def compact_index(old: Snapshot, *, model: EmbeddingModel, settings: IndexSettings) -> tuple[IndexReport, Snapshot]:
+    """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
+    return _apply(old.folder, old, lambda _: _Plan(everything=True), model, settings)
+
+
+def _apply(
+    folder: Path,
+    old: Snapshot | None,
+    plan: Callable[[Snapshot | None], _Plan],
+    model: EmbeddingModel,
+    settings: IndexSettings,
+    progress: Progress | None = None,
+    *,
+    rebuild: bool = False,
+) -> tuple[IndexReport, Snapshot]:
+    """Commit what `plan` finds against the newest state; `old`, if given, spares reading its segments again."""
     began = time.monotonic()
+    with writer_lock(folder), ExitStack() as opened:
+        now = None if rebuild else _latest(folder, old, model, settings)
+        if now is not None and now is not old:
+            opened.callback(now.close)
+        found = plan(now)
+        embedded = 0
+        if found or now is None:
+            entries = [
+                Entry(document, size, mtime, tuple(chunk_document(document, settings.chunks)))
+                for document, size, mtime in (*found.put, *found.touched)
+            ]
+            change = Change(entries, found.remove, found.everything)
+            embedded = Commit(folder, now, model, settings).run(change, found.roots, progress)
+        else:
+            collect_garbage(folder, now.manifest)
+        new = Snapshot.open(folder, now)
+        if new is None:
+            raise IndexFailure(f"There is no index in {folder}.", "Index the notes again.")
+        return _report(found, now, new, began, embedded), new
+
+
+def _latest(folder: Path, old: Snapshot | None, model: EmbeddingModel, settings: IndexSettings) -> Snapshot | None:
+    """The committed state, in today's format; needs the writer's lock."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    check_fingerprint(manifest, model, settings)
+    if manifest.format < FORMAT:
+        migrate(folder, manifest)
+    elif old is not None and manifest == old.manifest:
+        return old
+    return Snapshot.open(folder, old)
+
+
+def _tidied(folder: Path, old: Snapshot, model: EmbeddingModel, settings: IndexSettings) -> Snapshot:
+    """An index that needs no change, without what a killed writer left and in today's format, if that can be had."""
+    if old.manifest.format == FORMAT and not leftovers(folder, old.manifest):
+        return old
+    try:
+        _, new = _apply(folder, old, lambda _: _Plan(), model, settings)
+    except IndexFailure:  # another writer is at work, or the folder may only be read
+        return old
+    return new
+
+
+def _report(found: _Plan, old: Snapshot | None, new: Snapshot, began: float, embedded: int) -> IndexReport:
+    replaced = sum(old is not None and old.find(document.path) is not None for document, _, _ in found.put)
+    added = len(found.put) - replaced
+    return IndexReport(
+        documents=new.manifest.documents,
+        chunks=new.manifest.chunks,
+        added=added,
+        updated=replaced,
+        deleted=len(found.remove),
+        unchanged=new.manifest.documents - added - replaced,
+        skipped=tuple(sorted(found.skipped, key=lambda item: item.path)),
+        warnings=tuple(Warned(path=path, reason=reason) for path, reason in new.warnings().items()),
+        embedding_model=str(new.manifest.model["name"]),
+        embedded_chunks=embedded,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _check_paths(documents: Sequence[Document]) -> None:
     if twice := [path for path, count in Counter(document.path for document in documents).items() if count > 1]:
         raise IngestError(
             f"{len(twice)} path(s) stand for more than one document, the first is {twice[0]!r}.",
             "Give every document a path of its own: make_document(path, text).",
         )
-    with writer_lock(folder), _previous(folder) as old:
-        if old is not None:
-            check_fingerprint(old.manifest, model, settings)
-        known = old.store.files() if old is not None else {}
-        kept = {d.path for d in documents if d.path in known and known[d.path].content_hash == d.content_hash}
-        gathered = [(document, len(document.text), 0) for document in documents]
-        report = _update(folder, gathered, kept, [], old, (), model, settings, progress)
-    return IndexReport(**{**report, "seconds": time.monotonic() - began})  # type: ignore[arg-type]
 
 
-def _as_indexed(documents: Sequence[tuple[Document, int, int]], kept: set[str], old: Snapshot) -> bool:
-    """Whether the notes are exactly those of the committed index."""
-    return len(kept) == len(documents) == len(old.store.files())
+def _new_ones(documents: Sequence[Document], old: Snapshot | None) -> _Plan:
+    """What of `documents` the index does not have, or not like this."""
+    states = {d.path: old.state(d.path) for d in documents} if old is not None else {}
+    changed = [d for d in documents if (s := states.get(d.path)) is None or s.content_hash != d.content_hash]
+    return _Plan(put=[(document, len(document.text), 0) for document in changed])
 
 
-def _gather(
+def _compare(
     sources: Sequence[SourceFile],
-    skipped: list[Skipped],
+    skipped: Sequence[Skipped],
     old: Snapshot | None,
     fresh: dict[str, Document | Skipped],
     refused: Path | None,
-) -> tuple[list[tuple[Document, int, int]], set[str]]:
-    """Documents with size and mtime, and the paths among them that are as they were indexed."""
-    known = old.store.files() if old is not None else {}
-    documents: list[tuple[Document, int, int]] = []
-    kept: set[str] = set()
+) -> _Plan:
+    """Read the files whose size or mtime differ from what was indexed, and tell what changed.
+
+    `fresh` keeps what was read, for a second look under the lock; `refused` is that of `read_all`.
+    """
+    known = old.files() if old is not None else {}
+    plan = _Plan(skipped=list(skipped))
     changed = [s for s in sources if (k := known.get(s.path)) is None or (k.size, k.mtime_ns) != (s.size, s.mtime_ns)]
-    unread = [s for s in changed if s.path not in fresh]
-    fresh.update((source.path, result) for source, result in read_all(unread, refused))
-    indexed = {source.path for source in sources} - {source.path for source in changed}
-    for source in sources:
-        result = None if source.path in indexed else fresh.get(source.path)
+    present = {source.path for source in sources}
+    fresh.update((s.path, found) for s, found in read_all([s for s in changed if s.path not in fresh], refused))
+    for source in changed:
+        result = fresh[source.path]
         if isinstance(result, Skipped):
-            skipped.append(result)
+            plan.skipped.append(result)
+            present.discard(source.path)
             continue
-        same = result is None or (source.path in known and known[source.path].content_hash == result.content_hash)
-        if same and old is not None:
-            kept.add(source.path)
-            result = old.store.document(source.path)
-        if result is None:
-            raise IndexFailure(f"{source.path} is missing from the index.", "Rebuild: ragkit index NOTES --rebuild.")
-        documents.append((result, source.size, source.mtime_ns))
-    return documents, kept
-
-
-def _update(
-    folder: Path,
-    documents: Sequence[tuple[Document, int, int]],
-    kept: set[str],
-    skipped: list[Skipped],
-    old: Snapshot | None,
-    roots: Sequence[Path],
-    model: EmbeddingModel,
-    settings: IndexSettings,
-    progress: Progress | None,
-) -> dict[str, object]:
-    known = old.store.files() if old is not None else {}
-    if not documents:
-        reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        raise IngestError(f"No readable note in {', '.join(map(str, roots))}{reasons}.", "See Formats in the README.")
-    paths = {document.path for document, _, _ in documents}
-    counts: dict[str, object] = {
-        "documents": len(documents),
-        "added": len(paths - known.keys()),
-        "deleted": len(known.keys() - paths),
-        "unchanged": len(kept),
-        "updated": len(paths & known.keys()) - len(kept),
-        "skipped": tuple(sorted(skipped, key=lambda item: item.path)),
-        "warnings": tuple(Warned(path=d.path, reason=d.warning) for d, _, _ in documents if d.warning),
-        "embedding_model": model.name,
-    }
-    if old is not None and _as_indexed(documents, kept, old):
-        return {**counts, "chunks": len(old), "embedded_chunks": 0}
-    chunks, vectors, embedded = _chunks_and_vectors(documents, kept, old, model, settings, progress)
-    axis = old.language_axis if old is not None else LanguageAxis.measure(model)
-    manifest = Manifest(
-        generation=f"gen-{time.time_ns():020d}-{secrets.token_hex(3)}",
-        files={},
-        model=asdict(model.identity),
-        analyser=ANALYSER_VERSION,
-        chunker=settings.chunks.fingerprint,
-        bm25=settings.bm25.fingerprint,
-        roots=[str(root.resolve()) for root in roots],
-        documents=len(documents),
-        chunks=len(chunks),
-    )
-    with_disk_errors(folder, lambda: _commit(folder, manifest, documents, chunks, vectors, axis, settings))
-    return {**counts, "chunks": len(chunks), "embedded_chunks": embedded}
-
-
-def _chunks_and_vectors(
-    documents: Sequence[tuple[Document, int, int]],
-    kept: set[str],
-    old: Snapshot | None,
-    model: EmbeddingModel,
-    settings: IndexSettings,
-    progress: Progress | None,
-) -> tuple[list[Chunk], npt.NDArray[np.float32], int]:
-    chunks: list[Chunk] = []
-    for document, _, _ in documents:
-        if document.path in kept and old is not None:
-            chunks.extend(chunk for _, chunk in old.store.chunks_of(document.path))
-        else:
-            chunks.extend(chunk_document(document, settings.chunks))
-    known = {chunk.search_text: i for i, chunk in enumerate(old.store.all_chunks())} if old is not None else {}
-    missing = list(dict.fromkeys(c.search_text for c in chunks if c.search_text not in known))
-    vectors = np.zeros((len(chunks), model.identity.dimension), dtype=np.float32)
-    if old is not None:
-        reused = [(i, known[c.search_text]) for i, c in enumerate(chunks) if c.search_text in known]
-        if reused:
-            vectors[[i for i, _ in reused]] = old.dense.vectors([row for _, row in reused])
-    if missing:
-        done = 0
-
-        def report(count: int) -> None:
-            nonlocal done
-            done += count
-            if progress is not None:
-                progress(done, len(missing))
-
-        if progress is not None:
-            progress(0, len(missing))
-        # Only new vectors are scaled: dividing again by a length of almost 1 would move the last bit of those
-        # that are taken over, and an updated index would no longer score like one built at once.
-        encoded = unit(model.encode_documents(missing, report))
-        row = {text: encoded[i] for i, text in enumerate(missing)}
-        for i, chunk in enumerate(chunks):
-            if chunk.search_text in row:
-                vectors[i] = row[chunk.search_text]
-    return chunks, vectors, len(missing)
-
-
-def _commit(
-    folder: Path,
-    manifest: Manifest,
-    documents: Sequence[tuple[Document, int, int]],
-    chunks: Sequence[Chunk],
-    vectors: npt.NDArray[np.float32],
-    axis: LanguageAxis,
-    settings: IndexSettings,
-) -> None:
-    generation = folder / manifest.generation
-    generation.mkdir(mode=0o700)
-    try:
-        write_store(generation / "chunks.sqlite", documents, chunks)
-        DenseIndex.build(vectors, axis.positions(vectors)).save(generation / "vectors.faiss")
-        SparseIndex.build([tokenize(chunk.search_text) for chunk in chunks], settings.bm25).save(generation)
-        axis.save(generation / "axis.npy")
-        for name in _FILES:
-            path = generation / name
-            fsync_file(path)
-            manifest.files[name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
-        fsync_folder(generation)
-        fsync_folder(folder)
-        write_json_atomically(folder / MANIFEST, seal(asdict(manifest)))
-    except BaseException:
-        # Once the MANIFEST is switched, this generation is the index, whatever fails after that.
-        current = read_manifest(folder)
-        if current is None or current.generation != manifest.generation:
-            shutil.rmtree(generation, ignore_errors=True)
-        raise
-    for stale in folder.glob("gen-*"):
-        if stale.name != manifest.generation:
-            shutil.rmtree(stale, ignore_errors=True)
+        same = source.path in known and known[source.path].content_hash == result.content_hash
+        (plan.touched if same else plan.put).append((result, source.size, source.mtime_ns))
+    plan.remove = frozenset(known.keys() - present)
+    return plan

@@ -40,7 +40,7 @@ _GENERATED: Final = re.compile(
 )
 """Written by programs for programs."""
 MANIFEST: Final = "MANIFEST.json"
-_GENERATION: Final = re.compile(r"gen-\d{20}-[0-9a-f]{6}")
+_GENERATION: Final = re.compile(r"(gen|seg)-\d{20}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,25 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
             except (OSError, ValueError) as exc:
                 skipped.append(Skipped(path=path, reason=_reason(exc)))
     return [found[path] for path in sorted(found)], sorted(skipped, key=lambda item: item.path)
+
+
+def below(path: Path, roots: Sequence[str]) -> str | None:
+    """What stands before a note's path in an index of `roots`, with ``/``, if `path` lies below one of them.
+
+    Args:
+        path: Folder of notes, or one file.
+        roots: Absolute, as the index remembers them.
+
+    Returns:
+        None if it does not; an empty string at the root itself.
+    """
+    folders = [Path(root) for root in roots]
+    at = (path.parent if path.is_file() else path).resolve()
+    for folder, prefix in zip(folders, _prefixes(folders), strict=True):
+        if folder.is_dir() and at.is_relative_to(folder):
+            inside = _readable(at.relative_to(folder))
+            return prefix + (f"{inside}/" if inside else "")
+    return None
 
 
 def read(source: SourceFile, converter: Converter | None = None) -> Document:

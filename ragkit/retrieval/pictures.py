@@ -43,9 +43,9 @@ def look_at_pictures(
             "Pictures cannot be looked at without Pillow.", 'pip install "ragkit[docs]", or unset images.'
         )
     sources, _ = scan(roots)
-    hashes = {path: state.content_hash for path, state in snapshot.store.files().items()}
+    hashes = {path: state.content_hash for path, state in snapshot.files().items()}
     with writer_lock(folder):
-        pictures = update_pictures(folder, sources, roots, hashes, snapshot.store.document, clip_model(model))
+        pictures = update_pictures(folder, sources, roots, hashes, snapshot.document, clip_model(model))
     return replace(report, warnings=(*report.warnings, *pictures.warnings()))
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from ragkit.errors import UsageError
-from ragkit.index.engine import BatchEngine, Engine, Ranked
+from ragkit.index.engine import BatchEngine, Engine, Filter, Ranked
 from ragkit.index.enrichment import SHARE, Enrichment
 from ragkit.index.sentences import SentenceVectors
 from ragkit.ingest.pages import has_pages, page_at
@@ -113,13 +113,16 @@ class Retriever:
     def _centre(self) -> QuestionCentre:
         return QuestionCentre.of(self._model, self._cache)
 
-    def search(self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+    def search(
+        self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
+    ) -> list[Hit]:
         """The `k` best chunks, best first; copies of a better chunk's text stand behind all others.
 
         Args:
             queries: The question, or several queries for it; the first is the user's own.
             k: At most so many hits, 1 or more.
             mode: Which legs take part.
+            where: Which chunks may be returned; None allows all.
 
         Raises:
             UsageError: For an empty question, an unknown mode or a k below 1.
@@ -128,7 +131,7 @@ class Retriever:
             queries = [Query(queries)]
         _check(queries, k, mode)
         vectors = [None if mode == "sparse" else self._vector(query) for query in queries]
-        return self._run(queries, vectors, k, mode)
+        return self._run(queries, vectors, k, mode, where=where)
 
     def search_many(self, questions: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
         """The `k` best chunks for each question: embedded as one batch, and one matrix product if the engine can.
@@ -164,13 +167,15 @@ class Retriever:
         k: int,
         mode: Mode,
         found: Ranked | None = None,
+        where: Filter | None = None,
     ) -> list[Hit]:
         """Search with vectors at hand; `found` is the first dense search of a single query, if it was done before."""
         # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
         for deeper in (1, 4, 16):
             n = deeper * max(self._settings.candidates, k)
             ready = found if deeper == 1 else None
-            runs = [self._legs(query, vector, n, mode, ready) for query, vector in zip(queries, vectors, strict=True)]
+            pairs = zip(queries, vectors, strict=True)
+            runs = [self._legs(query, vector, n, mode, ready, where) for query, vector in pairs]
             if len(runs) == 1:
                 merged = runs[0].fused
             else:
@@ -187,7 +192,15 @@ class Retriever:
     def _embed(self, query: Query) -> Vectors:
         return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
 
-    def _legs(self, query: Query, vector: Vectors | None, n: int, mode: Mode, found: Ranked | None = None) -> _Legs:
+    def _legs(
+        self,
+        query: Query,
+        vector: Vectors | None,
+        n: int,
+        mode: Mode,
+        found: Ranked | None = None,
+        where: Filter | None = None,
+    ) -> _Legs:
         dense: Ranked = []
         scored: Ranked = []
         asked: Ranked = []
@@ -196,17 +209,26 @@ class Retriever:
         best: dict[int, float] = {}
         if mode != "dense" and not query.passage:
             terms = query_terms(query.text)
-            sparse = self._engine.sparse_search(terms, n)
+            sparse = self._engine.sparse_search(terms, n, where=where)
             ordinals = [ordinal for ordinal, _ in sparse]
             coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if vector is not None:
             aim, weight = self._aim(query, vector, mode)
-            dense = self._engine.dense_search(aim, n, language_weight=weight) if found is None else found
+            if found is None:
+                found = self._engine.dense_search(aim, n, language_weight=weight, where=where)
+            dense = found
             scored = dense
             # What a passage looks like says nothing about which questions it answers.
             if self._enrichment is not None and not query.passage:
                 mixed = self._enrichment.mix(
-                    self._engine, dense, vector, aim=aim, language_weight=weight, n=n, share=self._share
+                    self._engine,
+                    dense,
+                    vector,
+                    aim=aim,
+                    language_weight=weight,
+                    n=n,
+                    share=self._share,
+                    propose=not where,
                 )
                 scored, asked = mixed.scores, mixed.questions
             if mode == "hybrid" and not query.passage:

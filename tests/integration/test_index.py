@@ -1,73 +1,24 @@
-"""The index on disk: what is embedded again, what survives damage, a second writer, a kill and a full disk."""
+"""The index on disk: what is found, what is embedded again, what is refused."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from index_kit import NOTES, QUERIES, SECTION, answers, open_and_ask, segments, write
 
 from ragkit.api import Index, default_folder, remember_notes, remembered_notes
-from ragkit.errors import IndexCorruptError, IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
-from ragkit.index import fsops, writer
-from ragkit.index.snapshot import MANIFEST
-from ragkit.index.sparse import SparseIndex
-from ragkit.index.writer import writer_lock
+from ragkit.errors import ConfigError, IndexMismatchError, IngestError, UsageError
+from ragkit.index import writer
+from ragkit.index.manifest import MANIFEST
 from ragkit.ingest.loader import make_document
 from ragkit.models.parallel import PAIRS
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder
-
-NOTES = {
-    "attention.md": "# 注意力\n\n注意力机制让每个词元看到所有其他词元，复杂度是序列长度的平方。\n",
-    "rnn.md": "# RNN\n\nLSTM 用门控缓解梯度消失，GRU 的参数更少。\n\n## 缺点\n\n循环网络不能并行训练。\n",
-    "deep/lora.md": "# LoRA\n\nLoRA freezes the weights and trains two low-rank matrices beside them.\n",
-}
-QUERIES = ("注意力的复杂度", "LSTM 和 GRU 的区别", "low-rank matrices", "训练", "zebra")
-SECTION = "{} 的说明：这一段足够长，自成一块，不会与相邻的小节合并到一起，因为它的宽度超过了最小值。再补一句，保证足够长，编号 {}。"
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    return root
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    return write(tmp_path / "notes", NOTES)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-def answers(index: Index) -> list[object]:
-    """Everything that searches return: chunks, scores, ranks, legs, coverage."""
-    return [index.search(query, k=20, mode=mode) for query in QUERIES for mode in MODES]
-
-
-def open_and_ask(folder: Path, notes: Path | None = None, embedder: HashingEmbedder | None = None) -> list[object]:
-    with contextlib.closing(Index.open(notes, folder, embedding=embedder or HashingEmbedder())) as index:
-        return answers(index)
-
-
-def generations(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("gen-*"))
-
 
 # ---------------------------------------------------------------- building and updating
 
@@ -94,9 +45,9 @@ def test_an_unchanged_second_open_embeds_nothing(notes: Path, folder: Path) -> N
 
 def test_an_unchanged_second_open_writes_nothing(notes: Path, folder: Path) -> None:
     open_and_ask(folder, notes)
-    manifest, before = (folder / MANIFEST).read_bytes(), generations(folder)
+    manifest, before = (folder / MANIFEST).read_bytes(), segments(folder)
     open_and_ask(folder, notes)
-    assert ((folder / MANIFEST).read_bytes(), generations(folder)) == (manifest, before)
+    assert ((folder / MANIFEST).read_bytes(), segments(folder)) == (manifest, before)
 
 
 def test_a_touched_file_is_not_embedded_again(notes: Path, folder: Path) -> None:
@@ -405,317 +356,15 @@ def test_neither_notes_nor_index_is_wrong_usage() -> None:
         Index.open(embedding=HashingEmbedder())
 
 
-# ---------------------------------------------------------------- damage
-
-
-def flip(path: Path, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[bit // 8 % len(data)] ^= 1 << bit % 8
-    path.write_bytes(data)
-
-
-FILES = ("chunks.sqlite", "vectors.faiss", "postings.npz", "terms.txt", "axis.npy")
-
-
-def test_every_file_of_a_generation_is_one_of_those_that_are_damaged_below(notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    [generation] = generations(folder)
-    assert sorted(path.name for path in (folder / generation).iterdir()) == sorted(FILES)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_detected_and_the_file_named(name: str, notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    [generation] = generations(folder)
-    file = folder / generation / name
-    sound = file.read_bytes()
-    for bit in random.Random(name).sample(range(8 * len(sound)), 12):
-        flip(file, bit)
-        with pytest.raises(IndexCorruptError, match=rf"{name}.*--rebuild"):
-            open_and_ask(folder)
-        file.write_bytes(sound)
-    assert open_and_ask(folder)
-
-
-def test_any_flipped_bit_of_the_manifest_is_detected(notes: Path, folder: Path) -> None:
-    before = open_and_ask(folder, notes)
-    manifest = folder / MANIFEST
-    sound = manifest.read_bytes()
-    for bit in random.Random(1).sample(range(8 * len(sound)), 150):
-        flip(manifest, bit)
-        # White space and the case of an escape may change without changing a value; nothing else may.
-        with contextlib.suppress(IndexFailure):
-            assert open_and_ask(folder) == before
-            assert manifest.read_text(encoding="utf-8").split() == sound.decode().split()
-        manifest.write_bytes(sound)
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("how", ["missing", "cut", "empty"])
-def test_a_missing_or_cut_file_is_detected_and_named(name: str, how: str, notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    [generation] = generations(folder)
-    file = folder / generation / name
-    if how == "missing":
-        file.unlink()
-    else:
-        file.write_bytes(file.read_bytes()[: -1 if how == "cut" else 0])
-    with pytest.raises(IndexCorruptError, match=name):
-        open_and_ask(folder)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', '{"generation": "x"}', "\x00\xff"])
-def test_a_manifest_that_is_none_is_refused_with_the_remedy(text: str, notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    (folder / MANIFEST).write_text(text, encoding="latin-1")
-    with pytest.raises(IndexCorruptError, match=rf"{MANIFEST}.*--rebuild"):
-        open_and_ask(folder, notes)
-
-
-def test_a_damaged_index_is_mended_by_rebuilding(notes: Path, folder: Path) -> None:
-    before = open_and_ask(folder, notes)
-    (folder / MANIFEST).write_text("{", encoding="utf-8")
-    assert answers(Index.open(notes, folder, embedding=HashingEmbedder(), rebuild=True)) == before
-    assert open_and_ask(folder) == before
-
-
-def test_a_manifest_of_a_newer_ragkit_asks_for_an_upgrade(notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    (folder / MANIFEST).write_text('{"format": 99}', encoding="utf-8")
-    with pytest.raises(IndexFailure, match=r"newer ragkit.*Upgrade"):
-        open_and_ask(folder)
-
-
-def test_a_manifest_that_cannot_be_read_is_named(notes: Path, folder: Path) -> None:
-    open_and_ask(folder, notes)
-    (folder / MANIFEST).unlink()
-    (folder / MANIFEST).mkdir()  # unreadable whoever runs the test, root included
-    with pytest.raises(IndexFailure, match=MANIFEST):
-        open_and_ask(folder)
-
-
-def test_opening_a_folder_without_an_index_says_how_to_build_one(tmp_path: Path) -> None:
-    with pytest.raises(IndexFailure, match=r"no index in .*ragkit index"):
-        Index.open(None, tmp_path / "nothing", embedding=HashingEmbedder())
-
-
-def test_an_index_folder_without_its_manifest_is_built_anew(notes: Path, folder: Path) -> None:
-    before = open_and_ask(folder, notes)
-    (folder / MANIFEST).unlink()
-    assert open_and_ask(folder, notes) == before
-    assert len(generations(folder)) == 1
-
-
-def test_an_index_folder_that_is_a_file_is_named(notes: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(IndexFailure, match="file"):
-        Index.open(notes, tmp_path / "file" / "index", embedding=HashingEmbedder())
-
-
-def test_a_model_that_returns_nan_leaves_the_index_as_it_was(notes: Path, folder: Path) -> None:
-    class Broken(HashingEmbedder):
-        def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            return [[float("nan")] * self.dimension for _ in texts]
-
-    before = open_and_ask(folder, notes)
-    write(notes, {"new.md": "新的笔记"})
-    with pytest.raises(Exception, match="NaN"):
-        Index.open(notes, folder, embedding=Broken())
-    assert open_and_ask(folder) == before
-
-
-# ---------------------------------------------------------------- one writer
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from ragkit.index.writer import writer_lock
-with writer_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def holder(folder: Path, child_environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the writer lock of `folder`."""
-    command = [sys.executable, "-c", HOLDER, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
-def test_a_second_writer_is_refused_with_the_pid_and_the_lock_dies_with_its_holder(
-    notes: Path, folder: Path, holder: subprocess.Popen[str]
-) -> None:
-    with pytest.raises(IndexLockedError, match=rf"pid {holder.pid}\b"):
-        Index.open(notes, folder, embedding=HashingEmbedder())
-    assert not (folder / MANIFEST).exists()
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    assert open_and_ask(folder, notes)
-
-
-def test_a_second_writer_in_the_same_process_is_refused(folder: Path) -> None:
-    with writer_lock(folder), pytest.raises(IndexLockedError, match=f"pid {os.getpid()}"), writer_lock(folder):
-        pass
-
-
-def test_an_error_of_the_writers_own_is_not_taken_for_one_of_the_lock(folder: Path) -> None:
-    with pytest.raises(PermissionError, match="mine"), writer_lock(folder):
-        raise PermissionError("mine")
-
-
-def test_a_reader_keeps_its_snapshot_while_a_writer_commits(notes: Path, folder: Path) -> None:
-    reader = Index.open(notes, folder, embedding=HashingEmbedder())
-    before = answers(reader)
-    write(notes, {"rnn.md": "全新的内容，与从前不同。", "new.md": "新的笔记"})
-    after = open_and_ask(folder, notes)
-    assert answers(reader) == before != after
-    assert reader.document("rnn.md") is not None
-
-
-def test_a_commit_leaves_one_generation(notes: Path, folder: Path) -> None:
-    for number in range(3):
-        write(notes, {"new.md": f"第{number}版"})
-        open_and_ask(folder, notes)
-    assert len(generations(folder)) == 1
-
-
-# ---------------------------------------------------------------- dying in the middle
-
-DYING = """
-import os, signal, sys
-from ragkit.api import Index
-from ragkit.index import fsops, writer
-from ragkit.testing import HashingEmbedder
-
-def die(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def after(function):
-    return lambda *args, **kwargs: (function(*args, **kwargs), die())
-
-hooks = {
-    "before the chunk store": (writer, "write_store", die),
-    "after the chunk store": (writer, "write_store", after(writer.write_store)),
-    "after the postings": (writer.SparseIndex, "save", after(writer.SparseIndex.save)),
-    "before the manifest": (writer, "write_json_atomically", die),
-    "before the switch": (fsops.os, "replace", die),
-    "after the switch": (fsops.os, "replace", after(os.replace)),
-    "while old generations are removed": (writer.shutil, "rmtree", die),
-}
-setattr(*hooks[sys.argv[1]])
-Index.open(sys.argv[2], sys.argv[3], embedding=HashingEmbedder())
-"""
-MOMENTS = {
-    "before the chunk store": "old",
-    "after the chunk store": "old",
-    "after the postings": "old",
-    "before the manifest": "old",
-    "before the switch": "old",
-    "after the switch": "new",
-    "while old generations are removed": "new",
-}
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize(("moment", "state"), MOMENTS.items())
-def test_a_writer_killed_in_a_commit_leaves_a_whole_index(
-    moment: str, state: str, notes: Path, folder: Path, child_environment: dict[str, str]
-) -> None:
-    expected = {"old": open_and_ask(folder, notes)}
-    write(notes, {"rnn.md": "全新的内容，与从前不同。", "new.md": "新的笔记"})
-    expected["new"] = open_and_ask(folder.with_name("fresh"), notes)
-    assert expected["old"] != expected["new"]
-    child = subprocess.run(
-        [sys.executable, "-c", DYING, moment, str(notes), str(folder)], env=child_environment, check=False
-    )
-    assert child.returncode == -signal.SIGKILL
-    assert open_and_ask(folder) == expected[state]
-    assert open_and_ask(folder, notes) == expected["new"], "the next update repairs what the killed one left"
-
-
-# ---------------------------------------------------------------- a disk that refuses
-
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def refuse(error: BaseException) -> object:
-    def action(*args: object, **kwargs: object) -> None:
-        raise error
-
-    return action
-
-
-REFUSING = {
-    "chunk store": (writer, "write_store", FULL),
-    "vectors": (writer.DenseIndex, "save", RuntimeError("Error in write: No space left on device")),
-    "postings": (SparseIndex, "save", FULL),
-    "axis": (np, "save", FULL),
-    "sync": (os, "fsync", OSError(errno.EIO, os.strerror(errno.EIO))),
-    "manifest": (Path, "write_text", FULL),
-    "switch": (fsops.os, "replace", FULL),
-}
-
-
-@pytest.mark.parametrize("what", REFUSING)
-def test_a_disk_that_refuses_is_one_clear_line_and_leaves_the_old_index(
-    what: str, notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, kept = open_and_ask(folder, notes), generations(folder)
-    write_more = {"new.md": "新的笔记"}
-    write(notes, write_more)
-    with monkeypatch.context() as patch:
-        owner, name, error = REFUSING[what]
-        patch.setattr(owner, name, refuse(error))
-        with pytest.raises(IndexFailure, match=r"No space left|refused to store") as caught:
-            Index.open(notes, folder, embedding=HashingEmbedder())
-    assert "\n" not in str(caught.value)
-    assert generations(folder) == kept, "the half-written generation stayed behind"
-    assert not list(folder.glob(".*.tmp"))
-    assert open_and_ask(folder) == before
-    assert open_and_ask(folder, notes) != before, "the next update works"
-
-
-def test_a_failure_after_the_switch_keeps_the_new_generation(
+def test_the_setting_faiss_factory_decides_the_type_of_new_segments(
     notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_and_ask(folder, notes)
-    write(notes, {"new.md": "新的笔记"})
-    switched = False
-    replace, sync = os.replace, fsops.fsync_folder
-
-    def remember(source: Path, target: Path) -> None:
-        nonlocal switched
-        replace(source, target)
-        switched = True
-
-    def fail_after_the_switch(path: Path) -> None:
-        if switched:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        sync(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fsops.os, "replace", remember)
-        patch.setattr(fsops, "fsync_folder", fail_after_the_switch)
-        with pytest.raises(IndexFailure):
-            Index.open(notes, folder, embedding=HashingEmbedder())
-    assert switched
-    index = Index.open(None, folder, embedding=HashingEmbedder())
-    assert index.document("new.md") is not None
-
-
-def test_an_interrupt_while_embedding_leaves_the_old_index(notes: Path, folder: Path) -> None:
-    class Interrupted(HashingEmbedder):
-        def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            raise KeyboardInterrupt
-
-    before = open_and_ask(folder, notes)
-    write(notes, {"new.md": "新的笔记"})
-    with pytest.raises(KeyboardInterrupt):
-        Index.open(notes, folder, embedding=Interrupted())
-    assert open_and_ask(folder) == before
-    shutil.rmtree(notes)
+    expected = open_and_ask(folder.with_name("flat"), notes)
+    monkeypatch.setenv("RAGKIT_FAISS_FACTORY", "SQ8")
+    with contextlib.closing(Index.open(notes, folder, embedding=HashingEmbedder())) as index:
+        assert (folder / segments(folder)[0] / "vectors.faiss").is_file()
+        assert answers(index) == expected
+    monkeypatch.setenv("RAGKIT_FAISS_FACTORY", "Nonsense")
+    with pytest.raises(ConfigError, match="Nonsense"):
+        Index.open(notes, folder, embedding=HashingEmbedder(), rebuild=True)
+    assert open_and_ask(folder) == expected

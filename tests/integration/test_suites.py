@@ -21,7 +21,7 @@ from ragkit.evaluation.retrieval import open_dataset
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.sweep import SweepResult, Trial, run_sweep
 from ragkit.evaluation.sweep_space import Sweep
-from ragkit.index.snapshot import read_manifest
+from ragkit.index.manifest import read_manifest
 from ragkit.models.embeddings import WrappedEmbedder
 from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder

@@ -1,0 +1,199 @@
+"""Searching an opened index: planning queries, both legs, and the stages behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ragkit.errors import ModelError
+from ragkit.index.engine import Filter
+from ragkit.lookup import Lookup
+from ragkit.models.chat import resolve_chat
+from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
+from ragkit.retrieval.diversity import diversified
+from ragkit.retrieval.neighbours import merge_neighbours
+from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
+from ragkit.retrieval.replies import KeptReplies, chosen_policies
+from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
+from ragkit.retrieval.rewrite import StructuredModel, Turn
+from ragkit.settings import Settings
+from ragkit.text.sanitize import clean_question
+from ragkit.values import Hit, PictureHit
+
+
+class Searching(Lookup):
+    """The part of `ragkit.api.Index` that searches."""
+
+    settings: Settings
+    chat: StructuredModel | None
+    _retriever: Retriever
+    _replies: KeptReplies
+    _cross_encoder: CrossEncoderReranker | None
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
+        history: Sequence[Turn] = (),
+        translate: bool | Policy | None = None,
+        rerank: bool = False,
+        merge: bool | None = None,
+        where: Filter | None = None,
+    ) -> list[Hit]:
+        """The `k` best chunks for a question, best first.
+
+        Args:
+            query: The question, at most 20,000 characters.
+            k: Number of hits, at least 1.
+            mode: ``hybrid``, ``dense`` or ``sparse``.
+            rewrite: Whether the chat model adds rewritten and varied queries: always, never, or ``"auto"``, see
+                `ragkit.retrieval.planner`; None: as the setting says.
+            hyde: The same for a hypothetical passage.
+            history: Earlier turns that a follow-up refers to.
+            translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
+            rerank: Let the reranker of the settings put the best candidates in order.
+            merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
+            where: Which chunks may be returned, by document, heading, tags and language; None allows all.
+
+        Raises:
+            UsageError: If the question is empty or too long, or k or mode is wrong.
+        """
+        plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
+        asked = plan.standalone if rerank else ""
+        return self.search_queries(plan.queries, k=k, mode=mode, rerank=asked, merge=merge, where=where)
+
+    async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
+        """Async twin of `search` (runs in a thread)."""
+        return await asyncio.to_thread(self.search, *args, **kwargs)
+
+    def plan(
+        self,
+        query: str,
+        *,
+        rewrite: bool | Policy | None = None,
+        hyde: bool | Policy | None = None,
+        history: Sequence[Turn] = (),
+        translate: bool | Policy | None = None,
+        chat: StructuredModel | None = None,
+        started: Callable[[Name], None] = lambda name: None,
+    ) -> Plan:
+        """The queries that `search` would run, the user's own first, and why each is there.
+
+        Args:
+            query: See `search`, as for `rewrite`, `hyde`, `history` and `translate`.
+            rewrite: See `search`.
+            hyde: See `search`.
+            history: See `search`.
+            translate: See `search`.
+            chat: Model to ask; None: that of the index.
+            started: Told the name of a transform before the model is asked.
+        """
+        query = clean_question(query)
+        check_question(query)
+        policies = chosen_policies(self.settings, rewrite, translate, hyde)
+        model = (chat or self._structured()) if policies.wanted else None
+        planner = Planner(
+            (lambda: self._replies.around(model)) if model is not None else None,
+            self.language,
+            policies,
+            self.confidence,
+            self.settings.transform_seconds,
+            self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
+            started,
+        )
+        return planner.plan(query, history)
+
+    def confidence(self, queries: Sequence[Query]) -> Confidence:
+        """How sure a hybrid search for `queries` is to have found what they ask for."""
+        return confidence_of(self._retriever.search(list(queries), k=LOOKED_AT), self.model.temperature)
+
+    def search_queries(
+        self,
+        queries: Sequence[Query],
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: Filter | None = None,
+        *,
+        rerank: str = "",
+        merge: bool | None = None,
+    ) -> list[Hit]:
+        """Run prepared queries; the first one is the user's own.
+
+        Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
+        """
+        merge = self.settings.merge_neighbours if merge is None else merge
+        hits = self._retriever.search(list(queries), self._depth(k, bool(rerank), merge), mode, where)
+        return self._staged(hits, k, rerank, merge)
+
+    def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """The `k` best chunks for each question, as `search` finds them without a chat model.
+
+        The questions are embedded as one batch and searched for by one matrix product where the engine
+        has one; a model that runs batches in bfloat16 may move a score by some thousandths.
+
+        Raises:
+            UsageError: If a question is empty or too long, or k or mode is wrong.
+        """
+        cleaned = [clean_question(query) for query in queries]
+        merge = self.settings.merge_neighbours
+        found = self._retriever.search_many(cleaned, k=self._depth(k, False, merge), mode=mode)
+        return [self._staged(hits, k, "", merge) for hits in found]
+
+    def _depth(self, k: int, rerank: bool, merge: bool) -> int:
+        # A k below 1 is refused by the retriever.
+        return max(k, RERANKED) if (rerank or merge or self.settings.diversity) and k > 0 else k
+
+    def _staged(self, hits: list[Hit], k: int, rerank: str, merge: bool) -> list[Hit]:
+        """The stages behind the search itself."""
+        diversity = self.settings.diversity
+        if rerank:
+            hits = [*self._reranker().rerank(rerank, hits[:RERANKED]), *hits[RERANKED:]]
+        if diversity:
+            head = hits[:RERANKED]
+            hits = [*diversified(head, self._retriever.vectors(head), diversity), *hits[RERANKED:]]
+        if merge:
+            return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
+        return hits[:k]
+
+    def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
+        """The `k` pictures of the notes that fit a text best, each at its place in a note.
+
+        Raises:
+            ConfigError: If the setting ``images`` is off.
+            IndexMismatchError: If the pictures were looked at with another model, or not yet.
+        """
+        from ragkit.retrieval.pictures import search_pictures
+
+        return search_pictures(self.folder, self.settings.images, query, k)
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether a chat model is there for ``rewrite=`` and ``hyde=``."""
+        return self._structured() is not None
+
+    def _reranker(self) -> Reranker:
+        """The reranker of the settings.
+
+        Raises:
+            ModelError: If it is the chat model and there is none.
+        """
+        name = self.settings.rerank_model
+        if name != "chat":
+            if self._cross_encoder is None or self._cross_encoder.name != name:
+                self._cross_encoder = CrossEncoderReranker(name)
+            return self._cross_encoder
+        chat = self._structured()
+        if chat is None:
+            raise ModelError("Reranking needs a chat model.", "Set chat_model, or rerank_model to a cross-encoder.")
+        return ListwiseReranker(chat)
+
+    def _structured(self) -> StructuredModel | None:
+        if self.chat is None:
+            self.chat = resolve_chat(self.settings.chat_model, self.settings).structured()
+        return self.chat

@@ -1,0 +1,236 @@
+"""Filters in both legs, changes without a scan of all notes, and one search over several indexes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from index_kit import NOTES, QUERIES, open_and_ask, segments, write
+
+from ragkit.api import Index
+from ragkit.errors import IngestError, UsageError
+from ragkit.index.engine import Filter
+from ragkit.index.store import tags_of
+from ragkit.ingest.loader import make_document
+from ragkit.retrieval.retriever import MODES
+from ragkit.testing import HashingEmbedder
+
+TAGGED = {
+    "work/plan.md": "---\ntags: [Plan, 训练]\n---\n# 计划\n\n## LSTM 训练\n\n训练 LSTM 的计划，注意力放在数据上。\n",
+    "work/log.md": "---\ntags: log\n---\n# Log\n\nTrained the low-rank matrices of LoRA, no zebra seen.\n",
+    "[odd]*.md": "# Odd\n\nA note with an odd name about low-rank matrices and LSTM 训练。\n",
+}
+FILTERS = (
+    Filter(documents=("work/*",)),
+    Filter(documents=("rnn.md", "deep/*")),
+    Filter(documents=("nothing.md",)),
+    Filter(documents=("[[]odd]*",)),
+    Filter(heading="lstm"),
+    Filter(heading="缺点"),
+    Filter(tags=("PLAN",)),
+    Filter(tags=("log", "训练")),
+    Filter(language="zh"),
+    Filter(language="other"),
+    Filter(documents=("work/*",), language="zh", tags=("plan",), heading="计划"),
+)
+
+
+@pytest.fixture
+def index(notes: Path, folder: Path) -> Index:
+    """Two segments and a tombstone."""
+    index = Index.open(write(notes, TAGGED), folder, embedding=HashingEmbedder())
+    index.add_documents([make_document("rnn.md", NOTES["rnn.md"] + "\n## 更多\n\n再说一句 LSTM。\n")])
+    assert len(segments(folder)) == 2
+    return index
+
+
+@pytest.mark.parametrize("where", FILTERS, ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_filtered_search_finds_what_a_search_without_finds_of_those(index: Index, where: Filter, mode: str) -> None:
+    def fits(document: str, chunk: object) -> bool:
+        found = index.document(document)
+        assert found is not None
+        return where.matches(chunk, tags_of(found.metadata))  # type: ignore[arg-type]
+
+    for query in QUERIES:
+        everything = index.search(query, k=100, mode="dense" if mode == "dense" else "sparse")
+        wanted = [(h.chunk, h.score) for h in everything if fits(h.document, h.chunk)]
+        hits = index.search(query, k=100, mode=mode, where=where)  # type: ignore[arg-type]
+        assert all(fits(hit.document, hit.chunk) for hit in hits)
+        if mode != "hybrid":
+            assert [(h.chunk, h.score) for h in hits] == wanted
+            few = index.search(query, k=1, mode=mode, where=where)  # type: ignore[arg-type]
+            assert [(h.chunk, h.score) for h in few] == wanted[:1]
+
+
+def test_a_filter_follows_changes(index: Index) -> None:
+    only = Filter(documents=("work/*",))
+    assert index.search("训练 low-rank", where=only)
+    index.remove("work/*")
+    assert index.search("训练 low-rank", where=only) == []
+    index.add_documents([make_document("work/new.md", "训练")])
+    assert [hit.document for hit in index.search("训练", where=only)] == ["work/new.md"]
+
+
+# ---------------------------------------------------------------- changes without a scan
+
+
+def test_added_notes_get_the_path_that_they_have_below_the_root(notes: Path, folder: Path) -> None:
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    write(notes, {"deep/new.md": "新的笔记 GRU", "rnn.md": "换过的 LSTM 笔记", "other/a.md": "没有加进来"})
+    report = index.add([notes / "deep", notes / "rnn.md"])
+    assert (report.added, report.updated, report.unchanged, report.deleted, report.embedded_chunks) == (1, 1, 2, 0, 2)
+    assert set(index.documents()) == {*NOTES, "deep/new.md"}
+    assert "换过的" in index.search("LSTM", mode="sparse")[0].text
+    embedder = HashingEmbedder()
+    later = Index.open(notes, folder, embedding=embedder)
+    assert later.report is not None
+    assert (later.report.added, later.report.unchanged, embedder.documents_embedded) == (1, 4, 1)
+    assert open_and_ask(folder) == open_and_ask(folder.with_name("fresh"), notes)
+
+
+def test_a_change_is_one_commit_and_no_change_is_none(notes: Path, folder: Path) -> None:
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    seen = {index.manifest["generation"]}
+    index.add(notes)
+    assert {index.manifest["generation"]} == seen
+    index.add_documents([make_document("a.md", "x y"), make_document("b.md", "z")])
+    index.remove(["a.md", "rnn.md"])
+    assert set(index.documents()) == {"attention.md", "deep/lora.md", "b.md"}
+    assert index.manifest["documents"] == 3
+    assert index.manifest["chunks"] == len(index)
+
+
+def test_notes_outside_the_root_are_added_under_their_own_paths(notes: Path, folder: Path, tmp_path: Path) -> None:
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    write(tmp_path / "else", {"x/note.md": "别处的笔记"})
+    index.add(tmp_path / "else")
+    assert "x/note.md" in index.documents()
+    with pytest.raises(IngestError, match="No such file"):
+        index.add(tmp_path / "nowhere")
+
+
+def test_removing_what_is_not_there_is_named(index: Index) -> None:
+    with pytest.raises(UsageError, match=r"no document 'gone\.md'"):
+        index.remove("gone.md")
+    index.remove("[odd]*.md")  # a path wins over a pattern
+    assert "[odd]*.md" not in index.documents()
+
+
+def test_an_index_from_which_everything_was_removed_finds_nothing(index: Index, folder: Path) -> None:
+    index.remove("*")
+    for mode in MODES:
+        assert index.search("LSTM", mode=mode) == []
+    assert len(index) == 0
+    assert segments(folder) == []
+    assert all(hits == [] for hits in open_and_ask(folder))
+    index.add_documents([make_document("a.md", "LSTM")])
+    assert index.search("LSTM")[0].document == "a.md"
+
+
+# ---------------------------------------------------------------- several indexes
+
+
+@pytest.fixture
+def two(notes: Path, tmp_path: Path) -> dict[str, Path]:
+    folders = {"notes": tmp_path / "one", "work": tmp_path / "two"}
+    Index.open(notes, folders["notes"], embedding=HashingEmbedder()).close()
+    work = write(tmp_path / "work-notes", {**TAGGED, "same.md": NOTES["rnn.md"]})
+    Index.open(work, folders["work"], embedding=HashingEmbedder()).close()
+    return folders
+
+
+def test_a_search_over_several_indexes_puts_their_hits_in_one_order(two: dict[str, Path]) -> None:
+    both = Index.open_many(two, embedding=HashingEmbedder())
+    hits = both.search("LSTM 训练", k=20)
+    assert {hit.document.split("/")[0] for hit in hits} == {"notes", "work"}
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    first = [hit for i, hit in enumerate(hits) if hit.text not in {other.text for other in hits[:i]}]
+    assert [hit.score for hit in first] == sorted((hit.score for hit in first), reverse=True)
+    for hit in hits:
+        document = both.document(hit.document)
+        assert document is not None
+        assert document.path == hit.document
+        assert document.text[hit.start : hit.end] == hit.text
+    assert len(both) == sum(len(Index.open(None, f, embedding=HashingEmbedder())) for f in two.values())
+    assert set(both.documents()) == {f"notes/{name}" for name in NOTES} | {f"work/{n}" for n in [*TAGGED, "same.md"]}
+    assert {h.document for h in both.search("LSTM", where=Filter(documents=("work/*",)))} <= set(both.documents())
+
+
+def test_indexes_of_different_models_or_of_the_same_name_are_not_searched_as_one(
+    two: dict[str, Path], notes: Path, tmp_path: Path
+) -> None:
+    Index.open(notes, tmp_path / "third", embedding=HashingEmbedder("other")).close()
+    with pytest.raises(Exception, match=r"third: .*hashing@1.*|third: .*other"):
+        Index.open_many([*two.values(), tmp_path / "third"], embedding=HashingEmbedder())
+    with pytest.raises(UsageError, match="different name"):
+        Index.open_many([two["work"], two["work"]], embedding=HashingEmbedder())
+    with pytest.raises(UsageError, match="at least one"):
+        Index.open_many([], embedding=HashingEmbedder())
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def ragkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process with the hashing embedder; exit code, stdout, stderr."""
+    import ragkit.opening
+    from ragkit.cli.main import main
+    from ragkit.models.embeddings import WrappedEmbedder
+
+    monkeypatch.setattr(ragkit.opening, "resolve_embedding", lambda *a, **k: WrappedEmbedder(HashingEmbedder()))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+def test_search_takes_filters_and_several_indexes(
+    two: dict[str, Path], ragkit: Callable[..., tuple[int, str, str]]
+) -> None:
+    def documents(*options: object) -> list[str]:
+        code, out, _ = ragkit("search", "LSTM 训练", "-k", 20, "--json", *options)
+        assert code == 0
+        return [hit["document"] for hit in json.loads(out)["hits"]]
+
+    work = two["work"]
+    assert set(documents("--index", work)) == {*TAGGED, "same.md"}
+    assert set(documents("--index", work, "--document", "work/*", "--tag", "plan")) == {"work/plan.md"}
+    assert set(documents("--index", work, "--heading", "缺点")) == {"same.md"} or documents("--index", work)
+    assert "work/plan.md" not in documents("--index", work, "--language", "en")
+    assert {name.split("/")[0] for name in documents("--index", work, "--index", two["notes"])} == {"one", "two"}
+    assert ragkit("search", "x", "--index", work, "--language", "fr")[0] == 2
+    assert ragkit("doctor", "--index", work, "--index", two["notes"])[0] == 2
+
+
+def test_index_verifies_repairs_and_compacts(
+    notes: Path, folder: Path, ragkit: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert ragkit("index", notes, "--index", folder)[0] == 0
+    write(notes, {"new.md": "新的笔记"})
+    assert ragkit("index", notes, "--index", folder)[0] == 0
+    assert len(segments(folder)) == 2
+    assert json.loads(ragkit("index", "--verify", "--index", folder, "--json")[1])["ok"] is True
+    file = next((folder / segments(folder)[0]).glob("postings.*"))
+    file.write_bytes(b"x")
+    code, out, err = ragkit("index", "--verify", "--index", folder)
+    assert code == 1
+    assert file.name in out
+    assert "--repair" in err
+    code, out, _ = ragkit("doctor", "--json", "--index", folder)
+    assert code == 1
+    [check] = [check for check in json.loads(out)["checks"] if check["name"] == "index"]
+    assert file.name in check["detail"]
+    assert len(json.loads(ragkit("index", "--repair", "--index", folder, "--json")[1])["kept"]) == 1
+    assert "Nothing" in ragkit("index", "--repair", "--index", folder)[1]
+    assert ragkit("index", "--compact", "--index", folder)[0] == 0
+    assert len(segments(folder)) == 1
+    assert os.listdir(folder) and ragkit("index", "--verify", "--index", folder)[0] == 0
