@@ -6,17 +6,20 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ragkit.errors import ConfigError, IndexCorruptError, IndexFailure, IngestError, ModelError, UsageError
+from ragkit.errors import IndexFailure, IngestError, ModelError, UsageError
+from ragkit.index.backends import open_backend, state_folder
 from ragkit.index.engine import Engine
 from ragkit.index.fsops import write_json_atomically
-from ragkit.index.snapshot import Snapshot, read_manifest
+from ragkit.index.model_choice import choose_model, model_for
+from ragkit.index.snapshot import Snapshot
 from ragkit.index.sparse import BM25Settings
 from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
 from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
+from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
@@ -71,8 +74,8 @@ class Index:
         """Open an index; build it or bring it up to date first if `notes` are given.
 
         Args:
-            notes: Folder(s) or file(s) of notes; None opens `index_dir` as it is.
-            index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes.
+            notes: Folder(s) or file(s) of notes; None opens `index_dir`, or the backend's collection, as it is.
+            index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes. Not with a `backend`.
             embedding: Model name, path or LangChain ``Embeddings``; None takes the setting. An
                 existing index goes on with the model it was built with.
             settings: None reads ``ragkit.toml`` and the environment.
@@ -83,13 +86,21 @@ class Index:
             IngestError: If the notes are missing or none is readable.
             IndexMismatchError: If the index was built with another model.
             IndexFailure: If there is no index to open, or it is damaged or locked.
+            EndpointError: If the database of `settings.backend` fails.
         """
         settings = settings or load_settings()
         roots = _roots(notes)
+        if settings.backend != "faiss":
+            if index_dir is not None:
+                raise UsageError(f"Both an index folder and backend {settings.backend} were named.", "Leave one out.")
+            resolve = partial(choose_model, embedding, settings)
+            found = open_backend(settings, roots, index_settings(settings), resolve, rebuild=rebuild, progress=progress)
+            engine, model, report = found
+            return cls(state_folder(settings), engine, model, settings, report)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
-        model = _model_for(folder, embedding, settings, rebuild)
+        model = model_for(folder, embedding, settings, rebuild)
         report = None
         if roots:
             report = update_index(folder, roots, model, index_settings(settings), rebuild=rebuild, progress=progress)
@@ -110,10 +121,13 @@ class Index:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> Index:
-        """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
+        """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`.
+
+        Always with the embedded engine, whatever `backend` says.
+        """
         settings = settings or load_settings()
         folder = Path(index_dir)
-        model = _model_for(folder, embedding, settings, rebuild=False)
+        model = model_for(folder, embedding, settings, rebuild=False)
         report = index_documents(folder, documents, model, index_settings(settings), progress=progress)
         snapshot = Snapshot.open(folder)
         if snapshot is None:
@@ -346,26 +360,3 @@ def _roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
         return []
     given = [notes] if isinstance(notes, (str, Path)) else list(notes)
     return [Path(path).expanduser() for path in given]
-
-
-def _model_for(
-    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
-) -> EmbeddingModel:
-    spec = embedding if embedding is not None else settings.embedding_model
-    if spec == "auto":
-        try:
-            manifest = read_manifest(folder)
-        except IndexCorruptError:
-            if not rebuild:
-                raise
-            manifest = None
-        if manifest is not None and not rebuild:
-            # "auto" must not change the vector space of an index because a hub became reachable.
-            spec = manifest.model["name"]
-            if spec.startswith("openai:") and "@" in spec:
-                # An index folder is data; it must not say where keys are sent.
-                raise ConfigError(
-                    f"The index in {folder} names an address for its embedding model: {spec}.",
-                    "Name the model yourself: set embedding_model.",
-                )
-    return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)

@@ -30,7 +30,7 @@ def run(
     with progress_bar("Embedding") as report:
         index = Index.open(roots, settings.index, settings=settings, rebuild=rebuild, progress=report)
     unsaved = ""
-    if settings.index is None:
+    if settings.index is None and settings.backend == "faiss":
         try:
             remember_notes(settings, roots)
         except (OSError, RagkitError) as exc:
@@ -48,7 +48,7 @@ def _report(index: Index, done: IndexReport) -> None:
     if state.json:
         fields = asdict(done)
         fields.pop("embedded_chunks")
-        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder)})
+        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": _place(index)})
         return
     for item in done.skipped:
         note(f"skipped {item.path}: {item.reason}", style="yellow")
@@ -59,4 +59,9 @@ def _report(index: Index, done: IndexReport) -> None:
         f"{done.deleted} deleted, {done.unchanged} unchanged ({done.seconds:.1f} s)"
     )
     say(f"embedding model: {done.embedding_model}", style="dim")
-    say(f"index: {index.folder}", style="dim")
+    say(f"index: {_place(index)}", style="dim")
+
+
+def _place(index: Index) -> str:
+    facts = index.manifest
+    return f"{facts['backend']} {facts['uri']} {facts['collection']}" if "backend" in facts else str(index.folder)
