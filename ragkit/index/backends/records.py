@@ -24,6 +24,8 @@ from ragkit.index.language_axis import LanguageAxis
 
 FORMAT: Final = 1
 HEAD: Final = "head"
+REFERENCE: Final = "reference"
+"""Key of the reference length until the first commit puts it into the head."""
 BATCH: Final = 500
 """Records or chunks that one request asks for."""
 _T = TypeVar("_T")

@@ -24,6 +24,7 @@ from ragkit.errors import IndexFailure, IndexLockedError, IngestError
 from ragkit.index.backends.engine import stored_weight
 from ragkit.index.backends.records import (
     ABSENT,
+    REFERENCE,
     Head,
     Versioned,
     batches,
@@ -301,7 +302,8 @@ class _Run:
             self._axis = LanguageAxis.measure(self._model)
             self._store.drop()
             self._store.create(self._model.identity.dimension + 1)
-        self._head = begin(replace(self._head, axis=pack_axis(self._axis)))
+        reference = self._head.reference or float(self._store.get([REFERENCE]).get(REFERENCE, 0))
+        self._head = begin(replace(self._head, axis=pack_axis(self._axis), reference=reference))
         self._attempt = self._head.attempt
         write_head(self._store, self._head)
         self._store.settle()
@@ -335,13 +337,14 @@ class _Run:
         if not self._head.reference:
             lengths = [len(words) for new in waiting for words in new.tokens if words]
             self._head = replace(self._head, reference=float(np.mean(lengths)) if lengths else 1.0)
-            write_head(self._store, self._head)
+            self._store.put({REFERENCE: dumps(self._head.reference)})
         vectors = self._vectors(waiting)
         for some in batches(self._rows(waiting, vectors), _SENT_AT_ONCE):
             self._store.put_chunks(some)
         for new in waiting:
             parts = self._parts(new.document)
             self._store.put({part_key(new.state["version"], i): part for i, part in enumerate(parts)})
+        self._fence()  # between this look and the next writes another writer may still begin; a lock would need a server
         for new in waiting:
             self._replace(new.document.path, new.state)
 
