@@ -10,10 +10,9 @@ document that changed in between is another version and never mixes with the hal
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -21,7 +20,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ragkit.errors import IndexFailure, IndexLockedError, IngestError
-from ragkit.index.backends.engine import stored_weight
 from ragkit.index.backends.records import (
     ABSENT,
     REFERENCE,
@@ -30,7 +28,6 @@ from ragkit.index.backends.records import (
     batches,
     begin,
     document_key,
-    in_parts,
     pack_axis,
     part_key,
     read_head,
@@ -39,58 +36,22 @@ from ragkit.index.backends.records import (
     unpack_axis,
     write_head,
 )
+from ragkit.index.backends.sending import NewDocument, Statistics, chunks_with_vectors, parts_of, prepare
 from ragkit.index.backends.store import (
-    NO_TERM,
-    PATH_BYTES,
-    NewChunk,
     Store,
-    StoredChunk,
     chunk_key,
     dumps,
-    payload_of,
-    term_id,
-    version_of,
 )
 from ragkit.index.engine import Vectors
 from ragkit.index.language_axis import LanguageAxis
-from ragkit.index.store import tags_of
 from ragkit.index.writer import IndexSettings, Progress, check_fingerprint
-from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import SourceFile, read_all, scan
 from ragkit.models.embeddings import EmbeddingModel, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
-from ragkit.values import Chunk, Document, IndexReport, Skipped, Warned
+from ragkit.values import IndexReport, Skipped, Warned
 
 _SENT_AT_ONCE: Final = 256
 """Chunks that are embedded and sent together, at least; a document is never split."""
-
-
-@dataclass(frozen=True)
-class _New:
-    """A document on its way into the collection."""
-
-    document: Document
-    chunks: list[Chunk]
-    state: dict[str, Any]
-    tokens: list[list[str]]
-
-
-class _Statistics:
-    """What a run adds to and takes from the numbers that BM25 needs."""
-
-    def __init__(self) -> None:
-        self.frequencies: Counter[str] = Counter()
-        self.documents = self.chunks = self.tokens = self.chinese = self.longest = 0
-
-    def count(self, chunks: Sequence[Chunk], tokens: Sequence[Sequence[str]], sign: int) -> None:
-        """Add (`sign` 1) or take away (-1) these chunks."""
-        self.chunks += sign * len(chunks)
-        for chunk, words in zip(chunks, tokens, strict=True):
-            self.tokens += sign * len(words)
-            self.chinese += sign * (chunk.language == "zh")
-            self.longest = max(self.longest, len(words))
-            for term in set(words):
-                self.frequencies[term] += sign
 
 
 def check_head(head: Head, model: EmbeddingModel, settings: IndexSettings) -> None:
@@ -184,9 +145,9 @@ class _Run:
         self._by_content = {
             state["hash"]: state for record in self._known.values() if (state := record.at(self._head)) is not None
         }
-        self._statistics = _Statistics()
+        self._statistics = Statistics()
         self._written: dict[str, Versioned] = {}
-        self._waiting: list[_New] = []
+        self._waiting: list[NewDocument] = []
         self._attempt = 0
         self._embedded = 0
         self._bytes_done = self._bytes_total = 0
@@ -211,7 +172,7 @@ class _Run:
             elif state is not None and state["hash"] == document.content_hash:
                 states[source.path] = state
                 kept.add(source.path)
-            elif isinstance(new := self._prepare(document, source), Skipped):
+            elif isinstance(new := prepare(document, source, self._settings.chunks, self._store), Skipped):
                 skipped.append(new)
             else:
                 states[source.path] = new.state
@@ -262,38 +223,6 @@ class _Run:
         record = self._known.get(path)
         return None if record is None else record.at(self._head)
 
-    def _prepare(self, document: Document, source: SourceFile) -> _New | Skipped:
-        """Chunk a document and describe it, unless the database cannot hold it."""
-        if len(document.path.encode("utf-8")) > PATH_BYTES:
-            return Skipped(path=document.path, reason=f"path longer than {PATH_BYTES:,} bytes")
-        chunks = chunk_document(document, self._settings.chunks)
-        title = document.title or (chunks[0].heading[:1] or ("",))[0] if chunks else document.title
-        state = {
-            "path": document.path,
-            "version": version_of(document.path, document.content_hash),
-            "hash": document.content_hash,
-            "size": source.size,
-            "mtime": source.mtime_ns,
-            "chunks": len(chunks),
-            "parts": len(self._parts(document)),
-            "title": title,
-            "tags": tags_of(document.metadata),
-            "warning": document.warning,
-        }
-        most = max([len(dumps([0, state, state]).encode()), *(len(self._payload(c, state).encode()) for c in chunks)])
-        if most > self._store.max_bytes:
-            reason = (
-                f"{most:,} bytes in one piece, more than the {self._store.max_bytes:,} that {self._store.kind} takes"
-            )
-            return Skipped(path=document.path, reason=reason)
-        return _New(document, chunks, state, [tokenize(chunk.search_text) for chunk in chunks])
-
-    def _payload(self, chunk: Chunk, state: dict[str, Any]) -> str:
-        return payload_of(StoredChunk(state["version"], state["chunks"], chunk, tuple(state["tags"])))
-
-    def _parts(self, document: Document) -> list[str]:
-        return in_parts(dumps(asdict(document)), self._store.max_bytes)
-
     def _begin(self) -> None:
         """Write the number of this attempt before anything else, once; earlier readers learn from it to stop."""
         if self._attempt:
@@ -317,7 +246,7 @@ class _Run:
                 "Wait until that is done, then index again.",
             )
 
-    def _queue(self, new: _New) -> None:
+    def _queue(self, new: NewDocument) -> None:
         path = new.document.path
         pending = self._known.get(path, ABSENT).now
         self._statistics.count(new.chunks, new.tokens, 1)
@@ -339,29 +268,20 @@ class _Run:
             self._head = replace(self._head, reference=float(np.mean(lengths)) if lengths else 1.0)
             self._store.put({REFERENCE: dumps(self._head.reference)})
         vectors = self._vectors(waiting)
-        for some in batches(self._rows(waiting, vectors), _SENT_AT_ONCE):
+        assert self._axis is not None
+        rows = chunks_with_vectors(waiting, vectors, self._axis, self._head.reference, self._settings.bm25)
+        for some in batches(rows, _SENT_AT_ONCE):
             self._store.put_chunks(some)
         for new in waiting:
-            parts = self._parts(new.document)
+            parts = parts_of(new.document, self._store)
             self._store.put({part_key(new.state["version"], i): part for i, part in enumerate(parts)})
-        self._fence()  # between this look and the next writes another writer may still begin; a lock would need a server
+        # Another writer may still begin between this look and the writes behind it: a database without
+        # transactions has no lock to take.
+        self._fence()
         for new in waiting:
             self._replace(new.document.path, new.state)
 
-    def _rows(self, waiting: Iterable[_New], vectors: dict[str, Vectors]) -> Iterator[NewChunk]:
-        assert self._axis is not None
-        for new in waiting:
-            for number, (chunk, words) in enumerate(zip(new.chunks, new.tokens, strict=True)):
-                vector = vectors[chunk.search_text]
-                position = self._axis.positions(vector.reshape(1, -1))
-                weights: dict[int, float] = {}
-                for term, count in Counter(words).items():
-                    weight = stored_weight(count, len(words), self._head.reference, self._settings.bm25)
-                    weights[term_id(term)] = weights.get(term_id(term), 0.0) + weight
-                stored = StoredChunk(new.state["version"], number, chunk, tuple(new.state["tags"]))
-                yield NewChunk(stored, np.append(vector, position), weights or {NO_TERM: 1.0})
-
-    def _vectors(self, waiting: Sequence[_New]) -> dict[str, Vectors]:
+    def _vectors(self, waiting: Sequence[NewDocument]) -> dict[str, Vectors]:
         """Unit vectors by text: those of earlier versions and of renamed documents are taken over."""
         vectors: dict[str, Vectors] = {}
         for new in waiting:
