@@ -18,6 +18,7 @@ import pytest
 from pinecone_fake import KEY, FakePinecone, fake_pinecone
 
 from ragkit.api import Index
+from ragkit.index.backends import open_store
 from ragkit.index.engine import Engine, Filter
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import Settings, load_settings
@@ -129,28 +130,29 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index.close()
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "faiss",
-        "milvus-lite",
-        "pinecone",
-        pytest.param(
-            "milvus-cluster", marks=pytest.mark.skipif(not CLUSTER, reason="RAGKIT_TEST_MILVUS_URI is not set")
-        ),
-    ],
-)
+ENGINES: Final = [
+    "faiss",
+    "milvus-lite",
+    "pinecone",
+    pytest.param("milvus-cluster", marks=pytest.mark.skipif(not CLUSTER, reason="RAGKIT_TEST_MILVUS_URI is not set")),
+]
+
+
+def clear_away(settings: Settings) -> None:
+    """Leave nothing behind on a cluster that is somebody's."""
+    if settings.backend_uri == CLUSTER:
+        store = open_store(settings)
+        store.drop()
+        store.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, service: FakePinecone
 ) -> Iterator[Settings]:
     chosen = backend_settings(request.param, tmp_path_factory.mktemp(request.param), service)
     yield chosen
-    if request.param == "milvus-cluster":
-        from ragkit.index.backends import open_store
-
-        store = open_store(chosen)
-        store.drop()
-        store.close()
+    clear_away(chosen)
 
 
 @pytest.fixture(scope="module")
@@ -328,11 +330,13 @@ def test_facts_name_what_was_indexed(index: Index, embedded: Index) -> None:
     assert ours["generation"]
 
 
-@pytest.fixture(params=["faiss", "milvus-lite", "pinecone"])
+@pytest.fixture(params=ENGINES)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """An engine with nothing in it yet."""
     with fake_pinecone() as fake:
-        yield maker(backend_settings(request.param, tmp_path / "home", fake))
+        chosen = backend_settings(request.param, tmp_path / "home", fake)
+        yield maker(chosen)
+        clear_away(chosen)
 
 
 def same_as_rebuilt(index: Index, notes: Path, base: Path) -> None:

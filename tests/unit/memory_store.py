@@ -28,7 +28,7 @@ class MemoryStore:
     """Filters nothing, returns ties backwards, and dies before write number `dies_at`."""
 
     kind, uri, collection = "memory", "memory://", "notes"
-    max_bytes = 4000
+    max_bytes, max_terms = 4000, 500
 
     def __init__(self, shelf: Shelf, dies_at: int | None = None, max_hits: int = 10_000) -> None:
         self.shelf, self.dies_at, self.max_hits = shelf, dies_at, max_hits

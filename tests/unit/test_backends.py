@@ -374,6 +374,13 @@ def test_what_the_database_cannot_hold_is_skipped_with_its_reason(notes: Path) -
     assert skipped.path == "big.md" and "memory" in skipped.reason
 
 
+def test_a_chunk_with_too_many_terms_is_skipped_with_its_reason(notes: Path) -> None:
+    words = " ".join(f"w{i}" for i in range(501))
+    report = update(MemoryStore(Shelf()), write(notes, {**FIRST, "wide.md": f"```\n{words}\n```\n"}))
+    [skipped] = report.skipped
+    assert skipped.path == "wide.md" and "chunk_maximum" in skipped.reason
+
+
 def test_okapi_is_refused(notes: Path) -> None:
     settings = replace(SETTINGS, bm25=BM25Settings(variant="okapi"))
     with pytest.raises(IndexFailure, match="bm25_variant"):

@@ -55,6 +55,7 @@ class MilvusStore:
     kind = "milvus"
     max_hits = 16_384
     max_bytes = 65_000
+    max_terms = 1_000_000
 
     def __init__(self, uri: str, token: str, collection: str, dense_index: str = "auto") -> None:
         try:

@@ -63,6 +63,7 @@ class PineconeStore:
     kind = "pinecone"
     max_hits = 1_000
     max_bytes = 36_000
+    max_terms = 1_000  # of a sparse vector, by the only figure that its documentation gives
 
     def __init__(self, uri: str, token: str, collection: str, deployment: Mapping[str, str] | None = None) -> None:
         try:

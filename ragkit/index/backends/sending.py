@@ -86,7 +86,11 @@ def prepare(document: Document, source: SourceFile, settings: ChunkSettings, sto
     if most > store.max_bytes:
         reason = f"{most:,} bytes in one piece, more than the {store.max_bytes:,} that {store.kind} takes"
         return Skipped(path=document.path, reason=reason)
-    return NewDocument(document, chunks, state, [tokenize(chunk.search_text) for chunk in chunks])
+    tokens = [tokenize(chunk.search_text) for chunk in chunks]
+    if (terms := max((len(set(words)) for words in tokens), default=0)) > store.max_terms:
+        reason = f"{terms:,} different terms in one chunk, more than the {store.max_terms:,} that {store.kind} takes"
+        return Skipped(path=document.path, reason=f"{reason}; lower chunk_maximum")
+    return NewDocument(document, chunks, state, tokens)
 
 
 def parts_of(document: Document, store: Store) -> list[str]:

@@ -66,6 +66,8 @@ class Store(Protocol):
     """Most hits of one search."""
     max_bytes: int
     """Longest text of a record or a chunk's payload, in bytes of UTF-8."""
+    max_terms: int
+    """Most different terms of a chunk."""
 
     def exists(self) -> bool:
         """Whether the collection was created."""
