@@ -80,7 +80,9 @@ class MilvusStore:
             uri = str(Path(uri).expanduser().resolve())
         self._index = ("FLAT" if lite else "AUTOINDEX") if dense_index == "auto" else dense_index
         self._loaded = self._there = False
-        self._client: Any = self._try(pymilvus.MilvusClient, uri=uri, token=token, timeout=_TIMEOUT)
+        # The server inside Milvus Lite takes the client's pings during a long request for an attack and hangs up.
+        calm = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}} if lite else {}
+        self._client: Any = self._try(pymilvus.MilvusClient, uri=uri, token=token, timeout=_TIMEOUT, **calm)
 
     def exists(self) -> bool:
         self._there = self._there or bool(self._try(self._client.has_collection, self._records))
