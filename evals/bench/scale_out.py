@@ -13,6 +13,7 @@ import argparse
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -111,6 +112,7 @@ def compare(counts: list[int]) -> None:
         ours = measure(embedded, base / "notes", base / "more", base / "index")
         theirs = measure(milvus, base / "notes", base / "more", database)
         columns.append({name: theirs[name] / ours[name] for name in ours})
+        print(f"{count:,} chunks: {columns[-1]}", file=sys.stderr, flush=True)
         shutil.rmtree(base)
     print("| Milvus Lite : embedded | " + " | ".join(f"{count:,} chunks" for count in counts) + " |")
     print("|---|" + "---|" * len(counts))

@@ -151,6 +151,38 @@ def test_a_milvus_that_is_not_there_is_one_clear_error(
     assert "secret" not in shown and "token-77" not in shown
 
 
+def test_a_milvus_that_goes_away_is_one_clear_error(
+    notes: Path, tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the network: Milvus Lite's own server, which is killed between two questions."""
+    from ragkit.index.backends import milvus
+
+    program = "import sys; from milvus_lite.cmdline import main; sys.exit(main())"
+    options = ["server", "--data-dir", str(tmp_path / "data"), "--port", str(closed_port)]
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        uri = f"http://127.0.0.1:{closed_port}"
+        settings = load_settings(home=tmp_path / "home", backend="milvus", backend_uri=uri, backend_vector_index="FLAT")
+        until = time.monotonic() + 60
+        while True:
+            with socket.socket() as sock:
+                if not sock.connect_ex(("127.0.0.1", closed_port)):
+                    break
+            assert server.poll() is None and time.monotonic() < until
+            time.sleep(0.2)
+        index = Index.open(notes, settings=settings, embedding=HashingEmbedder())
+        assert index.search("KV cache", k=1)[0].document == "cache.md"
+    finally:
+        server.kill()
+        server.wait()
+    monkeypatch.setattr(milvus, "_TIMEOUT", 3.0)
+    index._engine.store._deadline = {"timeout": 3.0}  # type: ignore[attr-defined]
+    with pytest.raises(EndpointError, match=uri):
+        index.search("position", k=1)
+
+
 def test_a_pinecone_that_is_not_there_is_one_clear_error(closed_port: int, tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{closed_port}"
     settings = load_settings(home=tmp_path, backend="pinecone", backend_uri=uri, backend_token=KEY)

@@ -82,10 +82,12 @@ class MilvusStore:
         self._loaded = self._there = False
         # The server inside Milvus Lite takes the client's pings during a long request for an attack and hangs up.
         calm = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}} if lite else {}
+        # A server that died in the middle would be asked again for minutes; Lite, in this process, may work as long.
+        self._deadline = {} if lite else {"timeout": _TIMEOUT}
         self._client: Any = self._try(pymilvus.MilvusClient, uri=uri, token=token, timeout=_TIMEOUT, **calm)
 
     def exists(self) -> bool:
-        self._there = self._there or bool(self._try(self._client.has_collection, self._records))
+        self._there = self._there or bool(self._try(self._client.has_collection, self._records, **self._deadline))
         return self._there
 
     def create(self, dimension: int) -> None:
@@ -208,9 +210,9 @@ class MilvusStore:
         """A request that needs the collections in memory."""
         if not self._loaded:
             for name in (self.collection, self._records):
-                self._try(self._client.load_collection, name)
+                self._try(self._client.load_collection, name, **self._deadline)
             self._loaded = True
-        return self._try(call, *arguments, **options)
+        return self._try(call, *arguments, **self._deadline, **options)
 
     def _try(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """A request, with whatever the client raises as one clear error."""
