@@ -113,7 +113,7 @@ def compare(counts: list[int]) -> None:
         theirs = measure(milvus, base / "notes", base / "more", database)
         columns.append({name: theirs[name] / ours[name] for name in ours})
         print(f"{count:,} chunks: {columns[-1]}", file=sys.stderr, flush=True)
-        shutil.rmtree(base)
+        shutil.rmtree(base, ignore_errors=True)
     print("| Milvus Lite : embedded | " + " | ".join(f"{count:,} chunks" for count in counts) + " |")
     print("|---|" + "---|" * len(counts))
     for name in columns[0]:

@@ -129,6 +129,19 @@ def test_a_killed_run_over_milvus_lite_goes_on_where_it_stopped(
     index.close()
 
 
+def test_a_milvus_lite_file_that_another_process_has_open_is_one_clear_error(
+    notes: Path, tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    settings = lite(tmp_path)
+    index = Index.open(notes, settings=settings, embedding=HashingEmbedder())
+    environment = {**child_environment, "RAGKIT_HOME": str(settings.home)}
+    other = run(["search", "cache", "--backend", "milvus", "--uri", str(settings.backend_uri)], environment, tmp_path)
+    assert other.returncode == 1
+    assert "another process has it open" in other.stderr and "Traceback" not in other.stderr
+    assert index.search("KV cache", k=1)[0].document == "cache.md"
+    index.close()
+
+
 @pytest.fixture
 def closed_port() -> int:
     with socket.socket() as sock:

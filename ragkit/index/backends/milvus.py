@@ -67,8 +67,9 @@ class MilvusStore:
                 f"Milvus cannot name a collection {collection!r}.",
                 "Set backend_collection to letters, digits and underscores.",
             )
-        # Its decorators log every failed request with a traceback; the failure itself reaches the user once.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        # They log every failure with a traceback; the failure itself reaches the user once.
+        for name in ("pymilvus", "milvus_lite"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.uri, self.collection, self._token = without_credentials(uri), collection, token
         self._records = f"{collection}_records"
         self._api: Any = pymilvus
@@ -224,9 +225,10 @@ class MilvusStore:
             # pymilvus raises its own MilvusException, grpc's errors, ValueError and plain RuntimeError for a server
             # that is not there; they share no base class.
             reason = str(getattr(exc, "message", "")) or str(exc) or type(exc).__name__
-            if "lock" in reason.lower() and "//" not in self.uri:
+            if "Open local milvus failed" in reason:  # all that is left of the reason when it arrives here
                 raise IndexLockedError(
-                    f"Another process has the Milvus Lite file {self.uri} open.", "Wait until it is done."
+                    f"Milvus Lite cannot open {self.uri}: another process has it open, or it is damaged.",
+                    "Wait until that process is done. Several at a time need a server: --uri http://HOST:19530.",
                 ) from exc
             raise unreachable("Milvus", self.uri, reason, self._token) from exc
 
