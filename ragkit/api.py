@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import IndexFailure, ModelError, UsageError
 from ragkit.index import writer
+from ragkit.index.backends import open_backend, state_folder
 from ragkit.index.engine import Engine, Filter
 from ragkit.index.enrichment import Enrichment, prune
+from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
@@ -22,7 +25,6 @@ from ragkit.opening import (
     default_folder,
     fusion_settings,
     index_settings,
-    model_for,
     note_roots,
     remember_notes,
     remembered_notes,
@@ -93,8 +95,8 @@ class Index(Searching):
         """Open an index; build it or bring it up to date first if `notes` are given.
 
         Args:
-            notes: Folder(s) or file(s) of notes; None opens `index_dir` as it is.
-            index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes.
+            notes: Folder(s) or file(s) of notes; None opens `index_dir`, or the backend's collection, as it is.
+            index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes. Not with a `backend`.
             embedding: Model name, path or LangChain ``Embeddings``; None takes the setting. An
                 existing index goes on with the model it was built with.
             settings: None reads ``ragkit.toml`` and the environment.
@@ -105,9 +107,17 @@ class Index(Searching):
             IngestError: If the notes are missing or none is readable.
             IndexMismatchError: If the index was built with another model.
             IndexFailure: If there is no index to open, or it is damaged or locked.
+            EndpointError: If the database of `settings.backend` fails.
         """
         settings = settings or load_settings()
         roots = note_roots(notes)
+        if settings.backend != "faiss":
+            if index_dir is not None:
+                raise UsageError(f"Both an index folder and backend {settings.backend} were named.", "Leave one out.")
+            resolve = partial(choose_model, embedding, settings)
+            cut = index_settings(settings)
+            engine, model, report = open_backend(settings, roots, cut, resolve, rebuild=rebuild, progress=progress)
+            return cls(state_folder(settings), engine, model, settings, report, progress=progress)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
@@ -136,7 +146,10 @@ class Index(Searching):
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> Index:
-        """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`."""
+        """Index texts that are in memory instead of files; make them with `ragkit.ingest.loader.make_document`.
+
+        Always with the embedded engine, whatever `backend` says.
+        """
         settings = settings or load_settings()
         folder = Path(index_dir)
         model = model_for(folder, embedding, settings, rebuild=False)
@@ -206,7 +219,7 @@ class Index(Searching):
         if report is not None and report.added + report.updated + report.deleted:
             prune(self.folder, self._engine, self.model.identity.fingerprint)
         wanted = self.settings.sentence_vectors
-        if wanted == "on" or (wanted == "auto" and is_local(self.model)):
+        if wanted == "on" or (wanted == "auto" and is_local(self.model) and isinstance(self._engine, Snapshot)):
             update = report is not None
             self._sentences = SentenceVectors.beside(
                 self.folder, self._engine, self.model, update=update, progress=progress

@@ -47,7 +47,7 @@ class ModelError(RagkitError):
 
 
 class EndpointError(ModelError):
-    """A model endpoint refused, timed out or broke off."""
+    """A model endpoint or a vector database refused, timed out or broke off."""
 
 
 class IndexFailure(RagkitError):

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ragkit.errors import ConfigError, IndexCorruptError, IngestError
+from ragkit.errors import IngestError
 from ragkit.index.bm25 import BM25Settings
 from ragkit.index.fsops import write_json_atomically
-from ragkit.index.manifest import read_manifest
 from ragkit.index.writer import IndexSettings
 from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.settings import Settings
 
@@ -80,32 +78,3 @@ def note_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
         return []
     given = [notes] if isinstance(notes, (str, Path)) else list(notes)
     return [Path(path).expanduser() for path in given]
-
-
-def model_for(
-    folder: Path, embedding: str | Embedder | EmbeddingModel | None, settings: Settings, rebuild: bool
-) -> EmbeddingModel:
-    """The embedding model for an index folder: the one named, else the one that the index was built with.
-
-    Raises:
-        ConfigError: If the folder names an address for its model.
-        IndexCorruptError: If its MANIFEST is damaged, unless it is to be rebuilt.
-    """
-    spec = embedding if embedding is not None else settings.embedding_model
-    if spec == "auto":
-        try:
-            manifest = read_manifest(folder)
-        except IndexCorruptError:
-            if not rebuild:
-                raise
-            manifest = None
-        if manifest is not None and not rebuild:
-            # "auto" must not change the vector space of an index because a hub became reachable.
-            spec = manifest.model["name"]
-            if spec.startswith("openai:") and "@" in spec:
-                # An index folder is data; it must not say where keys are sent.
-                raise ConfigError(
-                    f"The index in {folder} names an address for its embedding model: {spec}.",
-                    "Name the model yourself: set embedding_model.",
-                )
-    return resolve_embedding(spec, settings.home, api_key=settings.api_key, base_url=settings.base_url)

@@ -95,6 +95,16 @@ class Settings(BaseSettings):
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None
     """Model of the endpoint's ``/moderations``; judges texts, which are sent there, not the offline classifier."""
+    backend: Literal["faiss", "milvus", "pinecone"] = "faiss"
+    """Where the index is kept: in a local folder (``faiss``), or in a vector database that several readers share."""
+    backend_uri: str | None = None
+    """Address of the database: ``http://HOST:19530``, or a file such as ``notes.db`` for Milvus Lite."""
+    backend_token: SecretStr | None = None
+    """What the database asks for: ``user:password`` or an API key."""
+    backend_collection: str = "ragkit"
+    """Name of the collection in the database."""
+    backend_vector_index: str = "auto"
+    """Milvus only: index type of a new collection's vectors, such as ``FLAT`` (exact), ``HNSW``, ``AUTOINDEX``."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
     _found_here: frozenset[str] = PrivateAttr(default=frozenset())
@@ -142,6 +152,21 @@ class Settings(BaseSettings):
                 "else put openai_api_key beside it.",
             )
 
+    def check_backend(self) -> None:
+        """Refuse a database that only the ragkit.toml in the working folder names: it would get the notes.
+
+        Raises:
+            ConfigError: If the backend or its address is that file's, and leads off this machine.
+        """
+        here = self._found_here & {"backend", "backend_uri"}
+        remote = self.backend == "pinecone" or "//" in (self.backend_uri or "")
+        if self.backend != "faiss" and here and remote:
+            name = min(here)
+            raise ConfigError(
+                f"Setting {name!r} in {_FOUND_HERE.resolve()} names a database that would get your notes.",
+                f"If you trust it, set RAGKIT_{name.upper()} or pass --config {_FOUND_HERE}.",
+            )
+
     def ensure_home(self) -> Path:
         """Create `home` readable by its owner only, and return it.
 
@@ -185,6 +210,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         settings._found_here = frozenset(key for key in values if key not in from_env.model_fields_set)
         for key in ("openai_base_url", "chat_model", "embedding_model"):
             settings.check_address(key, getattr(settings, key) or "")
+        settings.check_backend()
     return settings
 
 

@@ -64,13 +64,17 @@ class Globals:
     """All that ``--index`` named; more than one only for ``search``."""
     config: Path | None = None
     notes: Path | None = None
+    backend: str | None = None
+    uri: str | None = None
+    collection: str | None = None
     json: bool = False
     verbosity: int = 0
     debug: bool = False
 
     def settings(self, **overrides: Any) -> Settings:
         """Settings with the global options on top."""
-        return load_settings(self.config, index=self.index, notes=self.notes, **overrides)
+        given = {"backend": self.backend, "backend_uri": self.uri, "backend_collection": self.collection}
+        return load_settings(self.config, index=self.index, notes=self.notes, **{**given, **overrides})
 
 
 state = Globals()
@@ -88,7 +92,7 @@ def set_up_logging(verbosity: int) -> None:
     )
     if verbosity < 2:
         # Request logs of client libraries carry addresses and headers nobody asked for.
-        for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock", "matplotlib"):
+        for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock", "matplotlib", "pinecone"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -155,11 +159,16 @@ def notes_in_use(settings: Settings) -> list[Path]:
 
 
 def open_index(settings: Settings, *, quiet: bool = False) -> Index:
-    """The index in use, brought up to date first unless ``--index`` names one without notes."""
+    """The index in use, brought up to date first unless ``--index`` names one without notes.
+
+    A backend's collection is read as it is: `ragkit index` alone writes to it, its readers may be many.
+    """
     from ragkit.api import Index, default_folder
     from ragkit.errors import IndexLockedError
     from ragkit.index.manifest import read_manifest
 
+    if settings.backend != "faiss":
+        return Index.open(settings=settings)
     if settings.index is not None and settings.notes is None:
         return Index.open(index_dir=settings.index, settings=settings)
     notes = notes_in_use(settings)

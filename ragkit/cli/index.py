@@ -61,7 +61,7 @@ def run(
     if compact:
         index.compact()
     unsaved = ""
-    if settings.index is None:
+    if settings.index is None and settings.backend == "faiss":
         try:
             remember_notes(settings, roots)
         except (OSError, RagkitError) as exc:
@@ -84,7 +84,7 @@ def _report(index: Index, done: IndexReport, enriched: EnrichReport | None) -> N
         fields = asdict(done)
         fields.pop("embedded_chunks")
         extra = {} if enriched is None else {"enriched": asdict(enriched)}
-        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": str(index.folder), **extra})
+        emit_json({**fields, "embedded_chunks": done.embedded_chunks, "index": _place(index), **extra})
         return
     for item in done.skipped:
         note(f"skipped {item.path}: {item.reason}", style="yellow")
@@ -101,4 +101,9 @@ def _report(index: Index, done: IndexReport, enriched: EnrichReport | None) -> N
             f"({enriched.seconds:.1f} s)"
         )
     say(f"embedding model: {done.embedding_model}", style="dim")
-    say(f"index: {index.folder}", style="dim")
+    say(f"index: {_place(index)}", style="dim")
+
+
+def _place(index: Index) -> str:
+    facts = index.manifest
+    return f"{facts['backend']} {facts['uri']} {facts['collection']}" if "backend" in facts else str(index.folder)

@@ -42,8 +42,9 @@ def _verify(settings: Settings, folder: Path) -> None:
 
 
 def _repair(settings: Settings, folder: Path) -> None:
+    from ragkit.index.model_choice import model_for
     from ragkit.index.repair import repair_index
-    from ragkit.opening import index_settings, model_for
+    from ragkit.opening import index_settings
 
     model = model_for(folder, None, settings, rebuild=False)
     with progress_bar("Embedding") as report:

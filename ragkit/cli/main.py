@@ -21,8 +21,11 @@ from ragkit.text.sanitize import one_line, printable
 
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = {"--json", "--debug", "-v", "-vv", "--verbose", "-q", "--quiet"}
-_GLOBAL_VALUES = {"--index", "--config", "--notes"}
-_EPILOG = "Global options (anywhere): --index DIR, --notes DIR, --config FILE, --json, -v, -q, --debug."
+_GLOBAL_VALUES = {"--index", "--config", "--notes", "--backend", "--uri", "--collection"}
+_EPILOG = (
+    "Global options (anywhere): --index DIR, --notes DIR, --backend NAME, --uri ADDRESS, --collection NAME, "
+    "--config FILE, --json, -v, -q, --debug."
+)
 
 # typer carries click inside; its public exceptions lead to the base class of all usage errors.
 _ClickException: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -52,6 +55,15 @@ def root(
         list[Path] | None, typer.Option("--index", metavar="DIR", help="Index folder; for search also several.")
     ] = None,
     notes: Annotated[Path | None, typer.Option("--notes", metavar="DIR", help="Notes to work on.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="NAME", help="Where the index is: faiss, milvus or pinecone.")
+    ] = None,
+    uri: Annotated[
+        str | None, typer.Option("--uri", metavar="ADDRESS", help="Address of the backend, or a Milvus Lite file.")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="Collection in the backend.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More on stderr.")] = 0,
@@ -66,6 +78,7 @@ def root(
     state.index = state.indexes[-1] if state.indexes else None
     if len(state.indexes) > 1 and context.invoked_subcommand != "search":
         raise UsageError("--index was given more than once.", "Only `ragkit search` takes several indexes.")
+    state.backend, state.uri, state.collection = backend, uri, collection
     state.json, state.debug = as_json, debug
     state.verbosity = -1 if quiet else verbose
     set_up_logging(state.verbosity)

@@ -239,7 +239,7 @@ def test_the_passage_is_material_and_the_reply_is_bound_to_a_schema(notes: Path,
 
 def test_the_command_enriches_and_reports(notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(notes, tmp_path / "index")
-    monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda *args, **kwargs: _model())
+    monkeypatch.setattr("ragkit.index.model_choice.resolve_embedding", lambda *args, **kwargs: _model())
     monkeypatch.setattr(Index, "_structured", lambda self: Writes())
     line = ["--json", "--index", str(tmp_path / "index"), "index", str(notes)]
     monkeypatch.setenv("RAGKIT_CHAT_MODEL", "extractive")

@@ -178,11 +178,13 @@ def test_indexes_of_different_models_or_of_the_same_name_are_not_searched_as_one
 @pytest.fixture
 def ragkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process with the hashing embedder; exit code, stdout, stderr."""
-    import ragkit.opening
+    import ragkit.index.model_choice
     from ragkit.cli.main import main
     from ragkit.models.embeddings import WrappedEmbedder
 
-    monkeypatch.setattr(ragkit.opening, "resolve_embedding", lambda *a, **k: WrappedEmbedder(HashingEmbedder()))
+    monkeypatch.setattr(
+        ragkit.index.model_choice, "resolve_embedding", lambda *a, **k: WrappedEmbedder(HashingEmbedder())
+    )
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:

@@ -32,7 +32,7 @@ NOTES = {
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     # open_dataset takes the model by its name; here that name is the fake's.
-    monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda spec, home, **kwargs: _wrapped(spec))
+    monkeypatch.setattr("ragkit.index.model_choice.resolve_embedding", lambda spec, home, **kwargs: _wrapped(spec))
     return load_settings()
 
 

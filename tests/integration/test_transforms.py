@@ -120,7 +120,9 @@ def test_the_command_says_what_ran(tmp_path: Path, make_notes: Any, monkeypatch:
     opened(tmp_path, make_notes)
     from ragkit.models.embeddings import WrappedEmbedder
 
-    monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda *a, **k: WrappedEmbedder(HashingEmbedder()))
+    monkeypatch.setattr(
+        "ragkit.index.model_choice.resolve_embedding", lambda *a, **k: WrappedEmbedder(HashingEmbedder())
+    )
     structured, _ = chat(
         {"translation": "低筋面粉"}, {"queries": ["面粉", "烤箱", "蛋糕"]}, {"passage": "低筋面粉做蛋糕。"}
     )
