@@ -49,7 +49,7 @@ def index(tmp_path: Path, notes: Path) -> Index:
 @pytest.fixture
 def dataset(tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wrapped = WrappedEmbedder(HashingEmbedder())
-    monkeypatch.setattr("ragkit.api.resolve_embedding", lambda spec, home, **kwargs: wrapped)
+    monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda spec, home, **kwargs: wrapped)
     monkeypatch.setenv("RAGKIT_NOTES", str(notes))
     return write_set(tmp_path / "set")
 

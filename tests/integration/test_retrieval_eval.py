@@ -29,7 +29,7 @@ NOTES = {
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     # open_dataset takes the model by its name; here that name is the fake's.
-    monkeypatch.setattr("ragkit.api.resolve_embedding", lambda spec, home, **kwargs: _wrapped(spec))
+    monkeypatch.setattr("ragkit.opening.resolve_embedding", lambda spec, home, **kwargs: _wrapped(spec))
     return load_settings()
 
 
