@@ -28,6 +28,7 @@ from ragkit.index.manifest import (
     read_manifest,
     write_manifest,
 )
+from ragkit.index.pending import BLOCK, Pending
 from ragkit.index.segment import Mask, Vectors, measure, write_segment
 from ragkit.index.snapshot import Part, Snapshot
 from ragkit.index.store import DOCUMENT, Entry, text_hash
@@ -71,6 +72,7 @@ class Commit:
     def __init__(self, folder: Path, old: Snapshot | None, model: EmbeddingModel, settings: IndexSettings) -> None:
         self._folder, self._old, self._model, self._settings = folder, old, model, settings
         self._made: list[Path] = []
+        self._pending = Pending(folder, model.identity.dimension)
 
     def run(self, change: Change, roots: Sequence[str] | None, progress: Progress | None = None) -> int:
         """Make the change durable.
@@ -108,6 +110,7 @@ class Commit:
             self._made,
             lambda: self._write(manifest, put, vectors, axis, gone, everything=change.everything),
         )
+        self._pending.clear()
         return embedded
 
     def _write(
@@ -223,6 +226,7 @@ class Commit:
         return vectors, len(missing)
 
     def _encode(self, texts: list[str], progress: Progress | None) -> Vectors:
+        """Vectors of length 1; of a long run block by block, each written down for a run after this one is killed."""
         done = 0
 
         def report(count: int) -> None:
@@ -233,7 +237,22 @@ class Commit:
 
         if progress is not None:
             progress(0, len(texts))
-        return scaled(self._model.encode_documents(texts, report))
+        identity = self._model.identity
+        hashes = [text_hash(identity.fingerprint, text) for text in texts]
+        known = self._pending.read()
+        if not known and len(texts) <= BLOCK:
+            return scaled(self._model.encode_documents(texts, report))
+        vectors = np.zeros((len(texts), identity.dimension), dtype=np.float32)
+        missing = [i for i, digest in enumerate(hashes) if digest not in known]
+        for i, digest in enumerate(hashes):
+            if digest in known:
+                vectors[i] = known[digest]
+        report(len(texts) - len(missing))
+        for at in range(0, len(missing), BLOCK):
+            some = missing[at : at + BLOCK]
+            vectors[some] = scaled(self._model.encode_documents([texts[i] for i in some], report))
+            self._pending.append([hashes[i] for i in some], vectors[some])
+        return vectors
 
 
 def migrate(folder: Path, manifest: Manifest) -> None:
