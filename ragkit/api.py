@@ -24,7 +24,8 @@ from ragkit.index.snapshot import Snapshot, read_manifest
 from ragkit.index.sparse import BM25Settings
 from ragkit.index.writer import IndexSettings, Progress, check_fingerprint, index_documents, update_index
 from ragkit.ingest.chunker import ChunkSettings
-from ragkit.models.embeddings import Embedder, EmbeddingModel, is_local, resolve_embedding
+from ragkit.models.cache import is_local
+from ragkit.models.embeddings import Embedder, EmbeddingModel, resolve_embedding
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker

@@ -330,11 +330,6 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     return WrappedEmbedder(client, name=f"openai:{name}")
 
 
-def is_local(model: EmbeddingModel) -> bool:
-    """Whether embedding costs time of this machine only: no endpoint, no LangChain ``Embeddings``."""
-    return isinstance(getattr(model, "inner", model), SentenceTransformerModel)
-
-
 def in_local_cache(name: str) -> bool:
     """Whether a hub model lies in the local cache."""
     from huggingface_hub import try_to_load_from_cache
