@@ -18,8 +18,9 @@ from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
+from ragkit.models.cache import is_local
 from ragkit.models.chat import resolve_chat
-from ragkit.models.embeddings import Embedder, EmbeddingModel, is_local
+from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.multi import MultiIndex, names_for, open_all
 from ragkit.opening import (
     default_folder,

@@ -17,7 +17,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ragkit.errors import RagkitError
-from ragkit.models.embeddings import EmbeddingModel, ModelIdentity, Progress, Vectors, encode_queries
+from ragkit.models.embeddings import (
+    EmbeddingModel,
+    ModelIdentity,
+    Progress,
+    SentenceTransformerModel,
+    Vectors,
+    encode_queries,
+)
 
 _BATCH: Final = 256
 
@@ -188,3 +195,8 @@ class CachedCompletions:
         self.computed += 1
         self._file.put({key: json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")})
         return reply
+
+
+def is_local(model: EmbeddingModel) -> bool:
+    """Whether embedding costs time of this machine only: no endpoint, no LangChain ``Embeddings``."""
+    return isinstance(model.inner if isinstance(model, CachedEmbeddings) else model, SentenceTransformerModel)

@@ -365,11 +365,6 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     return WrappedEmbedder(client, name=f"openai:{name}")
 
 
-def is_local(model: EmbeddingModel) -> bool:
-    """Whether embedding costs time of this machine only: no endpoint, no LangChain ``Embeddings``."""
-    return isinstance(getattr(model, "inner", model), SentenceTransformerModel)
-
-
 def _revision_of(model: SentenceTransformer, source: str) -> str:
     weights = Path(source) / "model.safetensors"
     if weights.is_file():

@@ -338,7 +338,7 @@ def test_another_analyser_is_refused_with_the_remedy(
 ) -> None:
     open_and_ask(folder, notes)
     monkeypatch.setattr(writer, "ANALYSER_VERSION", "zen-99")
-    with pytest.raises(IndexMismatchError, match=r"analyser zen-3.*zen-99.*--rebuild"):
+    with pytest.raises(IndexMismatchError, match=r"analyser zen-4.*zen-99.*--rebuild"):
         open_and_ask(folder, notes)
 
 

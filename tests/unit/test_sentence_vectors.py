@@ -11,7 +11,8 @@ import pytest
 
 from ragkit.api import Index
 from ragkit.index.sentences import FILE, SentenceVectors, sentences_of
-from ragkit.models.embeddings import ModelIdentity, Progress, Vectors
+from ragkit.models.cache import CachedEmbeddings, KeyValueFile, is_local
+from ragkit.models.embeddings import ModelIdentity, Progress, SentenceTransformerModel, Vectors
 from ragkit.retrieval.fusion import FusionSettings, fuse
 from ragkit.settings import Settings
 from ragkit.values import Chunk
@@ -182,3 +183,11 @@ def test_rows_of_another_model_are_not_used(notes: Path, tmp_path: Path) -> None
     chunks = [c for path in index.documents() for c in index.chunks(path)]
     assert SentenceVectors(tmp_path / "index", other).best(other.encode_query("fig"), chunks) == {}
     assert len(SentenceVectors(tmp_path / "index", Counting()).best(other.encode_query("fig"), chunks)) == 2
+
+
+def test_a_model_on_this_machine_is_local_behind_a_cache_too(tmp_path: Path) -> None:
+    file = KeyValueFile(tmp_path / "cache.sqlite")
+    model = SentenceTransformerModel("some/name")
+    assert is_local(model)
+    assert is_local(CachedEmbeddings(model, file))
+    assert not is_local(CachedEmbeddings(Counting(), file))
