@@ -36,7 +36,7 @@ SPACE: dict[str, Any] = {"chunk_target": [60, 350], "coverage_weight": [0, 10], 
 def embedder(monkeypatch: pytest.MonkeyPatch) -> HashingEmbedder:
     """Stands for every embedding model that settings name."""
     fake = HashingEmbedder()
-    for place in ("ragkit.api", "ragkit.evaluation.cached_models"):
+    for place in ("ragkit.opening", "ragkit.evaluation.cached_models"):
         monkeypatch.setattr(
             f"{place}.resolve_embedding",
             lambda spec, home, **kwargs: WrappedEmbedder(fake) if isinstance(spec, str) else spec,
