@@ -86,7 +86,8 @@ def test_a_swept_setting_reaches_index_or_fusion() -> None:
         "chunk_target": 200, "chunk_maximum": 900, "candidates": 9, "coverage_weight": 3, "coverage_floor": 0.3,
         "temperature": 0.5, "language_correction": 0.5, "bm25_variant": "okapi", "bm25_k1": 1.2, "bm25_b": 0.9,
     }  # fmt: skip
-    assert set(SWEPT) - set(values) == {"rerank_model", "embedding_model", "chat_model"}
+    stages = {"rerank_model", "diversity", "merge_neighbours", "enrichment_share"}  # read by `Index` itself
+    assert set(SWEPT) - set(values) == {"embedding_model", "chat_model", *stages}
     base = load_settings()
     for name, value in values.items():
         changed = load_settings(**{name: value})
