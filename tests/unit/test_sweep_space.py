@@ -87,7 +87,8 @@ def test_a_swept_setting_reaches_index_or_fusion() -> None:
         "temperature": 0.5, "question_centring": 0.5, "language_correction": 0.5, "sentence_share": 0.2,
         "bm25_variant": "okapi", "bm25_k1": 1.2, "bm25_b": 0.9,
     }  # fmt: skip
-    assert set(SWEPT) - set(values) == {"rerank_model", "embedding_model", "chat_model"}
+    stages = {"rerank_model", "diversity", "merge_neighbours", "enrichment_share"}  # read by `Index` itself
+    assert set(SWEPT) - set(values) == {"embedding_model", "chat_model", *stages}
     base = load_settings()
     for name, value in values.items():
         changed = load_settings(**{name: value})
