@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from memory_store import Killed, MemoryStore, Shelf
-from ragkit.index.sparse import BM25Settings
+from ragkit.index.bm25 import BM25Settings
 
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError
 from ragkit.index.backends import engine as engine_module

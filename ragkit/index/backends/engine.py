@@ -134,18 +134,17 @@ class RemoteEngine:
     def coverage(self, terms: Sequence[str], ordinals: Sequence[int]) -> list[float]:
         distinct = list(dict.fromkeys(terms))
         frequencies = self._frequencies_of(distinct)
-        # The embedded engine keeps this mass in single precision; the same rounding gives the same scores.
-        mass = {term: np.float32(_idf(df, self.head.chunks)) for term, df in frequencies.items() if df}
-        total = sum(float(mass[term]) if term in mass else self._unseen for term in distinct)
+        mass = {term: _idf(df, self.head.chunks) for term, df in frequencies.items() if df}
+        total = sum(mass[term] if term in mass else self._unseen for term in distinct)
         found = self._stored(ordinals)
         shares = []
         for ordinal in ordinals:
             counts = self._terms_of(found[ordinal]).counts
-            covered = np.float32(0)
+            covered = 0.0
             for term, value in mass.items():
                 if term in counts:
                     covered += value
-            shares.append(float(np.clip(covered / np.float32(total), 0, 1)) if total else 0.0)
+            shares.append(float(np.float32(np.clip(covered / total, 0, 1))) if total else 0.0)
         return shares
 
     def vectors(self, ordinals: Sequence[int]) -> Vectors:
@@ -191,7 +190,7 @@ class RemoteEngine:
 
     def idf(self, term: str) -> float:
         df = self._frequencies_of([term])[term]
-        return float(np.float32(_idf(df, self.head.chunks))) if df else self._unseen
+        return _idf(df, self.head.chunks) if df else self._unseen
 
     def knows(self, term: str) -> bool:
         return self._frequencies_of([term])[term] > 0
@@ -339,8 +338,7 @@ class RemoteEngine:
 
 
 def _idf(df: int, chunks: int) -> float:
-    # numpy's logarithm, as the embedded engine takes it: math.log may differ in the last bit.
-    return float(np.log(np.float64(1 + (chunks - df + 0.5) / (df + 0.5))))
+    return math.log(1 + (chunks - df + 0.5) / (df + 0.5))
 
 
 def stored_weight(count: int, length: int, reference: float, settings: BM25Settings) -> float:
@@ -350,13 +348,13 @@ def stored_weight(count: int, length: int, reference: float, settings: BM25Setti
 
 
 def bm25(idf: dict[str, float], terms: _Terms, average: float, settings: BM25Settings) -> float:
-    """BM25 of one chunk with current statistics: the operations of `SparseIndex`, in their order and precision."""
-    score = np.float32(0)
+    """BM25 of one chunk with current statistics: the operations of `Bm25`, in their order and precision."""
+    score = 0.0
     norm = settings.k1 * (1 - settings.b + settings.b * terms.length / average)
     for term, value in idf.items():
         if count := terms.counts.get(term):
-            score += np.float32(value * count * (settings.k1 + 1) / (count + norm))
-    return float(score)
+            score += value * (settings.k1 + 1) * count / (count + norm)
+    return float(np.float32(score))
 
 
 def weight_bound(settings: BM25Settings, head: Head) -> float:

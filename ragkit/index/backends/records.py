@@ -65,7 +65,7 @@ class Head:
 
     @property
     def average(self) -> float:
-        """Mean number of terms of a chunk, as `SparseIndex` computes it."""
+        """Mean number of terms of a chunk, as `Bm25` computes it."""
         return self.tokens / self.chunks if self.chunks and self.tokens else 1.0
 
     def counts(self, generation: int) -> bool:
