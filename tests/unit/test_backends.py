@@ -14,6 +14,7 @@ from ragkit.index.bm25 import BM25Settings
 
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError
 from ragkit.index.backends import engine as engine_module
+from ragkit.index.backends import sending as sending_module
 from ragkit.index.backends import store as store_module
 from ragkit.index.backends import writer as writer_module
 from ragkit.index.backends.engine import RemoteEngine, stored_weight, weight_bound
@@ -262,7 +263,7 @@ def test_at_the_limit_of_the_database_the_search_ends(notes: Path) -> None:
 def test_terms_that_share_a_dimension_change_nothing(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (engine_module, writer_module):
+    for module in (engine_module, sending_module):
         monkeypatch.setattr(module, "term_id", lambda term: len(term) % 3)
     shelf = Shelf()
     update(MemoryStore(shelf), notes)
@@ -375,10 +376,12 @@ def test_what_the_database_cannot_hold_is_skipped_with_its_reason(notes: Path) -
 
 
 def test_a_chunk_with_too_many_terms_is_skipped_with_its_reason(notes: Path) -> None:
-    words = " ".join(f"w{i}" for i in range(501))
-    report = update(MemoryStore(Shelf()), write(notes, {**FIRST, "wide.md": f"```\n{words}\n```\n"}))
-    [skipped] = report.skipped
-    assert skipped.path == "wide.md" and "chunk_maximum" in skipped.reason
+    store = MemoryStore(Shelf())
+    store.max_terms = 40
+    report = update(store, write(notes, {**FIRST, "wide.md": "# Wide\n\n" + " ".join(f"w{i}" for i in range(50))}))
+    [skipped] = [item for item in report.skipped if item.path == "wide.md"]
+    assert "50" in skipped.reason or "51" in skipped.reason
+    assert "chunk_maximum" in skipped.reason and report.added + len(report.skipped) == len(FIRST) + 1
 
 
 def test_okapi_is_refused(notes: Path) -> None:
