@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -19,12 +19,13 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
+from ragkit.index.changes import Changes, compare, new_ones
 from ragkit.index.commit import Change, Commit, IndexSettings, Progress, collect_garbage, leftovers, migrate
 from ragkit.index.manifest import FORMAT, Manifest, read_manifest
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.store import Entry
 from ragkit.ingest.chunker import chunk_document
-from ragkit.ingest.loader import SourceFile, below, read_all, scan
+from ragkit.ingest.loader import SourceFile, below, scan
 from ragkit.models.embeddings import EmbeddingModel, ModelIdentity
 from ragkit.text.tokens import ANALYSER_VERSION
 from ragkit.values import Document, IndexReport, Skipped, Warned
@@ -99,24 +100,6 @@ def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: Index
             )
 
 
-@dataclass
-class _Plan:
-    """How the documents differ from those of the index."""
-
-    put: list[tuple[Document, int, int]] = field(default_factory=list)
-    """New and changed ones with size in bytes and mtime in ns."""
-    touched: list[tuple[Document, int, int]] = field(default_factory=list)
-    """Those whose file has another size or mtime, but the same content: rewritten only with others."""
-    remove: frozenset[str] = frozenset()
-    skipped: list[Skipped] = field(default_factory=list)
-    everything: bool = False
-    roots: list[str] | None = None
-    """None keeps those of the index."""
-
-    def __bool__(self) -> bool:
-        return bool(self.put or self.remove or self.everything)
-
-
 def update_index(
     folder: Path,
     roots: Sequence[Path],
@@ -148,8 +131,8 @@ def update_index(
     fresh: dict[str, Document | Skipped] = {}  # converting a book takes seconds: it is done once
     refused = None if rebuild else folder / REFUSED
 
-    def plan(old: Snapshot | None) -> _Plan:
-        found = _compare(sources, skipped, old, fresh, refused)
+    def plan(old: Snapshot | None) -> Changes:
+        found = compare(sources, skipped, old, fresh, refused)
         found.roots = [str(root.resolve()) for root in roots]
         if not (found.put or (old is not None and old.manifest.documents > len(found.remove))):
             reasons = f" ({found.skipped[0].path}: {found.skipped[0].reason})" if found.skipped else ""
@@ -190,8 +173,8 @@ def index_documents(
     if not documents:
         raise IngestError("No documents were given.", "Pass at least one: make_document(path, text).")
 
-    def plan(old: Snapshot | None) -> _Plan:
-        found = _new_ones(documents, old)
+    def plan(old: Snapshot | None) -> Changes:
+        found = new_ones(documents, old)
         known = old.files().keys() if old is not None else set()
         found.remove = frozenset(known - {document.path for document in documents})
         found.roots = []
@@ -211,7 +194,7 @@ def add_documents(
         IndexLockedError: If another process is writing.
     """
     _check_paths(documents)
-    return _apply(old.folder, old, lambda now: _new_ones(documents, now), model, settings)
+    return _apply(old.folder, old, lambda now: new_ones(documents, now), model, settings)
 
 
 def add_notes(
@@ -245,8 +228,8 @@ def add_notes(
             sources.update({lead + s.path: replace(s, path=lead + s.path) for s in found})
             skipped.extend(replace(item, path=lead + item.path) for item in bad)
 
-    def plan(now: Snapshot | None) -> _Plan:
-        found = _compare([sources[path] for path in sorted(sources)], skipped, now, fresh, old.folder / REFUSED)
+    def plan(now: Snapshot | None) -> Changes:
+        found = compare([sources[path] for path in sorted(sources)], skipped, now, fresh, old.folder / REFUSED)
         found.remove = frozenset()
         return found
 
@@ -264,7 +247,7 @@ def remove_documents(
         UsageError: If nothing has such a path.
     """
 
-    def plan(now: Snapshot | None) -> _Plan:
+    def plan(now: Snapshot | None) -> Changes:
         gone: set[str] = set()
         for pattern in patterns:
             if now is None:
@@ -276,20 +259,20 @@ def remove_documents(
             if not found:
                 raise UsageError(f"The index has no document {pattern!r}.", "Index.documents() lists them.")
             gone |= found
-        return _Plan(remove=frozenset(gone))
+        return Changes(remove=frozenset(gone))
 
     return _apply(old.folder, old, plan, model, settings)
 
 
 def compact_index(old: Snapshot, *, model: EmbeddingModel, settings: IndexSettings) -> tuple[IndexReport, Snapshot]:
     """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
-    return _apply(old.folder, old, lambda _: _Plan(everything=True), model, settings)
+    return _apply(old.folder, old, lambda _: Changes(everything=True), model, settings)
 
 
 def _apply(
     folder: Path,
     old: Snapshot | None,
-    plan: Callable[[Snapshot | None], _Plan],
+    plan: Callable[[Snapshot | None], Changes],
     model: EmbeddingModel,
     settings: IndexSettings,
     progress: Progress | None = None,
@@ -337,13 +320,13 @@ def _tidied(folder: Path, old: Snapshot, model: EmbeddingModel, settings: IndexS
     if old.manifest.format == FORMAT and not leftovers(folder, old.manifest):
         return old
     try:
-        _, new = _apply(folder, old, lambda _: _Plan(), model, settings)
+        _, new = _apply(folder, old, lambda _: Changes(), model, settings)
     except IndexFailure:  # another writer is at work, or the folder may only be read
         return old
     return new
 
 
-def _report(found: _Plan, old: Snapshot | None, new: Snapshot, began: float, embedded: int) -> IndexReport:
+def _report(found: Changes, old: Snapshot | None, new: Snapshot, began: float, embedded: int) -> IndexReport:
     replaced = sum(old is not None and old.find(document.path) is not None for document, _, _ in found.put)
     added = len(found.put) - replaced
     return IndexReport(
@@ -367,38 +350,3 @@ def _check_paths(documents: Sequence[Document]) -> None:
             f"{len(twice)} path(s) stand for more than one document, the first is {twice[0]!r}.",
             "Give every document a path of its own: make_document(path, text).",
         )
-
-
-def _new_ones(documents: Sequence[Document], old: Snapshot | None) -> _Plan:
-    """What of `documents` the index does not have, or not like this."""
-    states = {d.path: old.state(d.path) for d in documents} if old is not None else {}
-    changed = [d for d in documents if (s := states.get(d.path)) is None or s.content_hash != d.content_hash]
-    return _Plan(put=[(document, len(document.text), 0) for document in changed])
-
-
-def _compare(
-    sources: Sequence[SourceFile],
-    skipped: Sequence[Skipped],
-    old: Snapshot | None,
-    fresh: dict[str, Document | Skipped],
-    refused: Path | None,
-) -> _Plan:
-    """Read the files whose size or mtime differ from what was indexed, and tell what changed.
-
-    `fresh` keeps what was read, for a second look under the lock; `refused` is that of `read_all`.
-    """
-    known = old.files() if old is not None else {}
-    plan = _Plan(skipped=list(skipped))
-    changed = [s for s in sources if (k := known.get(s.path)) is None or (k.size, k.mtime_ns) != (s.size, s.mtime_ns)]
-    present = {source.path for source in sources}
-    fresh.update((s.path, found) for s, found in read_all([s for s in changed if s.path not in fresh], refused))
-    for source in changed:
-        result = fresh[source.path]
-        if isinstance(result, Skipped):
-            plan.skipped.append(result)
-            present.discard(source.path)
-            continue
-        same = source.path in known and known[source.path].content_hash == result.content_hash
-        (plan.touched if same else plan.put).append((result, source.size, source.mtime_ns))
-    plan.remove = frozenset(known.keys() - present)
-    return plan

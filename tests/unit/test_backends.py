@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from memory_store import Killed, MemoryStore, Shelf
-from ragkit.index.bm25 import BM25Settings
 
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError
 from ragkit.index.backends import engine as engine_module
@@ -21,6 +20,7 @@ from ragkit.index.backends.engine import RemoteEngine, stored_weight, weight_bou
 from ragkit.index.backends.records import Head, in_parts, pack_axis, read_head, unpack_axis
 from ragkit.index.backends.store import NO_TERM, ordinal_of, place_of, term_id, unreachable, without_credentials
 from ragkit.index.backends.writer import update_store
+from ragkit.index.bm25 import BM25Settings
 from ragkit.index.engine import Engine, Filter
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.snapshot import Snapshot
