@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import IndexFailure, ModelError, UsageError
-from ragkit.index import writer
 from ragkit.index.backends import open_backend, state_folder
 from ragkit.index.engine import Engine, Filter
 from ragkit.index.enrichment import Enrichment, prune
+from ragkit.index.fingerprint import Progress, check_fingerprint
 from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
-from ragkit.index.writer import Progress, check_fingerprint, index_documents, update_index
 from ragkit.models.cache import is_local
 from ragkit.models.chat import resolve_chat
 from ragkit.models.embeddings import Embedder, EmbeddingModel
@@ -125,6 +124,8 @@ class Index(Searching):
         model = model_for(folder, embedding, settings, rebuild)
         cut = index_settings(settings)
         if roots:
+            from ragkit.index.writer import update_index
+
             report, snapshot = update_index(folder, roots, model, cut, rebuild=rebuild, progress=progress)
             if settings.images:
                 from ragkit.retrieval.pictures import look_at_pictures
@@ -154,6 +155,8 @@ class Index(Searching):
         settings = settings or load_settings()
         folder = Path(index_dir)
         model = model_for(folder, embedding, settings, rebuild=False)
+        from ragkit.index.writer import index_documents
+
         report, snapshot = index_documents(folder, documents, model, index_settings(settings), progress=progress)
         return cls(folder, snapshot, model, settings, report, progress=progress)
 
@@ -244,11 +247,15 @@ class Index(Searching):
             IngestError: If a path does not exist.
             IndexFailure: If another process is writing, or the disk refuses.
         """
-        return self._commit(writer.add_notes, note_roots(paths), progress)
+        from ragkit.index.writer import add_notes
+
+        return self._commit(add_notes, note_roots(paths), progress)
 
     def add_documents(self, documents: Sequence[Document]) -> IndexReport:
         """Add texts that are in memory, or replace those of the same path, in one durable commit; others stay."""
-        return self._commit(writer.add_documents, list(documents))
+        from ragkit.index.writer import add_documents
+
+        return self._commit(add_documents, list(documents))
 
     def remove(self, document: str | Sequence[str]) -> IndexReport:
         """Remove documents by path or pattern (``*``, ``?``) in one durable commit; their notes stay untouched.
@@ -258,11 +265,15 @@ class Index(Searching):
         Raises:
             UsageError: If there is no such document.
         """
-        return self._commit(writer.remove_documents, [document] if isinstance(document, str) else list(document))
+        from ragkit.index.writer import remove_documents
+
+        return self._commit(remove_documents, [document] if isinstance(document, str) else list(document))
 
     def compact(self) -> IndexReport:
         """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
-        return self._commit(writer.compact_index)
+        from ragkit.index.writer import compact_index
+
+        return self._commit(compact_index)
 
     def _commit(self, action: Callable[..., tuple[IndexReport, Snapshot]], *arguments: Any) -> IndexReport:
         """Run a change of the index; searches that are running end on the state they began with."""

@@ -10,9 +10,9 @@ from typing import Final
 
 from ragkit.errors import IngestError
 from ragkit.index.bm25 import BM25Settings
+from ragkit.index.fingerprint import IndexSettings
 from ragkit.index.fsops import write_json_atomically
-from ragkit.index.writer import IndexSettings
-from ragkit.ingest.chunker import ChunkSettings
+from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.retrieval.fusion import FusionSettings
 from ragkit.settings import Settings
 

@@ -28,7 +28,8 @@ from ragkit.api import Index
 from ragkit.content import default_corpus
 from ragkit.index.backends.store import StoredChunk, payload_of, version_of
 from ragkit.index.store import tags_of
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
+from ragkit.ingest.chunk_settings import ChunkSettings
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import read_all, scan
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from ragkit.errors import EndpointError, IngestError, ModelError
 from ragkit.evaluation.drafts import Draft, alike, append_row, read_drafts, trigrams
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
+from ragkit.ingest.chunk_settings import ChunkSettings
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import read_all, scan
 from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.text.sanitize import one_line, printable

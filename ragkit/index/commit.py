@@ -8,7 +8,7 @@ removed last; readers hold their files open.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from ragkit.errors import IndexFailure
 from ragkit.index import fsops
-from ragkit.index.bm25 import BM25Settings
 from ragkit.index.compaction import Size, choose
+from ragkit.index.fingerprint import IndexSettings, Progress
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import convert
 from ragkit.index.manifest import (
@@ -32,26 +32,13 @@ from ragkit.index.pending import BLOCK, Pending
 from ragkit.index.segment import Mask, Vectors, measure, write_segment
 from ragkit.index.snapshot import Part, Snapshot
 from ragkit.index.store import DOCUMENT, Entry, text_hash
-from ragkit.ingest.chunker import ChunkSettings
 from ragkit.models.embeddings import EmbeddingModel, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
 from ragkit.values import Chunk
 
-Progress = Callable[[int, int], None]
-"""Called with (chunks embedded so far, chunks to embed)."""
 _BLOCK: Final = 4096
 _UNIT: Final = 1e-6
 """A vector whose length is this close to 1 is left as it is."""
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """What decides the contents of an index besides the notes and the model."""
-
-    chunks: ChunkSettings = field(default_factory=ChunkSettings)
-    bm25: BM25Settings = field(default_factory=BM25Settings)
-    factory: str | None = None
-    """FAISS index type of new segments; None: the quickest that still finds what an exact search does."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 from ragkit.errors import IndexCorruptError, IndexFailure
 from ragkit.index import fsops
-from ragkit.index.commit import IndexSettings, Progress, collect_garbage, durably, scaled, with_contents
+from ragkit.index.commit import collect_garbage, durably, scaled, with_contents
+from ragkit.index.fingerprint import IndexSettings, Progress
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import damaged as damaged_in_format_1
 from ragkit.index.manifest import (

@@ -202,12 +202,26 @@ class Snapshot:
                 part.segment.vectors.search(vector, wanted, mask, language_weight)
                 for part, mask in zip(self.parts, masks, strict=True)
             ]
-            scores = np.concatenate([np.zeros(0, dtype=np.float32), *(cosines for _, cosines in found)])
-            cut = np.partition(scores, len(scores) - n)[len(scores) - n] if len(scores) >= n else -np.inf
-            # A segment whose last candidate is tied with the n-th place may have more of them.
-            if wanted == n or not any(len(ids) == wanted and cosines[-1] >= cut for ids, cosines in found):
-                break
+            ranked = self._merged(found, n, wanted)
+            if ranked is not None:
+                return ranked
             wanted *= 4
+
+    def dense_search_many(self, vectors: Vectors, n: int, *, language_weights: Sequence[float]) -> list[Ranked]:
+        if n <= 0 or any(language_weights):
+            pairs = zip(vectors, language_weights, strict=True)
+            return [self.dense_search(vector, n, language_weight=weight) for vector, weight in pairs]
+        wanted = n if len(self.parts) == 1 else n + _SPARE
+        found = [part.segment.vectors.search_batch(vectors, wanted, part.allowed(None)) for part in self.parts]
+        merged = (self._merged([part[i] for part in found], n, wanted) for i in range(len(vectors)))
+        return [self.dense_search(vectors[i], n) if one is None else one for i, one in enumerate(merged)]
+
+    def _merged(self, found: Sequence[tuple[Ids, Vectors]], n: int, wanted: int) -> Ranked | None:
+        """The `n` best of what each segment found; None if a segment may have more that are tied with the last."""
+        scores = np.concatenate([np.zeros(0, dtype=np.float32), *(cosines for _, cosines in found)])
+        cut = np.partition(scores, len(scores) - n)[len(scores) - n] if len(scores) >= n else -np.inf
+        if wanted != n and any(len(ids) == wanted and cosines[-1] >= cut for ids, cosines in found):
+            return None
         bases = [ids + part.base for part, (ids, _) in zip(self.parts, found, strict=True)]
         ordinals = np.concatenate([np.zeros(0, dtype=np.int64), *bases])
         return self._ranked(ordinals[scores >= cut], scores[scores >= cut], n)

@@ -11,23 +11,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 
-from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError, IngestError, UsageError
+from ragkit.errors import IndexFailure, IndexLockedError, IngestError, UsageError
 from ragkit.index.changes import Changes, compare, new_ones
-from ragkit.index.commit import Change, Commit, IndexSettings, Progress, collect_garbage, leftovers, migrate
-from ragkit.index.manifest import FORMAT, Manifest, read_manifest
+from ragkit.index.commit import Change, Commit, collect_garbage, leftovers, migrate
+from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
+from ragkit.index.manifest import FORMAT, read_manifest
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.store import Entry
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import SourceFile, below, scan
-from ragkit.models.embeddings import EmbeddingModel, ModelIdentity
-from ragkit.text.tokens import ANALYSER_VERSION
+from ragkit.models.embeddings import EmbeddingModel
 from ragkit.values import Document, IndexReport, Skipped, Warned
 
 __all__ = [
@@ -77,27 +77,6 @@ def writer_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def check_fingerprint(manifest: Manifest, model: EmbeddingModel, settings: IndexSettings) -> None:
-    """Refuse to mix what does not fit together.
-
-    Raises:
-        IndexMismatchError: Naming what differs, and how to rebuild.
-    """
-    expected = {
-        "embedding model": (manifest.model, asdict(model.identity)),
-        "analyser": (manifest.analyser, ANALYSER_VERSION),
-        "chunker": (manifest.chunker, settings.chunks.fingerprint),
-        "BM25": (manifest.bm25, settings.bm25.fingerprint),
-    }
-    for what, (built, now) in expected.items():
-        if built != now:
-            was, is_ = (ModelIdentity(**v).fingerprint if isinstance(v, dict) else v for v in (built, now))
-            raise IndexMismatchError(
-                f"The index was built with {what} {was}, but {is_} is in use.",
-                "Rebuild it with `ragkit index NOTES --rebuild`, or go back to the setting it was built with.",
-            )
 
 
 def update_index(

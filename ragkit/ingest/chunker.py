@@ -12,32 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Final
 
 from ragkit.ingest.blocks import Block, parse_blocks, width
+from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
 from ragkit.text.language import language_group
 from ragkit.text.sentences import sentence_spans
 from ragkit.values import Chunk, Document
-
-CHUNKER_VERSION: Final = "headings-2"
-
-
-@dataclass(frozen=True)
-class ChunkSettings:
-    """Sizes in Han-character widths, see `ragkit.ingest.blocks.width`."""
-
-    target: float = 350
-    """Blocks of a section are packed up to this width."""
-    maximum: float = 600
-    """A code block, table or formula up to this width stays whole."""
-    minimum: float = 80
-    """A section below this width joins its neighbour under the same parent."""
-
-    @property
-    def fingerprint(self) -> str:
-        return f"{CHUNKER_VERSION}/{self.target:g}/{self.maximum:g}/{self.minimum:g}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from ragkit.api import Index
 from ragkit.errors import UsageError
 from ragkit.index.engine import Ranked
+from ragkit.ingest.loader import make_document
 from ragkit.models.cache import CachedEmbeddings, KeyValueFile
 from ragkit.models.embeddings import BundledE5Model, WrappedEmbedder, encode_queries
 from ragkit.retrieval.retriever import Retriever
@@ -87,3 +88,12 @@ def test_the_bundled_model_embeds_batches_like_single_questions(bundled_e5: Bund
     np.testing.assert_allclose(np.linalg.norm(batch, axis=1), 1, atol=1e-5)
     assert (single * batch).sum(axis=1).min() >= 0.99
     np.testing.assert_array_equal(bundled_e5.encode_queries(asked[:2]), single[:2])
+
+
+def test_many_over_several_segments_with_deleted_chunks(index: Index) -> None:
+    index.add_documents(
+        [make_document(f"more/{i}.md", f"# 第 {i} 篇\n\nGRU 和缓存的第 {i} 条笔记。\n") for i in range(40)]
+    )
+    index.remove(["more/7.md", "tea.md"])
+    for mode in ("hybrid", "dense"):
+        assert index.search_many(ASKED, k=4, mode=mode) == [index.search(text, k=4, mode=mode) for text in ASKED]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragkit.ingest.blocks import OTHER_WEIGHT, width
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
+from ragkit.ingest.chunk_settings import ChunkSettings
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document, read_all, scan
 from ragkit.ingest.yaml_safe import split_front_matter
 from ragkit.values import Chunk, Document

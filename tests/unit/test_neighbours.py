@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
+from ragkit.ingest.chunk_settings import ChunkSettings
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
 from ragkit.retrieval.neighbours import LONGEST, merge_neighbours
 from ragkit.values import Chunk, Hit

@@ -206,7 +206,7 @@ def test_an_agent_that_a_found_file_names_sends_the_key_nowhere(monkeypatch: pyt
 
 def test_the_defaults_are_those_of_the_index_and_of_the_fusion() -> None:
     from ragkit.api import fusion_settings, index_settings
-    from ragkit.index.writer import IndexSettings
+    from ragkit.index.fingerprint import IndexSettings
     from ragkit.retrieval.fusion import FusionSettings
 
     assert index_settings(load_settings()) == IndexSettings()

@@ -13,7 +13,7 @@ from ragkit.settings import Settings
 if TYPE_CHECKING:
     from ragkit.index.backends.engine import RemoteEngine
     from ragkit.index.backends.store import Store
-    from ragkit.index.writer import IndexSettings, Progress
+    from ragkit.index.fingerprint import IndexSettings, Progress
     from ragkit.models.embeddings import EmbeddingModel
     from ragkit.values import IndexReport
 

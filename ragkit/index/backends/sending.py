@@ -26,7 +26,8 @@ from ragkit.index.bm25 import BM25Settings
 from ragkit.index.engine import Vectors
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.store import tags_of
-from ragkit.ingest.chunker import ChunkSettings, chunk_document
+from ragkit.ingest.chunk_settings import ChunkSettings
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import SourceFile
 from ragkit.text.tokens import tokenize
 from ragkit.values import Chunk, Document, Skipped

@@ -43,8 +43,8 @@ from ragkit.index.backends.store import (
     dumps,
 )
 from ragkit.index.engine import Vectors
+from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
 from ragkit.index.language_axis import LanguageAxis
-from ragkit.index.writer import IndexSettings, Progress, check_fingerprint
 from ragkit.ingest.loader import SourceFile, read_all, scan
 from ragkit.models.embeddings import EmbeddingModel, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
