@@ -18,7 +18,6 @@ from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.models.cache import is_local
-from ragkit.models.chat import resolve_chat
 from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.multi import MultiIndex, names_for, open_all
 from ragkit.opening import (
@@ -213,6 +212,8 @@ class Index(Searching):
         chat = self._structured()
         if chat is None:
             raise ModelError("Enrichment needs a chat model.", "Set chat_model, or install ragkit[local].")
+        from ragkit.models.chat import resolve_chat
+
         name = resolve_chat(self.settings.chat_model, self.settings).name
         report = enrich(self.folder, self._engine, self.model, chat, name, limit=limit, only=only, progress=progress)
         self._retriever = self._searcher()

@@ -9,7 +9,6 @@ from typing import Any
 from ragkit.errors import ModelError
 from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
-from ragkit.models.chat import resolve_chat
 from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
 from ragkit.retrieval.diversity import diversified
 from ragkit.retrieval.neighbours import merge_neighbours
@@ -195,5 +194,7 @@ class Searching(Lookup):
 
     def _structured(self) -> StructuredModel | None:
         if self.chat is None:
+            from ragkit.models.chat import resolve_chat
+
             self.chat = resolve_chat(self.settings.chat_model, self.settings).structured()
         return self.chat

@@ -171,7 +171,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(
 @pytest.mark.parametrize(
     ("option", "writer"),
     [
-        ("--out", "ragkit.cli.evals.retrieval.write_json_atomically"),
+        ("--out", "ragkit.cli.evals.report.write_json_atomically"),
         ("--html", "ragkit.index.fsops.write_text_atomically"),
         ("--trec", "ragkit.evaluation.trec.write_lines"),
     ],

@@ -14,7 +14,7 @@ from format_samples import EN, ZH
 from ragkit import Agent, Index, load_settings
 from ragkit.cli import search as command
 from ragkit.cli.common import state
-from ragkit.index import writer
+from ragkit.index import manifest
 from ragkit.ingest import conversion
 from ragkit.interop import to_langchain
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
@@ -170,7 +170,7 @@ def test_an_index_that_shares_its_folder_with_notes_does_not_index_itself(tmp_pa
     for _ in range(2):
         index = Index.open(tmp_path, tmp_path, embedding=HashingEmbedder(), settings=load_settings())
         assert set(index.documents()) == {"a.md"}
-    assert writer.MANIFEST == "MANIFEST.json"
+    assert manifest.MANIFEST == "MANIFEST.json"
 
 
 def test_terminal_output_names_pages(open_index: Callable[..., Index], capsys: pytest.CaptureFixture[str]) -> None:

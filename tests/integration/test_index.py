@@ -12,7 +12,7 @@ from index_kit import NOTES, QUERIES, SECTION, answers, open_and_ask, segments, 
 
 from ragkit.api import Index, default_folder, remember_notes, remembered_notes
 from ragkit.errors import ConfigError, IndexMismatchError, IngestError, UsageError
-from ragkit.index import writer
+from ragkit.index import fingerprint
 from ragkit.index.manifest import MANIFEST
 from ragkit.ingest.loader import make_document
 from ragkit.models.parallel import PAIRS
@@ -337,7 +337,7 @@ def test_another_analyser_is_refused_with_the_remedy(
     notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_and_ask(folder, notes)
-    monkeypatch.setattr(writer, "ANALYSER_VERSION", "zen-99")
+    monkeypatch.setattr(fingerprint, "ANALYSER_VERSION", "zen-99")
     with pytest.raises(IndexMismatchError, match=r"analyser zen-4.*zen-99.*--rebuild"):
         open_and_ask(folder, notes)
 

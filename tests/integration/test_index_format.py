@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from crash_kit import GOLDEN
+from crash_kit import GOLDEN, copy_golden
 from index_kit import open_and_ask, segments, write
 
 from ragkit.api import Index
 from ragkit.errors import IndexCorruptError, IndexFailure, IndexMismatchError
-from ragkit.index import writer
-from ragkit.index.commit import IndexSettings
+from ragkit.index import fingerprint
+from ragkit.index.fingerprint import IndexSettings
 from ragkit.index.manifest import FORMAT, MANIFEST, read_manifest
 from ragkit.index.repair import verify_index
 from ragkit.index.snapshot import Snapshot
@@ -24,7 +24,7 @@ from ragkit.testing import HashingEmbedder
 
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(GOLDEN / "index", tmp_path / "golden"))
+    return copy_golden(tmp_path / "golden")
 
 
 def check(index: Index) -> None:
@@ -140,7 +140,7 @@ def test_every_other_part_of_the_fingerprint_counts(
     elif change == "bm25":
         settings = replace(settings, bm25=replace(settings.bm25, k1=1.2))
     else:
-        monkeypatch.setattr(writer, "ANALYSER_VERSION", "zen-99")
+        monkeypatch.setattr(fingerprint, "ANALYSER_VERSION", "zen-99")
     with pytest.raises(IndexMismatchError, match="--rebuild"):
-        writer.check_fingerprint(snapshot.manifest, WrappedEmbedder(HashingEmbedder()), settings)
+        fingerprint.check_fingerprint(snapshot.manifest, WrappedEmbedder(HashingEmbedder()), settings)
     assert len(segments(folder)) == 1

@@ -236,7 +236,7 @@ def test_the_table_of_a_suite_is_shown_even_if_no_file_can_be_written(
         raise ConfigError(f"Cannot write {path}: No space left on device.")
 
     monkeypatch.setattr("ragkit.evaluation.suite.write_baseline", full_too)
-    monkeypatch.setattr("ragkit.cli.evals.retrieval.write_json_atomically", full)
+    monkeypatch.setattr("ragkit.cli.evals.report.write_json_atomically", full)
     thresholds = [{"dataset": "tiny", "run": "sparse", "metric": "hit@5", "min": 1.0}]
     file = suite_file(root, baseline="base.json", thresholds=thresholds)
     code, out, err = ragkit(capsys, "eval", "run", file, "--update-baseline", "--out", root / "r.json")
