@@ -3,7 +3,7 @@
 Han runs give every character and every adjacent pair of characters; Latin runs give a
 stemmed word; numbers and identifiers stay whole and give their parts too (FlashAttention also
 flash and attention, bge-small-zh also bge); a number and its unit are one term with or without a
-blank between them (3 B, 3B). Traditional characters fold to simplified,
+blank between them (3 B, 3B), and 1,024 is 1024. Traditional characters fold to simplified,
 full width to half width; accents stay, in one form; invisible characters and terminal escape
 sequences vanish. The query side also drops question phrases, because 什么 or 哪个 are
 rare in passages and would carry a high idf.
@@ -40,6 +40,8 @@ _UNIT: Final = re.compile(
     r"(?<![a-z0-9.])(\d+(?:\.\d+)?) +"
     r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|k?g|[kcmn]m|[kmg]wh?)(?![a-z0-9])"
 )
+
+_THOUSANDS: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 _QUESTION_PHRASES: Final = sorted(
     """为什么 什么时候 什么样 什么 怎么样 怎么 怎样 如何 为何 何时 何地 何处 何人 哪一个 哪一 哪个 哪些
@@ -117,7 +119,8 @@ def _parts_of_camel(composed: str) -> list[str]:
 
 def _runs(folded: str) -> list[str]:
     tokens: list[str] = []
-    for run in _RUN.findall(_UNIT.sub(r"\1\2", folded)):
+    numbers = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), folded) if "," in folded else folded
+    for run in _RUN.findall(_UNIT.sub(r"\1\2", numbers)):
         if _CJK_RUN.match(run):
             tokens.extend(run)
             tokens.extend(run[i : i + 2] for i in range(len(run) - 1))

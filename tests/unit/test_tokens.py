@@ -157,3 +157,8 @@ def test_long_runs_of_letters_take_linear_time() -> None:
     began = time.perf_counter()
     tokenize("a" * 200_000 + " " + "aB" * 50_000)
     assert time.perf_counter() - began < 5
+
+
+def test_separators_of_thousands_are_no_part_of_a_number() -> None:
+    assert tokenize("1,024 MB and 1,048,576 rows") == tokenize("1024 MB and 1048576 rows")
+    assert tokenize("in 3,4 or [1,200,3]") == tokenize("in 3 4 or [1 200 3]")
