@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def agent(home: Path) -> Agent:
-    settings = load_settings(home=home, embedding_model="bundled")
+    settings = load_settings(home=home, embedding_model="bundled", sentence_vectors="off")
     index = Index.open(default_corpus(), settings=settings)
     return Agent.load("interview", index=index, model="local")
 
@@ -67,6 +67,7 @@ def test_a_question_beside_the_notes_is_declined(agent: Agent) -> None:
 
 def test_ask_from_the_command_line(agent: Agent, home: Path, child_environment: dict[str, str]) -> None:
     environment = {**child_environment, "RAGKIT_HOME": str(home), "RAGKIT_EMBEDDING_MODEL": "bundled"}
+    environment["RAGKIT_SENTENCE_VECTORS"] = "off"
     assert os.path.isdir(home / "models")
     result = subprocess.run(
         [sys.executable, "-m", "ragkit.cli", "ask", "What does the temperature do in knowledge distillation?", "--model", "local", "--json"],

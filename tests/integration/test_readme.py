@@ -27,6 +27,7 @@ def test_the_library_example_runs(repository: Path, tmp_path: Path, child_enviro
     (example,) = blocks(repository, "python")
     environment = {
         **child_environment, "RAGKIT_HOME": str(tmp_path / "home"), "RAGKIT_EMBEDDING_MODEL": "bundled", "RAGKIT_CHAT_MODEL": "extractive",
+        "RAGKIT_SENTENCE_VECTORS": "off",  # they take as long as all the rest
     }  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-c", example], capture_output=True, encoding="utf-8", cwd=tmp_path, env=environment, timeout=400,
