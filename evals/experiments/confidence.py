@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(index: Index, questions: list[Question]) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, 3) and whether all gold was met among the first five hits (n,)."""
+    """Features (n, 2) and whether all gold was met among the first five hits (n,)."""
     features, found = [], []
     for question in questions:
         hits = index.search(question.text, k=LOOKED_AT, history=question.history)
