@@ -26,7 +26,7 @@ def test_the_three_signs_are_what_they_say() -> None:
     assert found.margin == pytest.approx((0.88 - (0.86 + 0.85) / 2) / 0.01)
     assert found.agreement == 1 / 5
     bias, *weights = FITTED
-    linear = bias + weights[0] * 0.9 + weights[1] * math.log(1 + found.margin) + weights[2] * 0.2
+    linear = bias + weights[0] * 0.9 + weights[1] * math.log(1 + found.margin)
     assert found.value == pytest.approx(1 / (1 + math.exp(-linear)))
 
 
