@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,3 +30,36 @@ def browser() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
         yield running
         running.close()
+
+
+@dataclass
+class Shown:
+    """A page in the browser, with what it wrote to the console and what it asked the network for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+OpenPage = Callable[[Path, int, int, str], AbstractContextManager[Shown]]
+
+
+@pytest.fixture
+def open_page(browser: Any) -> OpenPage:
+    """Opens a file at a width, a height and a colour scheme."""
+
+    @contextmanager
+    def opened(file: Path, width: int, height: int, scheme: str) -> Iterator[Shown]:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500
+        )
+        shown = Shown(context.new_page())
+        shown.page.set_default_timeout(120_000)
+        shown.page.on("console", lambda message: shown.said.append(message.text))
+        shown.page.on("pageerror", lambda error: shown.said.append(str(error)))
+        shown.page.on("request", lambda request: shown.asked.append(request.url))
+        shown.page.goto(file.as_uri())
+        yield shown
+        context.close()
+
+    return opened

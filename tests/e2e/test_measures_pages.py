@@ -65,46 +65,36 @@ def safety(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["answers", "safety"])
 def test_the_page_fits_draws_and_stays_silent(
-    browser: Any, request: pytest.FixtureRequest, kind: str, width: int, height: int, scheme: str
+    open_page: Any, request: pytest.FixtureRequest, kind: str, width: int, height: int, scheme: str
 ) -> None:
     page: Path = request.getfixturevalue(kind)
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500
-    )
-    shown = context.new_page()
-    shown.set_default_timeout(120_000)
-    said: list[str] = []
-    asked: list[str] = []
-    shown.on("console", lambda message: said.append(message.text))
-    shown.on("pageerror", lambda error: said.append(str(error)))
-    shown.on("request", lambda request: asked.append(request.url))
-    shown.goto(page.as_uri())
-    assert shown.evaluate("[...document.querySelectorAll('details')].every(d => !d.open)")
-    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert shown.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
-    assert shown.evaluate("window.innerWidth") == width
-    bars = shown.evaluate(
-        """[...document.querySelectorAll('svg.bar')].map(svg => {
-            const all = svg.getBoundingClientRect(), value = svg.querySelector('.value').getBoundingClientRect();
-            return {all: all.toJSON(), share: value.width / all.width,
-                    says: parseFloat(svg.parentElement.querySelector('.figure').textContent)};
-        })"""
-    )
-    assert bars
-    assert all(bar["all"]["width"] > 250 and 10 < bar["all"]["height"] < 30 for bar in bars)
-    assert all(bar["all"]["right"] <= width and abs(bar["share"] - bar["says"]) < 0.01 for bar in bars)
-    # Nothing that is read is smaller than 11 pixels.
-    sizes = shown.evaluate(
-        "[...document.querySelectorAll('main *')].map(e => parseFloat(getComputedStyle(e).fontSize))"
-    )
-    assert min(sizes) >= 11
-    background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-    assert shown.evaluate("document.querySelectorAll('script, img').length") == 0
-    assert shown.title().startswith(kind.capitalize())
-    assert "</pre><script>" in shown.inner_text("main")
-    assert said == []
-    assert asked == [page.as_uri()]
-    if folder := os.environ.get("REPORT_SCREENSHOTS"):  # to look at
-        shown.screenshot(path=Path(folder) / f"{kind}-{width}-{scheme}.png", full_page=True, timeout=120_000)
-    context.close()
+    with open_page(page, width, height, scheme) as opened:
+        shown = opened.page
+        assert shown.evaluate("[...document.querySelectorAll('details')].every(d => !d.open)")
+        shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert shown.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+        assert shown.evaluate("window.innerWidth") == width
+        bars = shown.evaluate(
+            """[...document.querySelectorAll('svg.bar')].map(svg => {
+                const all = svg.getBoundingClientRect(), value = svg.querySelector('.value').getBoundingClientRect();
+                return {all: all.toJSON(), share: value.width / all.width,
+                        says: parseFloat(svg.parentElement.querySelector('.figure').textContent)};
+            })"""
+        )
+        assert bars
+        assert all(bar["all"]["width"] > 250 and 10 < bar["all"]["height"] < 30 for bar in bars)
+        assert all(bar["all"]["right"] <= width and abs(bar["share"] - bar["says"]) < 0.01 for bar in bars)
+        # Nothing that is read is smaller than 11 pixels.
+        sizes = shown.evaluate(
+            "[...document.querySelectorAll('main *')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+        )
+        assert min(sizes) >= 11
+        background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        assert shown.evaluate("document.querySelectorAll('script, img').length") == 0
+        assert shown.title().startswith(kind.capitalize())
+        assert "</pre><script>" in shown.inner_text("main")
+        assert opened.said == []
+        assert opened.asked == [page.as_uri()]
+        if folder := os.environ.get("REPORT_SCREENSHOTS"):  # to look at
+            shown.screenshot(path=Path(folder) / f"{kind}-{width}-{scheme}.png", full_page=True, timeout=120_000)

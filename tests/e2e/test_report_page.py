@@ -47,44 +47,34 @@ def page(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_draws_and_stays_silent(browser: Any, page: Path, width: int, height: int, scheme: str) -> None:
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500
-    )
-    shown = context.new_page()
-    shown.set_default_timeout(120_000)
-    said: list[str] = []
-    asked: list[str] = []
-    shown.on("console", lambda message: said.append(message.text))
-    shown.on("pageerror", lambda error: said.append(str(error)))
-    shown.on("request", lambda request: asked.append(request.url))
-    shown.goto(page.as_uri())
-    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert shown.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
-    assert shown.evaluate("window.innerWidth") == width
-    boxes = shown.evaluate("[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().toJSON())")
-    assert len(boxes) == 8
-    assert all(box["width"] > 250 and box["height"] > 100 and box["right"] <= width for box in boxes)
-    outside = shown.evaluate(
-        """[...document.querySelectorAll('svg text')].filter(text => {
-            const own = text.getBoundingClientRect(), all = text.closest('svg').getBoundingClientRect();
-            return own.left < all.left || own.right > all.right || own.bottom > all.bottom || own.top < all.top;
-        }).map(text => text.textContent)"""
-    )
-    assert outside == []
-    # Text of the figures is drawn, in the ink of the colour scheme, and big enough to read.
-    fill, size = shown.evaluate(
-        "(t => [getComputedStyle(t).fill, t.getBoundingClientRect().height])(document.querySelector('svg text'))"
-    )
-    assert fill == shown.evaluate("getComputedStyle(document.body).color")
-    assert size >= 9
-    background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-    assert shown.evaluate("document.querySelectorAll('script, img').length") == 0
-    assert shown.title().startswith("Retrieval: ")
-    assert "</pre><script>" in shown.inner_text("details.missed >> nth=1")
-    assert said == []
-    assert asked == [page.as_uri()]
-    if folder := os.environ.get("REPORT_SCREENSHOTS"):  # to look at
-        shown.screenshot(path=Path(folder) / f"report-{width}-{scheme}.png", full_page=True, timeout=120_000)
-    context.close()
+def test_the_page_fits_draws_and_stays_silent(open_page: Any, page: Path, width: int, height: int, scheme: str) -> None:
+    with open_page(page, width, height, scheme) as opened:
+        shown = opened.page
+        shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert shown.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+        assert shown.evaluate("window.innerWidth") == width
+        boxes = shown.evaluate("[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().toJSON())")
+        assert len(boxes) == 8
+        assert all(box["width"] > 250 and box["height"] > 100 and box["right"] <= width for box in boxes)
+        outside = shown.evaluate(
+            """[...document.querySelectorAll('svg text')].filter(text => {
+                const own = text.getBoundingClientRect(), all = text.closest('svg').getBoundingClientRect();
+                return own.left < all.left || own.right > all.right || own.bottom > all.bottom || own.top < all.top;
+            }).map(text => text.textContent)"""
+        )
+        assert outside == []
+        # Text of the figures is drawn, in the ink of the colour scheme, and big enough to read.
+        fill, size = shown.evaluate(
+            "(t => [getComputedStyle(t).fill, t.getBoundingClientRect().height])(document.querySelector('svg text'))"
+        )
+        assert fill == shown.evaluate("getComputedStyle(document.body).color")
+        assert size >= 9
+        background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        assert shown.evaluate("document.querySelectorAll('script, img').length") == 0
+        assert shown.title().startswith("Retrieval: ")
+        assert "</pre><script>" in shown.inner_text("details.missed >> nth=1")
+        assert opened.said == []
+        assert opened.asked == [page.as_uri()]
+        if folder := os.environ.get("REPORT_SCREENSHOTS"):  # to look at
+            shown.screenshot(path=Path(folder) / f"report-{width}-{scheme}.png", full_page=True, timeout=120_000)
