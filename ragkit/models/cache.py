@@ -9,7 +9,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -125,22 +125,9 @@ class CachedEmbeddings:
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Embed passages; returns (n, dimension) float32 unit vectors, in the order of `texts`."""
-        keys = [_key(self.identity.fingerprint, "passage", text) for text in texts]
-        known = self._known(keys)
-        missing = list(dict.fromkeys(key for key in keys if key not in known))
-        if progress is not None and len(keys) > len(missing):
-            progress(sum(key in known for key in keys))
-        if missing:
-            text_of = dict(zip(keys, texts, strict=True))
-            vectors = self._model.encode_documents([text_of[key] for key in missing], progress)
-            self.computed += len(missing)
-            fresh = {key: vector.astype("<f4").tobytes() for key, vector in zip(missing, vectors, strict=True)}
-            self._file.put(fresh)
-            known.update(fresh)
-        out = np.zeros((len(keys), self.identity.dimension), dtype=np.float32)
-        for i, key in enumerate(keys):
-            out[i] = np.frombuffer(known[key], dtype="<f4")
-        return out
+        return self._through(
+            "passage", texts, lambda missing: self._model.encode_documents(missing, progress), progress
+        )
 
     def encode_query(self, text: str) -> Vectors:
         """Embed a question; returns (dimension,) float32 of length 1."""
@@ -154,11 +141,23 @@ class CachedEmbeddings:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Embed questions together; returns (n, dimension) float32 unit vectors, in the order of `texts`."""
-        keys = [_key(self.identity.fingerprint, "query", text) for text in texts]
+        return self._through("query", texts, lambda missing: encode_queries(self._model, missing))
+
+    def _through(
+        self,
+        role: str,
+        texts: Sequence[str],
+        encode: Callable[[list[str]], Vectors],
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """The vectors of `texts`, in their order; `encode` makes those that are not kept yet."""
+        keys = [_key(self.identity.fingerprint, role, text) for text in texts]
         known = self._known(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if progress is not None and len(keys) > len(missing):
+            progress(sum(key in known for key in keys))
         if missing:
-            vectors = encode_queries(self._model, list(missing.values()))
+            vectors = encode(list(missing.values()))
             self.computed += len(missing)
             fresh = {key: vector.astype("<f4").tobytes() for key, vector in zip(missing, vectors, strict=True)}
             self._file.put(fresh)
