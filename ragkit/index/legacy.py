@@ -21,17 +21,17 @@ from ragkit.index import fsops
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.manifest import MANIFEST, REBUILD, Manifest, fresh_name
 from ragkit.index.segment import Vectors, measure, write_segment
-from ragkit.index.store import Entry
+from ragkit.index.store import Entry, chunk_of, document_of
 from ragkit.models.embeddings import ModelIdentity
 from ragkit.text.tokens import tokenize
-from ragkit.values import Chunk, Document
+from ragkit.values import Chunk
 
 _CHUNKS: Final = (
     'SELECT ordinal, id, document, heading, text, start, "end", start_line, end_line, language '
     "FROM chunks ORDER BY document, start"
 )
 _DOCUMENTS: Final = (
-    "SELECT path, content_hash, size, mtime_ns, title, metadata, text, warning FROM documents ORDER BY path"
+    "SELECT size, mtime_ns, path, content_hash, title, metadata, text, warning FROM documents ORDER BY path"
 )
 
 
@@ -113,28 +113,14 @@ def _entries(path: Path) -> tuple[list[Entry], Sequence[int]]:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         order: list[int] = []
         chunks: dict[str, list[Chunk]] = {}
-        for ordinal, identity, document, heading, text, start, end, first, last, language in connection.execute(
-            _CHUNKS
-        ):
-            order.append(ordinal)
-            chunk = Chunk(
-                id=identity,
-                document=document,
-                heading=tuple(json.loads(heading)),
-                text=text,
-                start=start,
-                end=end,
-                start_line=first,
-                end_line=last,
-                language=language,
-            )
-            chunks.setdefault(document, []).append(chunk)
+        for row in connection.execute(_CHUNKS):
+            chunk = chunk_of(row)
+            order.append(row[0])
+            chunks.setdefault(chunk.document, []).append(chunk)
         entries = []
-        for at, digest, size, mtime, title, metadata, text, warning in connection.execute(_DOCUMENTS):
-            document = Document(
-                path=at, text=text, content_hash=digest, title=title, metadata=json.loads(metadata), warning=warning
-            )
-            entries.append(Entry(document, size, mtime, tuple(chunks.get(at, ()))))
+        for size, mtime, *row in connection.execute(_DOCUMENTS):
+            document = document_of(row)
+            entries.append(Entry(document, size, mtime, tuple(chunks.get(document.path, ()))))
     return entries, order
 
 

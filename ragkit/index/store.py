@@ -173,7 +173,7 @@ class ChunkStore:
                 raise KeyError(ordinal)
             if len(self._chunks) >= _CACHE:
                 self._chunks.clear()
-            known = self._chunks[ordinal] = _chunk(rows[0])
+            known = self._chunks[ordinal] = chunk_of(rows[0])
         return known
 
     def number(self, path: str) -> int | None:
@@ -193,24 +193,24 @@ class ChunkStore:
 
     def document(self, number: int) -> Document:
         """The document with this number, as it was indexed."""
-        return _document(self._rows(f"SELECT {_DOCUMENT} {_DOCUMENTS} WHERE d.number = ?", (number,))[0])
+        return document_of(self._rows(f"SELECT {_DOCUMENT} {_DOCUMENTS} WHERE d.number = ?", (number,))[0])
 
     def chunks_of(self, number: int) -> list[tuple[int, Chunk]]:
         """``(ordinal, chunk)`` of a document, in order of appearance."""
         [(first, count)] = self._rows("SELECT first, chunks FROM documents WHERE number = ?", (number,))
         rows = self._rows(_CHUNK + "WHERE c.ordinal BETWEEN ? AND ? ORDER BY c.ordinal", (first, first + count - 1))
-        return [(int(row[0]), _chunk(row)) for row in rows]
+        return [(int(row[0]), chunk_of(row)) for row in rows]
 
     def entries(self, numbers: Sequence[int]) -> list[Entry]:
         """The documents with these ascending numbers, whole."""
         wanted = set(numbers)
         chunks: dict[str, tuple[Chunk, ...]] = {
             path: tuple(group)
-            for path, group in groupby(map(_chunk, self._rows(_CHUNK + "ORDER BY c.ordinal")), lambda c: c.document)
+            for path, group in groupby(map(chunk_of, self._rows(_CHUNK + "ORDER BY c.ordinal")), lambda c: c.document)
         }
         found = self._rows(f"SELECT d.number, d.size, d.mtime_ns, {_DOCUMENT} {_DOCUMENTS} ORDER BY d.number")
         return [
-            Entry(_document(rest), size, mtime, chunks.get(rest[0], ()))
+            Entry(document_of(rest), size, mtime, chunks.get(rest[0], ()))
             for number, size, mtime, *rest in found
             if number in wanted
         ]
@@ -266,14 +266,16 @@ def tags_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(tag for part in metadata.get("tags", "").strip("[]").split(",") if (tag := part.strip(" \"'#")))
 
 
-def _document(row: Sequence[Any]) -> Document:
+def document_of(row: Sequence[Any]) -> Document:
+    """The document in a row of path, content hash, title, metadata, text, warning."""
     path, content_hash, title, metadata, text, warning = row
     return Document(
         path=path, text=text, content_hash=content_hash, title=title, metadata=json.loads(metadata), warning=warning
     )
 
 
-def _chunk(row: Sequence[Any]) -> Chunk:
+def chunk_of(row: Sequence[Any]) -> Chunk:
+    """The chunk in a row of ordinal, id, document, heading, text, start, end, start line, end line, language."""
     _, identity, document, heading, text, start, end, start_line, end_line, language = row
     return Chunk(
         id=identity,
