@@ -122,8 +122,7 @@ class Bm25:
 
     def idf(self, term: str) -> float:
         """Inverse document frequency of a term, never negative; an unseen term has the highest."""
-        df = self.df(term)
-        return math.log(1 + (self._living - df + 0.5) / (df + 0.5))
+        return lucene_idf(self.df(term), self._living)
 
     def like(self, term: str) -> list[str]:
         """Latin terms of about the length of `term`, candidates for what it may misspell."""
@@ -329,6 +328,11 @@ class Bm25:
         shortest = float(postings.min_length[row])
         norm = self._settings.k1 * (1 - self._settings.b + self._settings.b * shortest / self._average)
         return weight * tf / (tf + norm) * (1 + _SLACK)
+
+
+def lucene_idf(df: int, chunks: int) -> float:
+    """Inverse document frequency of a term that `df` of `chunks` chunks have; one that none has is the rarest."""
+    return math.log(1 + (chunks - df + 0.5) / (df + 0.5))
 
 
 def _contributions(part: _Part, ids: npt.NDArray[np.integer], tf: Counts, weight: float) -> Scores:

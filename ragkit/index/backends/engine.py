@@ -13,7 +13,6 @@ Filters and document versions are decided the same way: the database narrows, Py
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections import Counter
@@ -38,7 +37,7 @@ from ragkit.index.backends.records import (
     unpack_axis,
 )
 from ragkit.index.backends.store import Store, StoredChunk, chunk_key, ordinal_of, place_of, term_id
-from ragkit.index.bm25 import BM25Settings
+from ragkit.index.bm25 import BM25Settings, lucene_idf
 from ragkit.index.engine import Filter, Ranked, Vectors
 from ragkit.text.tokens import tokenize
 from ragkit.values import Chunk, Document
@@ -78,7 +77,6 @@ class RemoteEngine:
     def __init__(self, store: Store, head: Head, settings: BM25Settings) -> None:
         self.store, self.head, self.settings = store, head, settings
         self.language_axis = unpack_axis(head.axis)
-        self._unseen = math.log(1 + (head.chunks + 0.5) / 0.5)
         self._lock = threading.RLock()
         self._documents: dict[str, Any] = {}
         self._frequencies: dict[str, int] = {}
@@ -132,10 +130,8 @@ class RemoteEngine:
         return self._search(search, score, n, where, bound=lambda score: score * bound * (1 + _ROUNDING))
 
     def coverage(self, terms: Sequence[str], ordinals: Sequence[int]) -> list[float]:
-        distinct = list(dict.fromkeys(terms))
-        frequencies = self._frequencies_of(distinct)
-        mass = {term: _idf(df, self.head.chunks) for term, df in frequencies.items() if df}
-        total = sum(mass[term] if term in mass else self._unseen for term in distinct)
+        mass = {term: lucene_idf(df, self.head.chunks) for term, df in self._frequencies_of(terms).items()}
+        total = sum(mass.values())
         found = self._stored(ordinals)
         shares = []
         for ordinal in ordinals:
@@ -189,8 +185,7 @@ class RemoteEngine:
         return self.head.chinese / self.head.chunks if self.head.chunks else 0.0
 
     def idf(self, term: str) -> float:
-        df = self._frequencies_of([term])[term]
-        return _idf(df, self.head.chunks) if df else self._unseen
+        return lucene_idf(self._frequencies_of([term])[term], self.head.chunks)
 
     def knows(self, term: str) -> bool:
         return self._frequencies_of([term])[term] > 0
@@ -294,7 +289,7 @@ class RemoteEngine:
         return {term: known[term] for term in wanted}
 
     def _idf_of(self, terms: Iterable[str]) -> dict[str, float]:
-        return {term: _idf(df, self.head.chunks) for term, df in self._frequencies_of(terms).items() if df}
+        return {term: lucene_idf(df, self.head.chunks) for term, df in self._frequencies_of(terms).items() if df}
 
     def _terms_of(self, stored: StoredChunk) -> _Terms:
         known = self._terms.get(stored.key)
@@ -335,10 +330,6 @@ class RemoteEngine:
         return IndexFailure(
             f"Collection {self.store.collection} was updated more than once since it was opened.", "Open it again."
         )
-
-
-def _idf(df: int, chunks: int) -> float:
-    return math.log(1 + (chunks - df + 0.5) / (df + 0.5))
 
 
 def stored_weight(count: int, length: int, reference: float, settings: BM25Settings) -> float:
