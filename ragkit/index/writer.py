@@ -26,7 +26,7 @@ from ragkit.index.manifest import FORMAT, read_manifest
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.store import Entry
 from ragkit.ingest.chunker import chunk_document
-from ragkit.ingest.loader import SourceFile, below, scan
+from ragkit.ingest.loader import SourceFile, below, nothing_readable, scan
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.values import Document, IndexReport, Skipped, Warned
 
@@ -114,9 +114,7 @@ def update_index(
         found = compare(sources, skipped, old, fresh, refused)
         found.roots = [str(root.resolve()) for root in roots]
         if not (found.put or (old is not None and old.manifest.documents > len(found.remove))):
-            reasons = f" ({found.skipped[0].path}: {found.skipped[0].reason})" if found.skipped else ""
-            where = ", ".join(map(str, roots))
-            raise IngestError(f"No readable note in {where}{reasons}.", "See Formats in the README.")
+            raise nothing_readable(list(map(str, roots)), found.skipped)
         return found
 
     old = None if rebuild else Snapshot.open(folder)

@@ -102,6 +102,12 @@ def below(path: Path, roots: Sequence[str]) -> str | None:
     return None
 
 
+def nothing_readable(roots: Sequence[str], skipped: Sequence[Skipped]) -> IngestError:
+    """What to raise where no file below `roots` could be read; says why the first was skipped."""
+    reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
+    return IngestError(f"No readable note in {', '.join(roots)}{reasons}.", "See Formats in the README.")
+
+
 def read(source: SourceFile, converter: Converter | None = None) -> Document:
     """Read one file.
 

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ragkit.errors import IndexFailure, IndexLockedError, IngestError
+from ragkit.errors import IndexFailure, IndexLockedError
 from ragkit.index.backends.records import (
     ABSENT,
     REFERENCE,
@@ -45,7 +45,7 @@ from ragkit.index.backends.store import (
 from ragkit.index.engine import Vectors
 from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
 from ragkit.index.language_axis import LanguageAxis
-from ragkit.ingest.loader import SourceFile, read_all, scan
+from ragkit.ingest.loader import SourceFile, nothing_readable, read_all, scan
 from ragkit.models.embeddings import EmbeddingModel, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
 from ragkit.values import IndexReport, Skipped, Warned
@@ -180,8 +180,7 @@ class _Run:
                 self._queue(new)
             self._bytes_done += source.size
         if not states:
-            reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-            raise IngestError(f"No readable note in {', '.join(self._roots)}{reasons}.", "Notes are .md or .txt files.")
+            raise nothing_readable(self._roots, skipped)
         old = {path for path, record in self._known.items() if record.at(self._head) is not None}
         for path in sorted(old - states.keys()):
             self._begin()
