@@ -17,7 +17,7 @@ import numpy as np
 from ragkit.errors import IndexFailure
 from ragkit.index import fsops
 from ragkit.index.compaction import Size, choose
-from ragkit.index.fingerprint import IndexSettings, Progress
+from ragkit.index.fingerprint import IndexSettings, Progress, counted
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import convert
 from ragkit.index.manifest import (
@@ -214,16 +214,8 @@ class Commit:
 
     def _encode(self, texts: list[str], progress: Progress | None) -> Vectors:
         """Vectors of length 1; of a long run block by block, each written down for a run after this one is killed."""
-        done = 0
-
-        def report(count: int) -> None:
-            nonlocal done
-            done += count
-            if progress is not None:
-                progress(done, len(texts))
-
-        if progress is not None:
-            progress(0, len(texts))
+        report = counted(progress, len(texts))
+        report(0)
         identity = self._model.identity
         hashes = [text_hash(identity.fingerprint, text) for text in texts]
         known = self._pending.read()

@@ -16,6 +16,19 @@ Progress = Callable[[int, int], None]
 """Called with (chunks embedded so far, chunks to embed)."""
 
 
+def counted(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """A function that is told how many more were done, and tells `progress` how many of `total` that makes."""
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return report
+
+
 @dataclass(frozen=True)
 class IndexSettings:
     """What decides the contents of an index besides the notes and the model."""

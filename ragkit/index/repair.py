@@ -18,7 +18,7 @@ import numpy as np
 from ragkit.errors import IndexCorruptError, IndexFailure
 from ragkit.index import fsops
 from ragkit.index.commit import collect_garbage, durably, scaled, with_contents
-from ragkit.index.fingerprint import IndexSettings, Progress
+from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint, counted
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.index.legacy import damaged as damaged_in_format_1
 from ragkit.index.manifest import (
@@ -35,7 +35,7 @@ from ragkit.index.manifest import (
 from ragkit.index.segment import STORE, Vectors, differs, measure, write_segment
 from ragkit.index.store import ChunkStore
 from ragkit.index.vector_segment import VectorSegment
-from ragkit.index.writer import check_fingerprint, writer_lock
+from ragkit.index.writer import writer_lock
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.text.tokens import tokenize
 
@@ -176,15 +176,7 @@ class _Repair:
         if not texts:
             return np.zeros((0, self._model.identity.dimension), dtype=np.float32)
         self.embedded += len(texts)
-        done = 0
-
-        def report(count: int) -> None:
-            nonlocal done
-            done += count
-            if self._progress is not None:
-                self._progress(done, len(texts))
-
-        return scaled(self._model.encode_documents(texts, report))
+        return scaled(self._model.encode_documents(texts, counted(self._progress, len(texts))))
 
 
 def _manifest(folder: Path) -> Manifest:
