@@ -281,9 +281,10 @@ class Snapshot:
     def vectors(self, ordinals: Sequence[int]) -> Vectors:
         dimension = int(self.manifest.model["dimension"])
         out = np.zeros((len(ordinals), dimension), dtype=np.float32)
-        for i, ordinal in enumerate(ordinals):
-            part, local = self._part(ordinal)
-            out[i] = part.segment.vectors.vectors([local])[0]
+        places = [self._part(ordinal) for ordinal in ordinals]
+        for part in {id(part): part for part, _ in places}.values():
+            rows = [i for i, (of, _) in enumerate(places) if of is part]
+            out[rows] = part.segment.vectors.vectors([places[i][1] for i in rows])
         return out
 
     def idf(self, term: str) -> float:

@@ -260,12 +260,13 @@ class Retriever:
         return {ordinal: best[chunk.id] for ordinal, chunk in chunks.items() if chunk.id in best}
 
     def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
-        best: tuple[int, int] | None = None
-        for i, run in enumerate(runs):
-            place = next((at for at, c in enumerate(run.fused) if c.ordinal == candidate.ordinal), None)
-            if place is not None and (best is None or place < best[0]):
-                best = (place, i)
-        which = best[1] if best else 0
+        # Every candidate stands in one run at least; the first of those that rank it highest explains it.
+        _, which, fused = min(
+            (place, i, c)
+            for i, run in enumerate(runs)
+            for place, c in enumerate(run.fused)
+            if c.ordinal == candidate.ordinal
+        )
         chunk = self._engine.chunk(candidate.ordinal)
         run = runs[which]
         legs = {"dense": _leg(run.dense, candidate.ordinal), "sparse": _leg(run.sparse, candidate.ordinal)}
@@ -277,7 +278,7 @@ class Retriever:
             score=candidate.score,
             legs=legs,
             coverage=candidate.coverage,
-            sentence=next((c.sentence for c in run.fused if c.ordinal == candidate.ordinal), None),
+            sentence=fused.sentence,
             query=queries[which].text,
             page=page_of(self._engine, chunk.document, chunk.start),
             end_page=page_of(self._engine, chunk.document, chunk.end - 1),
