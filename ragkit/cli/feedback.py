@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +15,7 @@ from ragkit.feedback.export import Exported, Row, check_form, export
 from ragkit.feedback.notes import NotesNow
 from ragkit.feedback.records import RATINGS, STATUSES, Gold, Item
 from ragkit.feedback.store import FeedbackStore
+from ragkit.index.fsops import write_text_atomically
 from ragkit.text.sanitize import one_line
 
 app = typer.Typer(no_args_is_help=True, help="Rated answers: list, review, export.", rich_markup_mode=None)
@@ -142,17 +141,10 @@ def write_lines(path: Path, rows: tuple[Row, ...]) -> None:
     Raises:
         FeedbackError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
     try:
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.writelines(f"{_line(row)}\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_text_atomically(path, "".join(f"{_line(row)}\n" for row in rows))
     except OSError as exc:
         raise FeedbackError(f"Cannot write {path}: {exc.strerror}.", "Choose another file with --out.") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _store() -> FeedbackStore:
