@@ -109,19 +109,18 @@ class Index(Searching):
             EndpointError: If the database of `settings.backend` fails.
         """
         settings = settings or load_settings()
+        cut = index_settings(settings)
         roots = note_roots(notes)
         if settings.backend != "faiss":
             if index_dir is not None:
                 raise UsageError(f"Both an index folder and backend {settings.backend} were named.", "Leave one out.")
             resolve = partial(choose_model, embedding, settings)
-            cut = index_settings(settings)
             engine, model, report = open_backend(settings, roots, cut, resolve, rebuild=rebuild, progress=progress)
             return cls(state_folder(settings), engine, model, settings, report, progress=progress)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
         folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
         model = model_for(folder, embedding, settings, rebuild)
-        cut = index_settings(settings)
         if roots:
             from ragkit.index.writer import update_index
 
@@ -224,7 +223,9 @@ class Index(Searching):
         if report is not None and report.added + report.updated + report.deleted:
             prune(self.folder, self._engine, self.model.identity.fingerprint)
         wanted = self.settings.sentence_vectors
-        if wanted == "on" or (wanted == "auto" and is_local(self.model) and isinstance(self._engine, Snapshot)):
+        if self._sentences is not None:
+            self._sentences.keep_up(self._engine, progress)
+        elif wanted == "on" or (wanted == "auto" and is_local(self.model) and isinstance(self._engine, Snapshot)):
             update = report is not None
             self._sentences = SentenceVectors.beside(
                 self.folder, self._engine, self.model, update=update, progress=progress

@@ -142,3 +142,8 @@ class BatchEngine(Protocol):
     def dense_search_many(self, vectors: Vectors, n: int, *, language_weights: Sequence[float]) -> list[Ranked]:
         """What `Engine.dense_search` finds for each row of (m, dimension) unit vectors with its weight."""
         ...
+
+
+def all_chunks(engine: Engine) -> list[Chunk]:
+    """Every chunk of an index, document by document in reading order."""
+    return [chunk for path in engine.titles() for _, chunk in engine.chunks_of(path)]

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.errors import IndexCorruptError, IndexMismatchError
-from ragkit.index.engine import Engine, Ranked, Vectors
+from ragkit.index.engine import Engine, Ranked, Vectors, all_chunks
 from ragkit.index.fsops import write_bytes_atomically
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel, encode_queries
@@ -225,11 +225,6 @@ def content_key(chunk: Chunk, writer: str) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def all_chunks(engine: Engine) -> list[Chunk]:
-    """Every chunk of an index, document by document in reading order."""
-    return [chunk for path in engine.titles() for _, chunk in engine.chunks_of(path)]
 
 
 def store_vectors(

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.errors import ModelError, RagkitError
-from ragkit.index.engine import Engine
+from ragkit.index.engine import Engine, all_chunks
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.text.sentences import split_sentences
@@ -41,6 +41,7 @@ _NO_SENTENCE: Final = ("#", "```", "~~~", "|--", "| --", "|:-", "---")
 _BATCH: Final = 128
 """Chunks that are embedded between two commits."""
 _DONE: Final = "done"
+_WITHOUT: Final = "searching without sentence vectors: %s"
 
 
 def sentences_of(chunk: Chunk) -> list[str]:
@@ -88,15 +89,27 @@ class SentenceVectors:
             return None
         try:
             sentences = cls(folder, model)
-            if update:
-                sentences.update(engine, progress)
+        except RagkitError as exc:
+            log.warning(_WITHOUT, exc)
+            return None
+        return sentences if not update or sentences.keep_up(engine, progress) else None
+
+    def keep_up(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> bool:
+        """`update`, but a file that cannot be used is logged; whether it went well.
+
+        They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
+
+        Raises:
+            ModelError: If the model fails.
+        """
+        try:
+            self.update(engine, progress)
         except ModelError:
             raise
         except RagkitError as exc:
-            # They are a cache beside the index: a full disk or a damaged file costs quality, not the search.
-            log.warning("searching without sentence vectors: %s", exc)
-            return None
-        return sentences
+            log.warning(_WITHOUT, exc)
+            return False
+        return True
 
     def update(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> int:
         """Embed the sentences of chunks that have no row yet, and drop the rows of chunks that are gone.
@@ -114,7 +127,7 @@ class SentenceVectors:
         done_key = self._key(_DONE)
         if self._file.get([done_key]).get(done_key) == state:
             return 0
-        wanted = {self._key(chunk.id): chunk for path in engine.titles() for _, chunk in engine.chunks_of(path)}
+        wanted = {self._key(chunk.id): chunk for chunk in all_chunks(engine)}
         there = set(self._file.keys())
         self._file.drop(sorted(there - wanted.keys()))
         missing = [(key, chunk) for key, chunk in wanted.items() if key not in there]
@@ -135,7 +148,7 @@ class SentenceVectors:
         try:
             rows = {keys[key]: whole for key, blob in self._file.get(list(keys)).items() if (whole := self._rows(blob))}
         except RagkitError as exc:
-            log.warning("searching without sentence vectors: %s", exc)
+            log.warning(_WITHOUT, exc)
             return {}
         if not rows:
             return {}

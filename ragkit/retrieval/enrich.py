@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ragkit.errors import ModelError, RagkitError
-from ragkit.index.engine import Engine
-from ragkit.index.enrichment import QUESTIONS, all_chunks, fill, store_vectors
+from ragkit.index.engine import Engine, all_chunks
+from ragkit.index.enrichment import QUESTIONS, fill, store_vectors
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.retrieval.rewrite import StructuredModel
