@@ -9,8 +9,9 @@ import numpy as np
 
 from ragkit.errors import DatasetError
 from ragkit.evaluation.metrics import COMPARED, METRICS
+from ragkit.evaluation.paired import compare_values, corrected
 from ragkit.evaluation.report_file import PassageData, RowData, RunData
-from ragkit.evaluation.stats import difference_ci95, holm, randomisation_test
+from ragkit.evaluation.stats import difference_ci95
 from ragkit.text.sanitize import one_line
 
 Change = Literal["fixed", "broken", "moved up", "moved down", "same"]
@@ -108,23 +109,25 @@ def compare_runs(a: tuple[str, RunData], b: tuple[str, RunData], at: int = 5) ->
                 f"of {b[0]} {one_line(rows_b[name].text, 60)!r}.",
                 "Compare runs over the same questions.",
             )
+    values = {
+        metric: tuple([rows[name].metrics[metric] for name in shared] for rows in (rows_a, rows_b))
+        for metric in METRICS
+    }
+    # The decision is made on the compared metrics; the others are there to look at.
+    family = corrected([compare_values((a[0], values[m][0]), (b[0], values[m][1]), m) for m in COMPARED])
+    tested = {item.metric: item for item in family}
     metrics: dict[str, dict[str, Any]] = {}
-    tested: dict[str, float] = {}
-    for metric in METRICS:
-        x = [rows_a[name].metrics[metric] for name in shared]
-        y = [rows_b[name].metrics[metric] for name in shared]
+    for metric, (x, y) in values.items():
         difference = [after - before for before, after in zip(x, y, strict=True)]
+        item = tested.get(metric)
         metrics[metric] = {
             "a": float(np.mean(x)),
             "b": float(np.mean(y)),
             "difference": float(np.mean(difference)),
-            "ci95": list(difference_ci95(difference)),
+            "ci95": list(item.ci95 if item else difference_ci95(difference)),
         }
-        # The decision is made on the compared metrics; the others are there to look at.
-        if metric in COMPARED:
-            tested[metric] = randomisation_test(x, y)
-    for (metric, p_value), corrected in zip(tested.items(), holm(list(tested.values())), strict=True):
-        metrics[metric] |= {"p_value": p_value, "p_corrected": corrected}
+        if item:
+            metrics[metric] |= {"p_value": item.p_value, "p_corrected": item.p_corrected}
     moved = [_moved(rows_a[name], rows_b[name], at) for name in shared]
     moved.sort(key=lambda item: _ORDER.index(item.change))
     return Difference(
