@@ -25,13 +25,14 @@ def convert(data: bytes, name: str) -> Converted:
         ConversionError: If it is a bomb, copy-protected, damaged, or holds no text.
     """
     with open_archive(data) as archive:
-        if "META-INF/encryption.xml" in archive.namelist() and "META-INF/rights.xml" in archive.namelist():
+        names = set(archive.namelist())
+        if {"META-INF/encryption.xml", "META-INF/rights.xml"} <= names:
             raise ConversionError("copy-protected")
         package = _package_path(archive)
         book = parse_xml(read_entry(archive, package), package)
         builder = TextBuilder()
         for chapter in _spine(book, posixpath.dirname(package)):
-            if chapter not in archive.namelist():
+            if chapter not in names:
                 continue
             html, _ = decode_html(read_entry(archive, chapter))
             if _ENTITY.search(html):
