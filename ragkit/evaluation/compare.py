@@ -110,7 +110,7 @@ def compare_runs(a: tuple[str, RunData], b: tuple[str, RunData], at: int = 5) ->
                 "Compare runs over the same questions.",
             )
     values = {
-        metric: tuple([rows[name].metrics[metric] for name in shared] for rows in (rows_a, rows_b))
+        metric: ([rows_a[name].metrics[metric] for name in shared], [rows_b[name].metrics[metric] for name in shared])
         for metric in METRICS
     }
     # The decision is made on the compared metrics; the others are there to look at.
