@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import UsageError
@@ -107,7 +107,7 @@ def new_item(
         raise UsageError(f"Unknown trust {trust!r}.", f"Allowed: {', '.join(TRUSTS)}.")
     if _SESSION.fullmatch(session) is None:
         raise UsageError(f"Session name {session!r} is not allowed.", "Use letters, digits, - and _.")
-    moment = _moment(time) if time else now()
+    moment = check_time(time) if time else now()
     digest = hashlib.blake2b(f"{line}\0{moment}".encode(), digest_size=6).hexdigest()
     return MemoryItem(
         id=digest,
@@ -139,13 +139,18 @@ def clean_text(text: str) -> str:
 
 def now() -> str:
     """The time as items carry it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _moment(text: str) -> str:
+def check_time(text: str) -> str:
+    """An ISO 8601 time as items carry it.
+
+    Raises:
+        UsageError: If it is none.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
         raise UsageError(f"{text[:40]!r} is no ISO 8601 time.", "Write it like 2026-11-22T13:00:00+00:00.") from exc
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-    return aware.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -7,7 +7,6 @@ embedding model is loaded before a text must be embedded.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,9 +77,20 @@ class Shelf:
             if manifest is None:
                 return State({}, None)
             if self._state is None or self._state.snapshot is None or self._state.snapshot.manifest != manifest:
-                self._take(Snapshot.open(self.folder, self._state.snapshot if self._state else None))
-            assert self._state is not None
+                return self._take()
             return self._state
+
+    def searchable(self) -> State:
+        """What is committed now, after a look whether the model in use is the one it was embedded with.
+
+        Raises:
+            MemoryFailure: If it is not, or the namespace is damaged.
+        """
+        with self._lock, self._told():
+            state = self.state()
+            if state.snapshot is not None:
+                check_fingerprint(state.snapshot.manifest, self._model(), _SETTINGS)
+            return state
 
     def change(
         self,
@@ -104,14 +114,12 @@ class Shelf:
             IndexFailure: If the disk refuses.
         """
         with self._lock, self._told(), self._writing():
-            before = self.state()
+            before = self.state() if anew else self.searchable()
             wanted = plan(before)
             if wanted is None:
                 return before
             old = None if anew else before.snapshot
             model = self._model()
-            if old is not None:
-                check_fingerprint(old.manifest, model, _SETTINGS)
             known = {} if anew else {item.path: item for item in before.items.values()}
             after = {item.path: item for item in wanted.values()}
             put = [_entry(item) for path, item in after.items() if known.get(path) != item]
@@ -121,23 +129,25 @@ class Shelf:
                 _private(self.folder)
             elif old is not None:
                 collect_garbage(self.folder, old.manifest)
-            return self.state()
+            return self._take(wanted)
 
     def close(self) -> None:
         """Give back open files."""
         with self._lock:
-            self._take(None)
-
-    def _take(self, snapshot: Snapshot | None) -> None:
-        """Go on with a snapshot. The one before is not closed: a search may still run over it."""
-        if snapshot is None:
             self._state = None
-            return
-        documents = (
-            entry.document for part in snapshot.parts for entry in part.segment.store.entries(part.living())
-        )
-        items = {item.id: item for item in map(MemoryItem.of, documents)}
-        self._state = State(dict(sorted(items.items(), key=lambda pair: (pair[1].time, pair[0]))), snapshot)
+
+    def _take(self, items: Items | None = None) -> State:
+        """Open what is committed; `items`, if they are known, spare reading all of it.
+
+        The snapshot before is not closed: a search may still run over it.
+        """
+        snapshot = Snapshot.open(self.folder, self._state.snapshot if self._state else None)
+        if items is None:
+            entries = [e for p in snapshot.parts for e in p.segment.store.entries(p.living())] if snapshot else []
+            items = {item.id: item for item in (MemoryItem.of(entry.document) for entry in entries)}
+        ordered = sorted(items.values(), key=lambda item: (item.time, item.id))
+        self._state = State({item.id: item for item in ordered}, snapshot)
+        return self._state
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -213,4 +223,5 @@ def _private(folder: Path) -> None:
     """Memories are for their owner's eyes, whatever the umask says."""
     for path in (folder, *folder.rglob("*")):
         with suppress(OSError):
-            os.chmod(path, 0o700 if path.is_dir() else 0o600, follow_symlinks=os.name == "nt")
+            if not path.is_symlink():
+                path.chmod(0o700 if path.is_dir() else 0o600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ragkit.text.language import count_cjk
@@ -98,7 +99,9 @@ class Statement:
     denied: bool = False
     """Whether it says that this is not so."""
     single: bool = True
-    """Whether the slot holds one value at a time; otherwise only a denial contradicts."""
+    """Whether the slot holds one value at a time; otherwise only a denial or a change contradicts."""
+    changes: bool = False
+    """Whether it says itself that there was another value before: "改成", "was moved to"."""
 
 
 _RULES: Final[tuple[tuple[str, bool, re.Pattern[str]], ...]] = tuple(
@@ -163,6 +166,7 @@ def affirmed(text: str) -> str:
     return " ".join(_NOT.sub(lambda found: " 喜欢 " if _LIKE.match(found[0]) else " ", text).split())
 
 
+@lru_cache(maxsize=16_384)
 def statement(text: str) -> Statement | None:
     """What `text` states, or None where no rule reads it."""
     sentence = plain(text)
@@ -197,9 +201,9 @@ def _attribute(said: str, denied: bool) -> Statement | None:
     owner, named = _named(found[1].strip())
     if not (slot := ": ".join(part for part in (named, _bag(owner)) if part)):
         return None
-    # A change says itself that there was one value before; a number is one in most sentences.
-    single = bool(named) or bool(_CHANGE.search(said)) or bool(re.search(r"\d", value))
-    return Statement(slot, value, denied, single)
+    changes = bool(_CHANGE.search(said))
+    # What has a number for its value has one value in most sentences.
+    return Statement(slot, value, denied, bool(named) or changes or bool(re.search(r"\d", value)), changes)
 
 
 def _named(subject: str) -> tuple[str, str]:
