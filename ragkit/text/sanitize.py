@@ -110,7 +110,7 @@ def escape_json(text: str) -> str:
 
 
 def _replaced(text: str, runs: re.Pattern[str], table: Mapping[int, str]) -> str:
-    """`text` through `table`, the quickest way: Python translates ASCII and dense text fast, and searches the rest fast."""
+    """`text` through `table`: translating is the quicker way for ASCII and dense text, searching for the rest."""
     if text.isascii() or len(runs.findall(text, 0, _SAMPLE)) > _DENSE:
         return text.translate(table)
     return runs.sub(lambda run: run.group().translate(table), text)
