@@ -176,6 +176,10 @@ class ChunkStore:
             known = self._chunks[ordinal] = chunk_of(rows[0])
         return known
 
+    def ids(self) -> list[str]:
+        """Ids of all chunks, by ordinal, without reading what they say."""
+        return [identity for (identity,) in self._rows("SELECT id FROM chunks ORDER BY ordinal")]
+
     def number(self, path: str) -> int | None:
         """The number of the document at `path`, or None."""
         rows = self._rows("SELECT number FROM documents WHERE path = ?", (path,))
