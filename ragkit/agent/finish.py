@@ -30,13 +30,15 @@ _QUOTED_COVERAGE: Final = 0.6
 def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
     """Check the last message of a turn, and take pictures and addresses of unknown origin out of it.
 
+    Citations of files that were changed, moved or deleted since they were indexed say so.
+
     Where nothing of what the model wrote can be kept, but a passage plainly is about the question,
     that passage is quoted: a small model that stumbles must not hide what the notes say.
 
     Raises:
         ModelError: If the model wrote nothing at all.
     """
-    return _without_links(turn, _checked(turn, final, chat))
+    return _with_staleness(turn, _without_links(turn, _checked(turn, final, chat)))
 
 
 def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
@@ -61,6 +63,12 @@ def _without_links(turn: TurnState, composed: Composed) -> Composed:
     clean = unlinked(composed.text, addresses([turn.question, *cited]), LINK_REMOVED[answer_language(turn.question)])
     gone = tuple(Removed(sentence=target, reason=UNVOUCHED) for target in clean.removed)
     return replace(composed, text=clean.text, removed=(*composed.removed, *gone))
+
+
+def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
+    """Say of each citation what happened to its file since it was indexed."""
+    citations = (replace(c, stale=turn.index.staleness(c.document, c.quote)) for c in composed.citations)
+    return replace(composed, citations=tuple(citations))
 
 
 def _composed(turn: TurnState, message: AIMessage) -> Composed:
