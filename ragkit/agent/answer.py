@@ -70,6 +70,30 @@ class Removed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryUsed:
+    """A memory that an answer rests on."""
+
+    marker: int
+    """The number it is cited with."""
+    id: str
+    text: str
+    origin: str
+    trust: str
+    time: str
+    session: str
+
+    @property
+    def where(self) -> str:
+        """Whose word it is and since when: ``you said, 2026-11-22``."""
+        whose = {"user": "you said", "agent": "noted with your yes", "import": "imported"}
+        return f"{whose.get(self.origin, self.origin)}, {self.time[:10]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
 
@@ -95,6 +119,8 @@ class Answer:
     """What became of each query transform: what it added, whether it ran, why, and how long it took."""
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
+    memories: tuple[MemoryUsed, ...] = ()
+    """What was remembered of the user and is cited here."""
     origin: Origin = field(default_factory=Origin)
 
     def feedback(self, rating: Rating, reason: str = "", settings: Settings | None = None) -> Record:
@@ -111,6 +137,7 @@ class Answer:
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
             "unresolved_markers": self.unresolved_markers,
+            "memories": [memory.to_json() for memory in self.memories],
             "warnings": list(self.warnings),
             "model": self.model,
             "embedding_model": self.embedding_model,

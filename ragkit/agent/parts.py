@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
+from ragkit.memory.long_term import Memory
 from ragkit.models.chat import ChatModel
 from ragkit.safety.guard import SafetyGuard
 from ragkit.settings import Settings
@@ -28,6 +29,8 @@ class AgentParts:
     session: Session
     settings: Settings
     guard: SafetyGuard
+    memory: Memory | None = None
+    """What is remembered of the user; None where nothing is to be."""
     tools: Sequence[BaseTool] = field(default=())
     """Tools of the program's own, beside those that the agent file names."""
     middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())

@@ -19,6 +19,7 @@ from ragkit.agent.finish import finish
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
+from ragkit.agent.remembering import memories_used, recall_into, show_memories
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.turn import TurnState
 from ragkit.models.chat import endpoint_errors
@@ -100,12 +101,14 @@ class Run:
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
             notes=(*plan.notes, *map(str, plan.stages)),
+            memories=memories_used(turn, composed.citations),
+            warnings=(turn.memory_trouble,) if turn.memory_trouble else (),
             origin=self._origin(),
         )
         if self._cancelled.is_set():
             return
         unsaved = parts.session.append(answer)
-        self._emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+        self._emit(Done(replace(answer, warnings=(*answer.warnings, unsaved)) if unsaved else answer))
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
@@ -192,9 +195,11 @@ class Run:
         return self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
-        return new_turn(
+        turn = new_turn(
             self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
         )
+        recall_into(turn)
+        return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
@@ -205,7 +210,7 @@ class Run:
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
 
 
@@ -230,6 +235,8 @@ def new_turn(
         passages_per_search=header.passages,
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
+        memory=parts.memory,
+        session=parts.session.id,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
         enough_coverage=header.enough_coverage if small else 2.0,
         cancelled=cancelled or threading.Event(),

@@ -26,6 +26,7 @@ from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.api import Index
 from ragkit.errors import RagkitError
+from ragkit.memory.long_term import Memory, beside
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
 from ragkit.safety.guard import open_guard
@@ -51,6 +52,7 @@ class Agent(AgentParts):
         tools: LangChain tools beside those that the agent file names.
         middleware: LangChain middleware; sees the model and tool calls that are made, after
             ragkit's own limits.
+        memory: What is remembered of the user; None takes what the settings say.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class Agent(AgentParts):
         *,
         tools: Sequence[BaseTool] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        memory: Memory | None = None,
     ) -> None:
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
-        super().__init__(spec, index, chat, session or Session(), settings, guard, tools, middleware)
+        if memory is None and settings.memory == "on":
+            memory = beside(index.model, settings, chat.structured())
+        super().__init__(spec, index, chat, session or Session(), settings, guard, memory, tools, middleware)
 
     @classmethod
     def load(
@@ -79,6 +84,7 @@ class Agent(AgentParts):
         session: Session | None = None,
         tools: Sequence[BaseTool] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        memory: Memory | None = None,
     ) -> Agent:
         """Make an agent.
 
@@ -91,6 +97,8 @@ class Agent(AgentParts):
             session: An earlier conversation to go on with.
             tools: LangChain tools beside those that the agent file names.
             middleware: LangChain middleware around the model and tool calls.
+            memory: What is remembered of the user; None takes that of the setting ``memory_user``, unless ``memory``
+                is off.
 
         Raises:
             AgentError: If the agent file is missing or wrong.
@@ -100,7 +108,7 @@ class Agent(AgentParts):
         spec = load_agent(agent)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware)
+        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware, memory=memory)
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.

@@ -18,6 +18,8 @@ from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.memory.items import MemoryItem
+from ragkit.memory.long_term import Memory
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -45,6 +47,14 @@ class TurnState:
     """Names in the question that the notes never mention."""
     enough_coverage: float = 2.0
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
+    memory: Memory | None = None
+    """What is remembered of the user; None where nothing is to be."""
+    memories: dict[str, MemoryItem] = field(default_factory=dict)
+    """Those that stand among the passages, by id."""
+    memory_trouble: str = ""
+    """Why nothing was recalled, if something went wrong; empty otherwise."""
+    session: str = ""
+    """Name of the conversation; empty if it is not kept."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -90,6 +100,8 @@ class TurnState:
     @property
     def off_topic(self) -> bool:
         """Whether even the best passage has nothing to do with the question."""
+        if self.memories:
+            return False
         floor = self.index.model.relevance_floor
         cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]
         return not self.passages or (floor is not None and bool(cosines) and max(cosines) < floor)

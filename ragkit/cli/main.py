@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, train
+from ragkit.cli import ask, chat, doctor, evals, feedback, index, memory, models, search, train
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
 from ragkit.text.sanitize import one_line, printable
@@ -92,6 +92,7 @@ app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(memory.app, name="memory")
 app.add_typer(train.app, name="train")
 
 
