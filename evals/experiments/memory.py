@@ -86,7 +86,8 @@ def report(language: str, items: list[dict[str, Any]]) -> None:
     others = beside / len(facts)
     print(
         f"{language}: best {best}/{len(facts)}, among {RECALLED} {among}/{len(facts)}\n"
-        f"    recalled {recalled}/{len(facts)} with {others:.2f} others; recalled for {false}/{len(unrelated)} unrelated questions\n"
+        f"    recalled {recalled}/{len(facts)} with {others:.2f} others\n"
+        f"    recalled for {false}/{len(unrelated)} unrelated questions\n"
         f"    updates that superseded their fact {clean}/{len(updates)}, other {wrong}/{len(updates)}"
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
+from ragkit.memory.conversation import ConversationMemory
 from ragkit.memory.long_term import Memory
 from ragkit.models.chat import ChatModel
 from ragkit.safety.guard import SafetyGuard
@@ -29,6 +30,8 @@ class AgentParts:
     session: Session
     settings: Settings
     guard: SafetyGuard
+    conversation: ConversationMemory = field(default_factory=ConversationMemory)
+    """Shortens earlier turns for the next question."""
     memory: Memory | None = None
     """What is remembered of the user; None where nothing is to be."""
     tools: Sequence[BaseTool] = field(default=())

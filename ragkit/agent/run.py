@@ -30,7 +30,6 @@ from ragkit.text.language import answer_language
 from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
-_HISTORY_CHARS: Final = 300
 _DOING: Final[dict[Name, dict[str, str]]] = {
     "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
     "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
@@ -204,14 +203,21 @@ class Run:
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
-        for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
-            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
-            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
+        if not self._parts.chat.local or self._leans():
+            messages = self._conversation()
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
         messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
+
+    def _conversation(self) -> list[BaseMessage]:
+        """Earlier turns: the newest as they were, the others as a summary."""
+        said: list[BaseMessage] = []
+        for answer in self._parts.session.answers:
+            said += [HumanMessage(answer.question), AIMessage(answer.text)]
+        budget = self._parts.settings.conversation_tokens
+        return self._parts.conversation.fit(said, budget, answer_language(self._question))
 
 
 def new_turn(

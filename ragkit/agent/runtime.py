@@ -26,6 +26,7 @@ from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.api import Index
 from ragkit.errors import RagkitError
+from ragkit.memory.conversation import ConversationMemory
 from ragkit.memory.long_term import Memory, beside
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
@@ -71,7 +72,18 @@ class Agent(AgentParts):
         guard = open_guard(settings, index.model)
         if memory is None and settings.memory == "on":
             memory = beside(index.model, settings, chat.structured())
-        super().__init__(spec, index, chat, session or Session(), settings, guard, memory, tools, middleware)
+        super().__init__(
+            spec,
+            index,
+            chat,
+            session or Session(),
+            settings,
+            guard,
+            conversation=ConversationMemory(chat.structured),
+            memory=memory,
+            tools=tools,
+            middleware=middleware,
+        )
 
     @classmethod
     def load(
