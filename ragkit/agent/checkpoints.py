@@ -11,7 +11,6 @@ The file belongs to one process at a time. A killed process lets go of it at onc
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -23,10 +22,9 @@ from typing import Any, Final, Literal
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ragkit.agent.plain import PlainSerializer, dumps, loads
-from ragkit.errors import AgentError, RagkitError
+from ragkit.errors import AgentError, RagkitError, SessionBusyError
 from ragkit.index.fsops import fsync_folder
 
-SUFFIX: Final = ".turn"
 _PARTS: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside the file itself."""
 _TABLES: Final = """
@@ -54,7 +52,8 @@ class TurnFile:
         path: The file; made if it is not there.
 
     Raises:
-        AgentError: If another process holds it, or it is damaged.
+        SessionBusyError: If another process holds it.
+        AgentError: If it cannot be opened, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -213,9 +212,29 @@ class _Saver(SqliteSaver):
                     self._file._give_up()
 
 
-def turn_path(session: Path) -> Path:
-    """Where the unfinished turn of a conversation is."""
-    return session.with_suffix(SUFFIX)
+def open_new_turn(path: Path, facts: dict[str, str]) -> TurnFile | None:
+    """Begin to keep a turn; what an earlier one left is removed.
+
+    Args:
+        path: The file.
+        facts: What `ragkit.agent.sessions.UnfinishedTurn` says of it.
+
+    Returns:
+        The file; None if the disk takes nothing.
+
+    Raises:
+        SessionBusyError: If another process holds it.
+    """
+    try:
+        if path.exists():
+            _let_go(path)
+        file = TurnFile(path)
+        file.keep(turn=facts)
+    except SessionBusyError:
+        raise
+    except AgentError:
+        return None
+    return file if file.held else None
 
 
 def remove_turn(path: Path) -> None:
@@ -233,9 +252,14 @@ def remove_turn(path: Path) -> None:
         raise AgentError(f"{path} cannot be removed: {exc.strerror}.", "Remove it, then ask again.") from exc
 
 
-def new_turn_id() -> str:
-    """Names a turn in its file and in the conversation, so that a finished one is never answered again."""
-    return secrets.token_hex(8)
+def _let_go(path: Path) -> None:
+    """Remove what an earlier turn left, damaged or not, unless its process still runs."""
+    try:
+        TurnFile(path).remove()
+    except SessionBusyError:
+        raise
+    except AgentError:
+        remove_turn(path)
 
 
 def _fact(name: str, value: object) -> tuple[str, tuple[Any, ...]]:
@@ -251,7 +275,7 @@ def _call(
 
 def _unusable(path: Path, exc: sqlite3.Error) -> AgentError:
     if "locked" in str(exc) or "busy" in str(exc):
-        return AgentError(
+        return SessionBusyError(
             f"Another process is answering in this conversation ({path.name}).", "Wait for it, or use another session."
         )
     return AgentError(f"{path} cannot be read: {exc}.", "Remove it: the turn it holds must be asked again.")
