@@ -266,9 +266,7 @@ def _fact(name: str, value: object) -> tuple[str, tuple[Any, ...]]:
     return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, dumps(value))
 
 
-def _call(
-    identity: str, tool: str, arguments: dict[str, Any], result: bytes | None
-) -> tuple[str, tuple[Any, ...]]:
+def _call(identity: str, tool: str, arguments: dict[str, Any], result: bytes | None) -> tuple[str, tuple[Any, ...]]:
     call = dumps({"tool": tool, "arguments": arguments})
     return "INSERT OR REPLACE INTO tool_calls VALUES (?, ?, ?)", (identity, call, result)
 

@@ -50,7 +50,12 @@ _MESSAGES: Final[dict[str, type[BaseMessage]]] = {
 _VALUES: Final[dict[str, type[Any]]] = {
     kind.__name__: kind for kind in (Chunk, Hit, LegScore, Plan, Query, Stage, Step)
 }
-_COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+_COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 _FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _LEFT_OUT: Final = {"artifact", "type"}
 """Of a message: artifacts are objects of the program's; what ragkit needs of them it keeps itself."""
@@ -201,4 +206,3 @@ def _no_constant(name: str) -> Any:
 
 def _refused(reason: str) -> AgentError:
     return AgentError(f"This turn cannot be kept for a restart: {reason}.", "It goes on, but cannot be resumed.")
-

@@ -82,7 +82,6 @@ class Session:
         self.answers: list[PastAnswer] = []
         self._waiting: list[bytes] = []
         self._warned = False
-        self._running: TurnFile | None = None
         if path is not None and path.is_file():
             self.answers = _read(path)
 
@@ -184,8 +183,7 @@ class Session:
         from ragkit.agent.checkpoints import open_new_turn
 
         facts = {"id": secrets.token_hex(8), "question": question, "agent": agent, "model": model, "began": _now()}
-        self._running = open_new_turn(self.path.with_suffix(TURN_SUFFIX), facts)
-        return self._running
+        return open_new_turn(self.path.with_suffix(TURN_SUFFIX), facts)
 
     def take_up(self) -> TurnFile:
         """The unfinished turn, to go on with.
@@ -197,21 +195,11 @@ class Session:
         file = self._left()
         if file is None:
             raise AgentError(f"The session {self.id} has no unfinished turn.", "Ask a question.")
-        self._running = file
         return file
-
-    def end_turn(self, *, keep: bool = False) -> None:
-        """The turn that runs is over, or, with `keep`, is left for later to go on with."""
-        if self._running is not None:
-            file, self._running = self._running, None
-            if keep:
-                file.close()
-            else:
-                file.remove()
 
     def _left(self) -> TurnFile | None:
         path = self.path.with_suffix(TURN_SUFFIX) if self.path else None
-        if path is None or not path.is_file() or self._running is not None:
+        if path is None or not path.is_file():
             return None
         # LangGraph takes a while to import, and most sessions have no unfinished turn.
         from ragkit.agent.checkpoints import TurnFile

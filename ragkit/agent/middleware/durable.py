@@ -8,8 +8,6 @@ it was approved, not if it was refused.
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,18 +18,28 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.keeping import UNKNOWN, snapshot
 from ragkit.agent.turn import TurnState, call_key
 
 REPEATABLE: Final = frozenset({"search_notes", "read_note", "list_notes", "calculate", "recall"})
 """Tools that only read: a call of unknown outcome is simply made again."""
-UNKNOWN: Final = (
-    "It is not known whether this call took effect: the program was stopped while it ran. "
-    "It was not made again. Say so in the answer; do not repeat it."
-)
-_LIVE: Final = frozenset({"index", "emit", "lock", "cancelled"})
-"""What a turn has of the running process."""
-_SHOWN: Final = re.compile(r"^\[(\d+)\] (?!.*\(shown above\)$)", re.MULTILINE)
-"""A passage with its text in an observation, see `ragkit.agent.turn.show_passages`."""
+
+
+class UniqueCalls(AgentMiddleware[Any, Any]):
+    """Gives every call an id of its own: some servers number the calls of each reply from zero."""
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage:
+        response = handler(request)
+        known = {c["id"] for m in request.messages if isinstance(m, AIMessage) for c in m.tool_calls}
+        result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
+        for message in result:
+            for call in message.tool_calls if isinstance(message, AIMessage) else ():
+                if not call["id"] or call["id"] in known:
+                    call["id"] = f"call_{uuid.uuid4().hex[:12]}"
+                known.add(call["id"])
+        return response
 
 
 class Replay(AgentMiddleware[Any, Any]):
@@ -51,7 +59,6 @@ class Replay(AgentMiddleware[Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
         response = handler(request)
-        _name_calls(response, {c["id"] for m in request.messages if isinstance(m, AIMessage) for c in m.tool_calls})
         self._file.keep(state=snapshot(self._turn))
         return response
 
@@ -100,39 +107,6 @@ class Journal(AgentMiddleware[Any, Any]):
         if not self._repeatable(call["name"]):
             self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
         return handler(request)
-
-
-def snapshot(turn: TurnState) -> dict[str, Any]:
-    """What a turn knows so far, as values that can be kept; copied at once, since calls run side by side."""
-    kept = {}
-    for field in dataclasses.fields(turn):
-        if field.name not in _LIVE:
-            value = getattr(turn, field.name)
-            kept[field.name] = value.copy() if isinstance(value, (list, dict, set)) else value
-    return kept
-
-
-def restore(turn: TurnState, kept: dict[str, Any]) -> None:
-    """Give a fresh turn what an earlier one knew.
-
-    Passages whose text stands in no finished observation, because the call that found them was
-    broken off, are shown when they are found again.
-    """
-    for field in dataclasses.fields(turn):
-        if field.name not in _LIVE and field.name in kept:
-            setattr(turn, field.name, kept[field.name])
-    shown = {int(n) for observation in turn.calls.values() for n in _SHOWN.findall(observation)}
-    turn.unseen = set(range(1, len(turn.passages) + 1)) - shown
-
-
-def _name_calls(response: ModelResponse[Any] | AIMessage, known: set[str | None]) -> None:
-    """Give every call an id of its own; some servers number the calls of each reply from zero."""
-    result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
-    for message in result:
-        for call in message.tool_calls if isinstance(message, AIMessage) else ():
-            if not call["id"] or call["id"] in known:
-                call["id"] = f"call_{uuid.uuid4().hex[:12]}"
-            known.add(call["id"])
 
 
 def _inside(command: Command[Any]) -> ToolMessage | None:
