@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, Final
 
+from ragkit.agent.spotlight import Spotlight
 from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.values import Hit
@@ -17,8 +18,6 @@ UNKNOWN: Final = (
 """Observation of a call with effects that was never closed."""
 _LIVE: Final = frozenset({"index", "emit", "lock", "cancelled"})
 """What a turn has of the running process."""
-_SHOWN: Final = re.compile(r"^\[(\d+)\] (?!.*\(shown above\)$)", re.MULTILINE)
-"""A passage with its text in an observation, see `ragkit.agent.turn.show_passages`."""
 
 
 def snapshot(turn: TurnState) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def snapshot(turn: TurnState) -> dict[str, Any]:
         if field.name not in _LIVE:
             value = getattr(turn, field.name)
             kept[field.name] = value.copy() if isinstance(value, (list, dict, set)) else value
-    return kept
+    return {**kept, "spotlight": turn.spotlight.mark}
 
 
 def restore(turn: TurnState, kept: dict[str, Any]) -> None:
@@ -37,10 +36,14 @@ def restore(turn: TurnState, kept: dict[str, Any]) -> None:
     Passages whose text stands in no finished observation, because the call that found them was
     broken off, are shown when they are found again.
     """
+    if kept:
+        kept = {**kept, "spotlight": Spotlight(kept["spotlight"])}
     for field in dataclasses.fields(turn):
         if field.name not in _LIVE and field.name in kept:
             setattr(turn, field.name, kept[field.name])
-    shown = {int(n) for observation in turn.calls.values() for n in _SHOWN.findall(observation)}
+    # The first line of a passage with its text, see `ragkit.agent.turn.show_passages`.
+    head = re.compile(re.escape(turn.spotlight.head("[")) + r"(\d+)\] (?!.*\(shown above\)$)", re.MULTILINE)
+    shown = {int(n) for observation in turn.calls.values() for n in head.findall(observation)}
     turn.unseen = set(range(1, len(turn.passages) + 1)) - shown
 
 
