@@ -299,6 +299,8 @@ class WrappedEmbedder:
     def _call(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
+        except EndpointError as exc:
+            raise type(exc)(f"Embedding model {self.name!r} failed: {exc.message}", exc.remedy) from exc
         except ModelError:
             raise
         except Exception as exc:
@@ -353,14 +355,18 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     from langchain_openai import OpenAIEmbeddings
     from pydantic import SecretStr
 
+    from ragkit.models.endpoint import Limits, endpoint_client
+
     client = OpenAIEmbeddings(
         model=name,
         api_key=SecretStr(api_key or "none"),
         base_url=address,
         # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
         check_embedding_ctx_length=False,
-        max_retries=2,
-        timeout=60,
+        # Retries and limits are those of the transport.
+        max_retries=0,
+        timeout=180,
+        http_client=endpoint_client(address, Limits(first=60, total=180)),
     )
     return WrappedEmbedder(client, name=f"openai:{name}")
 
