@@ -355,19 +355,11 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     from langchain_openai import OpenAIEmbeddings
     from pydantic import SecretStr
 
-    from ragkit.models.endpoint import Limits, endpoint_client
+    from ragkit.models.endpoint import embedding_options
 
-    client = OpenAIEmbeddings(
-        model=name,
-        api_key=SecretStr(api_key or "none"),
-        base_url=address,
-        # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
-        check_embedding_ctx_length=False,
-        # Retries and limits are those of the transport.
-        max_retries=0,
-        timeout=180,
-        http_client=endpoint_client(address, Limits(first=60, total=180)),
-    )
+    # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
+    options = {"check_embedding_ctx_length": False, **embedding_options(address)}
+    client = OpenAIEmbeddings(model=name, api_key=SecretStr(api_key or "none"), base_url=address, **options)
     return WrappedEmbedder(client, name=f"openai:{name}")
 
 

@@ -294,3 +294,9 @@ def endpoint_client(base_url: str | None, limits: Limits, gate: Gate | None = No
     breaker = breaker_of(f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}") if gate is None else None
     transport = EndpointTransport(limits, breaker=breaker, gate=gate, inner=watched_transport(proxy))
     return httpx.Client(transport=transport, follow_redirects=False, timeout=limits.total)
+
+
+def embedding_options(base_url: str | None) -> dict[str, Any]:
+    """Arguments of LangChain's ``OpenAIEmbeddings`` for a client over this transport, which makes the retries."""
+    limits = Limits(first=60.0, total=180.0)
+    return {"max_retries": 0, "timeout": limits.total, "http_client": endpoint_client(base_url, limits)}
