@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ragkit.errors import UsageError
+from ragkit.errors import RagkitError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.index.manifest import read_manifest
 from ragkit.index.model_choice import model_for
@@ -235,6 +235,14 @@ class Memory:
         if not self._shelf.exists():
             return []
         return [item for item in self._shelf.state().items.values() if history or item.current]
+
+    def knows(self, item: MemoryItem) -> bool:
+        """Whether an item is still remembered with these words; what cannot be read is not."""
+        try:
+            kept = self._shelf.state().items.get(item.id)
+        except RagkitError:
+            return False
+        return kept is not None and kept.text == item.text
 
     def search(self, query: str, k: int = 5, *, where: Mapping[str, str] | None = None) -> list[Recalled]:
         """The `k` memories nearest to a text, best first; superseded ones are not among them.
