@@ -67,6 +67,14 @@ class TurnState:
         with self.lock:
             return self._number(hits)
 
+    def add_result(self, hit: Hit) -> list[tuple[int, Hit, bool]]:
+        """Number what a tool said, see `add`: two results of one tool are two sources, wherever they begin."""
+        with self.lock:
+            if len(self.passages) >= self.max_passages:
+                return []
+            self.passages.append(hit)
+            return [(len(self.passages), hit, True)]
+
     def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         numbered: list[tuple[int, Hit, bool]] = []
         for hit in hits:
