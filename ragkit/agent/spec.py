@@ -20,16 +20,7 @@ from ragkit.content import content_dir
 from ragkit.errors import AgentError
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
 
-__all__ = [
-    "TOOL_NAMES",
-    "AgentHeader",
-    "AgentSpec",
-    "Found",
-    "McpServer",
-    "available_agents",
-    "find_agents",
-    "load_agent",
-]
+__all__ = ["TOOL_NAMES", "AgentHeader", "McpServer"]
 
 
 @dataclass(frozen=True)

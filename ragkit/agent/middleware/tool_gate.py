@@ -5,6 +5,8 @@ It stands innermost, so that no other middleware can change a call between what 
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ class ToolGate(AgentMiddleware[Any, Any]):
         self._turn = turn
         self._allowed = frozenset(allowed)
         self._approve = approve
+        self._one = threading.Lock()
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -47,14 +50,16 @@ class ToolGate(AgentMiddleware[Any, Any]):
             return _error(request, f"Error: {found}. Call it again with arguments that fit.")
         permission = permission_of(tool)
         if permission != "read" and tool.name not in self._allowed:
-            asked = Approval(tool.name, permission, dict(call["args"]), source_of(tool))
+            asked = Approval(tool.name, permission, copy.deepcopy(call["args"]), source_of(tool))
             if not self._asked(asked):
                 return _error(request, REFUSED)
         return handler(request)
 
     def _asked(self, approval: Approval) -> bool:
         if self._approve is not None:
-            return self._approve(approval) is True
+            # Calls of one reply run side by side; a person can look at one of them.
+            with self._one:
+                return self._approve(approval) is True
         event = ApprovalAsked(approval)
         self._turn.emit(event)
         return event.wait(self._turn.cancelled)

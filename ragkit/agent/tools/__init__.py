@@ -7,10 +7,11 @@ from typing import Final
 
 from langchain_core.tools import BaseTool
 
+from ragkit.agent.approval import Permission
 from ragkit.agent.tools.calculate import calculate
 from ragkit.agent.tools.listing import list_notes
 from ragkit.agent.tools.notes import read_note, search_notes
-from ragkit.agent.tools.permission import Permission, with_permission
+from ragkit.agent.tools.permission import with_permission
 from ragkit.agent.turn import TurnState
 
 Maker = Callable[[TurnState], BaseTool]
@@ -27,3 +28,5 @@ TOOLS: Final[dict[str, Maker]] = {
     "list_notes": _may("read", list_notes),
     "calculate": _may("read", calculate),
 }
+NOTE_TOOLS: Final = frozenset({"search_notes", "read_note", "calculate"})
+"""Those that bring nothing but what the notes say; any other may answer what the notes do not."""

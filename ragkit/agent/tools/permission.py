@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Literal, get_args, overload
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, overload
 
 from langchain_core.tools import BaseTool
 
+from ragkit.agent.approval import PERMISSIONS, Permission
 from ragkit.agent.tools.own import from_function
 from ragkit.errors import UsageError
 
-Permission = Literal["read", "write", "network"]
-"""``read``: looks at what is on this machine and changes nothing; ``write``: changes something that outlives
-the question; ``network``: talks to another process or machine. The last two need approval."""
 _PERMISSION: Final = "ragkit_permission"
 _SOURCE: Final = "ragkit_source"
 
@@ -20,7 +18,7 @@ _SOURCE: Final = "ragkit_source"
 def permission_of(tool: BaseTool) -> Permission:
     """The permission of a tool; ``write`` if it never was declared, because nothing is known of it then."""
     declared = (tool.metadata or {}).get(_PERMISSION)
-    return declared if declared in get_args(Permission) else "write"
+    return next((known for known in PERMISSIONS if known == declared), "write")
 
 
 def source_of(tool: BaseTool) -> str:
@@ -39,8 +37,8 @@ def with_permission(tool: BaseTool, permission: Permission, *, source: str = "")
     Raises:
         UsageError: If there is no such permission.
     """
-    if permission not in get_args(Permission):
-        raise UsageError(f"Unknown permission {permission!r}.", f"Allowed: {', '.join(get_args(Permission))}.")
+    if permission not in PERMISSIONS:
+        raise UsageError(f"Unknown permission {permission!r}.", f"Allowed: {', '.join(PERMISSIONS)}.")
     metadata = {**(tool.metadata or {}), _PERMISSION: permission, **({_SOURCE: source} if source else {})}
     return tool.model_copy(update={"metadata": metadata})
 
@@ -67,11 +65,15 @@ def tool(
     return with_permission(made, permission)
 
 
-def as_tools(things: tuple[BaseTool | Callable[..., Any], ...] | list[Any]) -> tuple[BaseTool, ...]:
+def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[str] = ()) -> tuple[BaseTool, ...]:
     """Tools of a program's own, each with a permission.
 
     A plain function counts as ``read``: whoever hands it over knows it. A LangChain tool without a
     permission keeps counting as ``write``, for it may be a shell.
+
+    Args:
+        things: Functions and LangChain tools.
+        taken: Names that others have.
 
     Raises:
         UsageError: If something is no tool, see `tool`, or two have one name.
@@ -79,7 +81,7 @@ def as_tools(things: tuple[BaseTool | Callable[..., Any], ...] | list[Any]) -> t
     made: dict[str, BaseTool] = {}
     for thing in things:
         each = thing if isinstance(thing, BaseTool) else tool(thing)
-        if each.name in made:
+        if each.name in made or each.name in taken:
             raise UsageError(f"Two tools are called {each.name!r}.", "Give one of them another name.")
         made[each.name] = each
     return tuple(made.values())

@@ -11,7 +11,7 @@ from ragkit.text.sanitize import printable
 from ragkit.values import Chunk, Hit
 
 PREFIX: Final = "tool:"
-"""Begins the document name of a result; no note is called that, for their paths are relative and have no colon there."""
+"""Begins the document name of a result."""
 _MAX_CHARS: Final = 12_000
 """Of a result that sentences are compared with."""
 
