@@ -104,7 +104,8 @@ def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> Hit | N
         # A step that shares no factor with most counts: neighbours in the alphabet are about the same thing.
         start = (len(seen) * 37) % max(1, len(fresh))
         near = [hit for path in fresh[start:] + fresh[:start] for hit in index.passages_at(path, 1, after=8)]
-    return next((hit for hit in near if (hit.document, hit.start_line) not in seen and len(points_of(hit.text)) > 1), None)
+    new = (hit for hit in near if (hit.document, hit.start_line) not in seen)
+    return next((hit for hit in new if len(points_of(hit.text)) > 1), None)
 
 
 def ask(hit: Hit, topic: str, language: str, chat: StructuredChat | None) -> Asked:
@@ -146,7 +147,7 @@ def grade(index: Index, asked: Asked, hit: Hit, reply: str, chat: StructuredChat
     said = _found(asked, points, reply, chat)
     floor = 0.0 if crosses_languages(reply, hit.chunk) else _HINTED
     made = [share >= MADE or (hint and share >= floor) for share, hint in zip(shares, said, strict=True)]
-    worth = [max(min(1.0, share / MADE), float(m)) if share >= _HINTED or m else 0.0 for share, m in zip(shares, made, strict=True)]
+    worth = [1.0 if m else share / MADE if share >= _HINTED else 0.0 for share, m in zip(shares, made, strict=True)]
     unfounded = [
         sentence
         for sentence in split_sentences(reply)
@@ -171,7 +172,9 @@ def _found(asked: Asked, points: Sequence[str], reply: str, chat: StructuredChat
     schema = {"type": "object", "properties": {"made": flags}, "required": ["made"], "additionalProperties": False}
     listed = "\n".join(f"{n}. {one_line(point, 300)}" for n, point in enumerate(points, start=1))
     try:
-        given = chat.complete_json(_JUDGE, f"Question: {asked.question}\n\nPoints:\n{listed}\n\nReply:\n{reply}", schema, 60)
+        given = chat.complete_json(
+            _JUDGE, f"Question: {asked.question}\n\nPoints:\n{listed}\n\nReply:\n{reply}", schema, 60
+        )
     except ModelError:
         return none
     made = given.get("made")
@@ -181,5 +184,3 @@ def _found(asked: Asked, points: Sequence[str], reply: str, chat: StructuredChat
 def _cosine(hit: Hit) -> float:
     leg = hit.legs.get("dense")
     return leg.score if leg else 0.0
-
-

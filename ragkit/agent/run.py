@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
@@ -22,6 +23,8 @@ from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
 from ragkit.retrieval.retriever import Query
@@ -48,15 +51,23 @@ class Run:
         question: Checked and cleaned.
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
+        alone: Whether the question has nothing to do with the conversation.
     """
 
     def __init__(
-        self, parts: AgentParts, question: str, emit: Callable[[Event], None], cancelled: threading.Event
+        self,
+        parts: AgentParts,
+        question: str,
+        emit: Callable[[Event], None],
+        cancelled: threading.Event,
+        *,
+        alone: bool = False,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._alone = alone
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -70,12 +81,10 @@ class Run:
             self._emit(Done(told))
             return
         parts = self._parts
-        plan = self._understand()
-        turn = self._turn(plan)
-        final = self._final(turn)
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        turn, composed = outcome.turn, outcome.composed
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
@@ -92,7 +101,7 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
@@ -100,13 +109,44 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
         unsaved = parts.session.append(answer)
         self._emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: new_turn(
+                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
+                ),
+                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+            )
+        )
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        plan = self._understand()
+        turn = self._turn(plan)
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed = finish(turn, final, self._parts.chat)
+        return Outcome(composed, turn, plan.standalone, (*plan.notes, *map(str, plan.stages)), state=dict(turn.state))
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
@@ -190,7 +230,7 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
         return new_turn(
@@ -198,7 +238,8 @@ class Run:
         )
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -235,6 +276,8 @@ def new_turn(
         unknown_names=tuple(parts.index.unknown_names(standalone)),
         enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
         other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
 

@@ -18,6 +18,7 @@ from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -47,6 +48,10 @@ class TurnState:
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What tools keep for the next turn of the session, JSON values by tool."""
+    structured: StructuredChat | None = None
+    """The chat model, for tools that ask it; None without one."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
