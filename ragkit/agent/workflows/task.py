@@ -27,6 +27,7 @@ class Outcome:
     plan: tuple[PlanItem, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
     """See `ragkit.agent.answer.Answer.state`."""
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
