@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragkit.agent.approval import Approve
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
@@ -30,11 +31,13 @@ class AgentParts:
     session: Session
     settings: Settings
     guard: SafetyGuard
-    conversation: ConversationMemory = field(default_factory=ConversationMemory)
-    """Shortens earlier turns for the next question."""
-    memory: Memory | None = None
-    """What is remembered of the user; None where nothing is to be."""
     tools: Sequence[BaseTool] = field(default=())
     """Tools of the program's own, beside those that the agent file names."""
     middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())
     """LangChain middleware of the program's own."""
+    approve: Approve | None = None
+    """Decides about effects of tools; None asks whoever reads the events."""
+    conversation: ConversationMemory = field(default_factory=ConversationMemory)
+    """Shortens earlier turns for the next question."""
+    memory: Memory | None = None
+    """What is remembered of the user; None where nothing is to be."""

@@ -81,8 +81,12 @@ def memories_used(turn: TurnState, citations: Sequence[Citation]) -> tuple[Memor
     """The memories that the citations of an answer stand on."""
     used = []
     for citation in citations:
-        item = turn.memories.get(citation.document.removeprefix(MEMORY))
-        if citation.document.startswith(MEMORY) and item is not None:
+        if not citation.document.startswith(MEMORY):
+            continue
+        identity = citation.document.removeprefix(MEMORY)
+        # What a part of the question was answered with (`ragkit.agent.workflows`) was recalled in a turn of its own.
+        item = turn.memories.get(identity) or (turn.memory.get(identity) if turn.memory is not None else None)
+        if item is not None:
             fields = {name: getattr(item, name) for name in ("id", "text", "origin", "trust", "time", "session")}
             used.append(MemoryUsed(marker=citation.marker, **fields))
     return tuple(used)

@@ -236,13 +236,12 @@ class Memory:
             return []
         return [item for item in self._shelf.state().items.values() if history or item.current]
 
-    def knows(self, item: MemoryItem) -> bool:
-        """Whether an item is still remembered with these words; what cannot be read is not."""
+    def get(self, identity: str) -> MemoryItem | None:
+        """The item with this id, or None if there is none or it cannot be read."""
         try:
-            kept = self._shelf.state().items.get(item.id)
+            return self._shelf.state().items.get(identity)
         except RagkitError:
-            return False
-        return kept is not None and kept.text == item.text
+            return None
 
     def search(self, query: str, k: int = 5, *, where: Mapping[str, str] | None = None) -> list[Recalled]:
         """The `k` memories nearest to a text, best first; superseded ones are not among them.
