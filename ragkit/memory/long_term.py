@@ -37,7 +37,7 @@ from ragkit.values import Hit
 _NEIGHBOURS: Final = 5
 _COVERAGE: Final = 0.45
 """Share of the question that a memory must have to be recalled by its words alone."""
-_COSINE: Final = 0.3
+_COSINE: Final = 0.285
 """Centred cosine (`ragkit.models.questions`) from which a memory is recalled, where the model's scale is known."""
 
 
