@@ -13,6 +13,8 @@ from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.tool_gate import ToolGate
+from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -42,10 +44,13 @@ def turn_middleware(parts: AgentParts, turn: TurnState) -> list[AgentMiddleware[
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made.
+    stands inside sees only calls that are made. `ToolGate` stands innermost: what it lets through is what
+    runs, whatever the program's own middleware made of the call.
     """
     reply = quote_passages if parts.chat.extractive else None
-    return [TurnControl(turn, reply), *parts.middleware]
+    results = ToolResults(turn, own=TOOLS)
+    gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
+    return [TurnControl(turn, reply), results, *parts.middleware, gate]
 
 
 def turn_graph(parts: AgentParts, turn: TurnState) -> Any:

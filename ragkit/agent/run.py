@@ -20,6 +20,7 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
@@ -221,6 +222,7 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
@@ -231,7 +233,8 @@ def new_turn(
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
         cancelled=cancelled or threading.Event(),
     )
 

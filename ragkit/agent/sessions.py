@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class PastAnswer:
     text: str
     standalone: str
     citations: tuple[Citation, ...]
+    state: dict[str, Any] = field(default_factory=dict)
+    """See `ragkit.agent.answer.Answer.state`."""
 
 
 class Session:
@@ -83,10 +85,15 @@ class Session:
             One line for the user if it could not be saved, else an empty string. It is said once,
             until saving works again.
         """
-        self.answers.append(PastAnswer(answer.question, answer.text, answer.standalone, answer.citations))
+        self.answers.append(PastAnswer(answer.question, answer.text, answer.standalone, answer.citations, answer.state))
         if self.path is None:
             return ""
-        record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
+        record: dict[str, Any] = {
+            "question": answer.question,
+            "standalone": answer.standalone,
+            **answer.to_json(),
+            "state": answer.state,
+        }
         self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -114,7 +121,9 @@ def _read(path: Path) -> list[PastAnswer]:
         try:
             record = json.loads(line)
             citations = tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in record["citations"])
-            answers.append(PastAnswer(record["question"], record["answer"], record["standalone"], citations))
+            state = record.get("state", {})
+            past = PastAnswer(record["question"], record["answer"], record["standalone"], citations, state)
+            answers.append(past)
         except (ValueError, KeyError, TypeError):
             continue
     return answers

@@ -31,7 +31,7 @@ def run(
     settings = state.settings(chat_model=model, agent=agent)
     # What can be wrong with the words typed is said before anything slow begins.
     Agent.check(question)
-    spec = load_agent(settings.agent)
+    spec = load_agent(settings.agent, settings.agents_dir)
     settings.check_address("agent", "" if model else spec.header.model or "")
     kept = Session.open(settings.ensure_home(), session) if session else None
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
