@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     agents_dir: Path | None = None
     """Folder of agent files, besides the shipped ones and ``./agents``."""
     allow_tools: tuple[str, ...] = ()
-    """Names of tools that write or reach the network and need no approval."""
+    """Names of tools that may write or reach the network without asking, as far as a call is made of the words
+    of the question; what comes from anywhere else is asked about, see `ragkit.agent.provenance`."""
     tool_calling: Literal["auto", "native", "json"] = "auto"
     """How function calls reach the model: its own tool calls, or JSON under a schema."""
     chat_timeout: float = Field(default=120.0, gt=0)
