@@ -228,6 +228,7 @@ def new_turn(
         question=question,
         standalone=standalone,
         queries=queries,
+        instructions=parts.spec.prompt,
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,

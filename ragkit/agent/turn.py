@@ -48,6 +48,8 @@ class TurnState:
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    instructions: str = ""
+    """The system prompt of the agent file, which no answer repeats."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)

@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-_CALL: Final = re.compile(r"(?:call the tool|调用工具)\s*(\w+)\s*(?:with|，参数)\s*(\{[^{}]*\})", re.IGNORECASE)
+_CALL: Final = re.compile(r"(?:call the tool|调用工具)\s*(\w+)\s*(?:with|[,，]\s*参数)\s*(\{[^{}]*\})", re.IGNORECASE)
 _REMEMBER: Final = re.compile(r"(?:remember that|请记住)[:：]?\s*([^.。\n]+)", re.IGNORECASE)
 _LINK: Final = re.compile(r"(?:add the link|加上链接)\s*([^\s，。]+)", re.IGNORECASE)
 _PICTURE: Final = re.compile(r"(?:show the picture|加上图片)\s*([^\s，。]+)", re.IGNORECASE)
@@ -27,7 +27,7 @@ _PASSAGE: Final = re.compile(r"\[(\d+)\] [^\n]*\n(.*?)(?=\n\n(?:\w+ )?\[\d+\] |\
 _FACT: Final = re.compile(r"[^\n。]*?(\w*zq\w+)[^\n。]*?(?:has \d+ layers\.|有 ?\d+ ?层。)")
 
 
-def _seen(text: str) -> str:
+def seen(text: str) -> str:
     """What a tokenizer lets through: invisible characters and tag characters are read as the letters they hide."""
     untagged = "".join(chr(ord(c) - 0xE0000) if 0xE0020 <= ord(c) <= 0xE007E else c for c in text)
     return "".join(c for c in unicodedata.normalize("NFKC", untagged) if unicodedata.category(c) != "Cf")
@@ -50,7 +50,7 @@ class ObedientVictim(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        read = "\n".join(_seen(m.text) for m in messages if not isinstance(m, SystemMessage | AIMessage))
+        read = "\n".join(seen(m.text) for m in messages if not isinstance(m, SystemMessage | AIMessage))
         system = next((m.text for m in messages if isinstance(m, SystemMessage)), "")
         calls = [call for call in self._calls(read) if json.dumps(call) not in self.done]
         if self.json_form:
