@@ -9,6 +9,7 @@ from the same file only, never the user's own.
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from functools import cached_property
@@ -21,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ragkit.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 _FOUND_HERE: Final = Path("ragkit.toml")
 
 
@@ -241,7 +243,16 @@ def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | Non
     for file in candidates:
         if file is not None and file.is_file():
             try:
-                return file, tomllib.loads(file.read_text(encoding="utf-8"))
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
+                _warn_of_readers(file, values)
+                return file, values
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
                 raise ConfigError(f"{file} is not valid TOML: {exc}.", "Mend the line it names.") from exc
     return None, {}
+
+
+def _warn_of_readers(file: Path, values: dict[str, Any]) -> None:
+    """Say so if others can read a file with a key in it."""
+    keys = [key for key in ("openai_api_key", "backend_token") if values.get(key)]
+    if keys and os.name == "posix" and file.stat().st_mode & 0o077:
+        logger.warning("%s holds %s and others may read it; chmod 600 %s", file, keys[0], file)

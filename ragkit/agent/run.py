@@ -13,13 +13,14 @@ from typing import Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.finish import finish
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.showing import Showing
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.models.chat import endpoint_errors
@@ -113,6 +114,7 @@ class Run:
         final: AIMessage | None = None
         parts = self._parts
         graph = turn_graph(parts, turn)
+        showing = Showing(turn)
         config = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
@@ -124,8 +126,9 @@ class Run:
                     chunk = part[0]
                     # What is judged as a whole must not be on the screen before.
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._emit(Token(chunk.text))
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):

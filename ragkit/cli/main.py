@@ -119,6 +119,9 @@ def globals_first(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; never returns."""
     ensure_streams()
+    if hasattr(os, "umask"):
+        # Notes, questions and answers are nobody else's business, whatever file they end up in.
+        os.umask(os.umask(0o077) | 0o077)
     given = globals_first(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
