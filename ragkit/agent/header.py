@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate")
+TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate", "quiz_me")
 """Tools an agent file may name."""
 Workflow = Literal["answer", "research", "quiz"]
 

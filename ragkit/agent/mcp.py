@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, Final
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from ragkit.agent.approval import Approval, Approve
 from ragkit.agent.header import McpServer
@@ -119,7 +119,8 @@ class McpTools:
             try:
                 async with create_session(dict(launch)) as session:  # type: ignore[arg-type]
                     await session.initialize()
-                    tools, cursor = [], None
+                    tools: list[Any] = []
+                    cursor: str | None = None
                     while len(tools) <= _MAX_TOOLS:
                         page = await session.list_tools(cursor=cursor)
                         tools.extend(page.tools)
@@ -154,10 +155,11 @@ class McpTools:
 
         return tool.model_copy(update={"func": run})
 
-    def _wait(self, work: Coroutine[Any, Any, Any], server: str) -> Any:
-        from langchain_core.tools import ToolException
+    def _wait(self, work: Awaitable[Any], server: str) -> Any:
+        async def done() -> Any:
+            return await work
 
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(done(), self._loop)
         try:
             return future.result(timeout=_CALL_SECONDS)
         except ToolException:

@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.tool_gate import ToolGate
 from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
@@ -23,6 +24,8 @@ from ragkit.agent.turn import TurnState
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
 
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
@@ -40,24 +43,29 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
     return {**tools, **{tool.name: tool for tool in parts.tools}}
 
 
-def turn_middleware(parts: AgentParts, turn: TurnState) -> list[AgentMiddleware[Any, Any]]:
+def turn_middleware(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None
+) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made. `ToolGate` stands innermost: what it lets through is what
-    runs, whatever the program's own middleware made of the call.
+    stands inside sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. A turn that is kept for a restart has `Replay`
+    around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
     results = ToolResults(turn, own=TOOLS)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
-    return [TurnControl(turn, reply), results, *parts.middleware, gate]
+    mounted = [UniqueCalls(), TurnControl(turn, reply), results, *parts.middleware, gate]
+    return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
 
 
-def turn_graph(parts: AgentParts, turn: TurnState) -> Any:
-    """The agent loop of a turn, ready to stream."""
+def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
+    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
     return create_agent(
         turn_model(parts),
         list(turn_tools(parts, turn).values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn),
+        middleware=turn_middleware(parts, turn, kept),
+        checkpointer=kept.saver if kept else None,
     )

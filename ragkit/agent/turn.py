@@ -19,6 +19,7 @@ from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -50,6 +51,10 @@ class TurnState:
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
     instructions: str = ""
     """The system prompt of the agent file, which no answer repeats."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What tools keep for the next turn of the session, JSON values by tool."""
+    structured: StructuredChat | None = None
+    """The chat model, for tools that ask it; None without one."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -67,6 +72,8 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
+    unseen: set[int] = field(default_factory=set)
+    """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
@@ -95,7 +102,8 @@ class TurnState:
                 self.passages.append(hit)
                 numbered.append((len(self.passages), hit, True))
             elif known is not None:
-                numbered.append((known, hit, False))
+                numbered.append((known, hit, known in self.unseen))
+                self.unseen.discard(known)
         return numbered
 
     @property

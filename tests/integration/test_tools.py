@@ -37,9 +37,13 @@ def call(name: str, **arguments: Any) -> AIMessage:
     )
 
 
-def loaded(
-    index: Index, *replies: Any, agent: str | Path = "interview", **given: Any
-) -> tuple[Agent, ScriptedChatModel]:
+PLAIN = "---\nname: plain\ndescription: d\ntools: [search_notes]\nrewrite: never\ntranslate: never\n---\nYou answer.\n"
+
+
+def loaded(index: Index, *replies: Any, agent: str | Path = "", **given: Any) -> tuple[Agent, ScriptedChatModel]:
+    if not agent:
+        agent = Path("plain.md")
+        agent.write_text(PLAIN, encoding="utf-8")
     model = ScriptedChatModel(replies=list(replies))
     settings = load_settings(tool_calling=given.pop("way", "native"), **given.pop("settings", {}))
     return Agent.load(agent, index=index, model=model, settings=settings, **given), model
@@ -197,7 +201,8 @@ def test_middleware_sees_and_changes_results(index: Index) -> None:
 def test_the_list_of_notes_is_a_source(index: Index, tmp_path: Path) -> None:
     path = tmp_path / "lister.md"
     path.write_text(
-        "---\nname: lister\ndescription: d\ntools: [search_notes, list_notes]\n---\nYou list.\n", encoding="utf-8"
+        "---\nname: lister\ndescription: d\ntools: [search_notes, list_notes]\ntranslate: never\n---\nYou list.\n",
+        encoding="utf-8",
     )
     bot, _ = loaded(index, call("list_notes", filter="gpu"), "gpu.md  Memory [3].", agent=path)
     answer = bot.ask("Which notes are about the gpu?")
@@ -226,7 +231,7 @@ def agent_file(folder: Path, description: str = "Add two numbers.", extra: str =
     path = folder / "mine.md"
     command = json.dumps([str(SERVER), description])
     path.write_text(
-        f"---\nname: mine\ndescription: d\ntools: [search_notes]\nmcp:\n  sums:\n    command: {json.dumps(sys.executable)}\n"
+        f"---\nname: mine\ndescription: d\ntools: [search_notes]\ntranslate: never\nmax_steps: 8\nmcp:\n  sums:\n    command: {json.dumps(sys.executable)}\n"
         f"    args: {command}\n{extra}---\nYou answer.\n",
         encoding="utf-8",
     )

@@ -12,6 +12,7 @@ from ragkit.agent.tools.calculate import calculate
 from ragkit.agent.tools.listing import list_notes
 from ragkit.agent.tools.notes import read_note, search_notes
 from ragkit.agent.tools.permission import with_permission
+from ragkit.agent.tools.quiz_me import quiz_me
 from ragkit.agent.turn import TurnState
 
 Maker = Callable[[TurnState], BaseTool]
@@ -27,6 +28,7 @@ TOOLS: Final[dict[str, Maker]] = {
     "read_note": _may("read", read_note),
     "list_notes": _may("read", list_notes),
     "calculate": _may("read", calculate),
+    "quiz_me": _may("read", quiz_me),
 }
 NOTE_TOOLS: Final = frozenset({"search_notes", "read_note", "calculate"})
 """Those that bring nothing but what the notes say; any other may answer what the notes do not."""
