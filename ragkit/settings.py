@@ -21,6 +21,7 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ragkit.errors import ConfigError
+from ragkit.redact import keep_secret
 
 logger = logging.getLogger(__name__)
 _FOUND_HERE: Final = Path("ragkit.toml")
@@ -231,6 +232,9 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         source = f" in {file}" if file and from_file else ""
         remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
+    for secret in (settings.openai_api_key, settings.backend_token):
+        keep_secret(secret.get_secret_value() if secret else None)
+    keep_secret(os.environ.get("OPENAI_API_KEY"))
     if file == _FOUND_HERE and config is None:
         settings._found_here = frozenset(key for key in values if key not in from_env.model_fields_set)
         for key in ("openai_base_url", "chat_model", "embedding_model"):
