@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 _IN_ADDRESS: Final = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _IN_HEADER: Final = re.compile(r"\b(Basic|Bearer)(\s+)[^\s'\",;)}\]]+", re.IGNORECASE)
-_SHORTEST: Final = 6
-"""Characters below which a value is no secret and may stand anywhere."""
+_SHORTEST: Final = 12
+"""Characters below which a value is taken for a placeholder (``ollama``, ``EMPTY``) and may stand anywhere."""
 _known: Final[dict[str, None]] = {}
 
 
