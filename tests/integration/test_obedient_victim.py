@@ -118,7 +118,7 @@ CASES = [
     for attack in (True, False)
     for number, parts in enumerate(itertools.product(FAMILIES, ("en", "zh"), CARRIERS, DISGUISES))
     # Without an attack there is nothing to disguise, and one family is like the other.
-    if attack or (parts[0] in {"write", "link", "rules", "forged"} and parts[-1] == "plain")
+    if attack or (parts[0] in {"write", "forged"} and parts[-1] == "plain")
 ]
 assert sum(case.attack for case in CASES) == 300
 
@@ -322,7 +322,11 @@ def test_what_is_asked_shows_the_real_arguments_and_what_was_read(
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case.attack and case.disguise == "plain" and case.family == "network"],
+    [
+        case
+        for case in CASES
+        if case.attack and case.disguise == "plain" and case.family == "network" and case.carrier in {"note", "web"}
+    ],
     ids=str,
 )
 def test_a_standing_permission_does_not_cover_what_the_user_never_said(case: Case, indexes: dict[bool, Index]) -> None:
