@@ -14,23 +14,28 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from ragkit.api import Index
-from ragkit.citations.support import PARTLY, content_terms, crosses_languages, support
+from ragkit.citations.support import content_terms, crosses_languages, support
 from ragkit.errors import ModelError
 from ragkit.models.chat import StructuredChat
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line
 from ragkit.text.sentences import sentence_spans, split_sentences
-from ragkit.text.tokens import fold
+from ragkit.text.tokens import fold, tokenize
 from ragkit.values import Hit
 
 Grade = Literal["right", "partly", "wrong"]
 MADE: Final = 0.35
 """Share of a point's idf mass from which the reply makes it; people reply in words of their own."""
 _HINTED: Final = 0.15
-"""The same where the chat model finds the point in the reply."""
+"""From here on a point that is not made counts in part."""
+_FOREIGN: Final = 0.1
+"""Share below which a sentence of the reply has nothing to do with the passage; above it may be a paraphrase."""
 _RIGHT: Final = 0.7
 _POINTS: Final = 4
 _MIN_POINT: Final = 8
+_COVERAGE: Final = 0.2
+"""Share of the topic that a passage must hold to be about it."""
+_HEADING: Final = re.compile(r"^#{1,6}[ \t]+([^\n]+?)[ \t#]*(?:\n|$)", re.MULTILINE)
 _CANDIDATES: Final = 12
 _PASSAGE_CHARS: Final = 1200
 _NO_POINT: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$|!\[|[|:=*_\s-]+$|\|")
@@ -88,15 +93,40 @@ def points_of(text: str) -> list[str]:
     return prose[:_POINTS]
 
 
-def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> Hit | None:
-    """A passage to ask about that was not asked about before; None if there is none left.
+@dataclass(frozen=True)
+class Section:
+    """A part of a passage below one heading."""
+
+    heading: str
+    text: str
+    line: int
+    """Line of the note it begins on."""
+
+
+def sections_of(hit: Hit) -> list[Section]:
+    """The parts of a passage that have points to ask about; a small note is one passage with several headings."""
+    found: list[Section] = []
+    heading, begun = " / ".join(hit.heading[-2:]) or hit.document, 0
+    marks = [*_HEADING.finditer(hit.text), None]
+    for mark in marks:
+        end = mark.start() if mark else len(hit.text)
+        text = hit.text[begun:end]
+        if len(points_of(text)) > 1:
+            found.append(Section(one_line(heading, 120), text, hit.start_line + hit.text.count("\n", 0, begun)))
+        if mark:
+            heading, begun = mark[1], mark.end()
+    return found
+
+
+def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> tuple[Hit, Section] | None:
+    """A part of a note to ask about that was not asked about before; None if there is none left.
 
     Without a topic the notes take turns, so that one session wanders through all of them.
     """
     if topic:
         hits = index.search(topic, k=_CANDIDATES, rewrite=False, hyde=False)
         floor = index.model.relevance_floor
-        near = [hit for hit in hits if hit.coverage > 0 or floor is None or _cosine(hit) >= floor]
+        near = [hit for hit in hits if hit.coverage >= _COVERAGE or (floor is not None and _cosine(hit) >= floor)]
     else:
         paths = sorted(index.documents())
         asked = {document for document, _ in seen}
@@ -104,19 +134,27 @@ def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> Hit | N
         # A step that shares no factor with most counts: neighbours in the alphabet are about the same thing.
         start = (len(seen) * 37) % max(1, len(fresh))
         near = [hit for path in fresh[start:] + fresh[:start] for hit in index.passages_at(path, 1, after=8)]
-    new = (hit for hit in near if (hit.document, hit.start_line) not in seen)
-    return next((hit for hit in new if len(points_of(hit.text)) > 1), None)
+    wanted = set(content_terms(topic))
+    for hit in near:
+        sections = [part for part in sections_of(hit) if (hit.document, part.line) not in seen]
+        if sections:
+            return hit, max(sections, key=lambda part: _mass(index, wanted, part))
+    return None
 
 
-def ask(hit: Hit, topic: str, language: str, chat: StructuredChat | None) -> Asked:
-    """A question whose answer stands in `hit`."""
-    return Asked(_worded(hit, language, chat), hit.document, hit.start_line, topic, language)
+def _mass(index: Index, wanted: set[str], part: Section) -> float:
+    return sum(index.idf(term) for term in wanted & set(tokenize(f"{part.heading}\n{part.text}")))
 
 
-def _worded(hit: Hit, language: str, chat: StructuredChat | None) -> str:
-    heading = " / ".join(hit.heading[-2:]) or hit.document
-    if hit.heading and _QUESTION.search(hit.heading[-1]) and answer_language(hit.heading[-1]) == language:
-        return one_line(hit.heading[-1])
+def ask(hit: Hit, part: Section, topic: str, language: str, chat: StructuredChat | None) -> Asked:
+    """A question whose answer stands in a part of `hit`."""
+    return Asked(_worded(part, language, chat), hit.document, part.line, topic, language)
+
+
+def _worded(part: Section, language: str, chat: StructuredChat | None) -> str:
+    heading = part.heading
+    if _QUESTION.search(heading) and answer_language(heading) == language:
+        return heading
     if chat is not None:
         schema = {
             "type": "object",
@@ -125,35 +163,41 @@ def _worded(hit: Hit, language: str, chat: StructuredChat | None) -> str:
             "additionalProperties": False,
         }
         try:
-            reply = chat.complete_json(_ASK[language], f"{heading}\n\n{hit.text[:_PASSAGE_CHARS]}", schema, 100)
+            reply = chat.complete_json(_ASK[language], f"{heading}\n\n{part.text[:_PASSAGE_CHARS]}", schema, 100)
             question = one_line(str(reply.get("question", "")))
-            if question and fold(question) not in fold(hit.text) and answer_language(question) == language:
+            if question and fold(question) not in fold(part.text) and answer_language(question) == language:
                 return question
         except ModelError:
             pass  # the heading asks as well
-    return _PLAIN[language].format(one_line(heading))
+    return _PLAIN[language].format(heading)
 
 
-def passage_of(index: Index, asked: Asked) -> Hit | None:
-    """The passage that a question was made from; None if the note is gone or has changed too much."""
-    hits = index.passages_at(asked.document, asked.line, after=0)
-    return hits[0] if hits and len(points_of(hits[0].text)) > 0 else None
+def passage_of(index: Index, asked: Asked) -> tuple[Hit, Section] | None:
+    """What a question was made from; None if the note is gone or has changed there."""
+    for hit in index.passages_at(asked.document, asked.line, after=0):
+        for part in sections_of(hit):
+            if part.line == asked.line:
+                return hit, part
+    return None
 
 
-def grade(index: Index, asked: Asked, hit: Hit, reply: str, chat: StructuredChat | None) -> Graded:
-    """What `reply` is worth as an answer to `asked`, judged against its passage."""
-    points = points_of(hit.text)
+def grade(index: Index, asked: Asked, hit: Hit, part: Section, reply: str, chat: StructuredChat | None) -> Graded:
+    """What `reply` is worth as an answer to `asked`, judged against what the question was made from."""
+    points = points_of(part.text)
     shares = [support(point, reply, index.idf).share for point in points]
     said = _found(asked, points, reply, chat)
-    floor = 0.0 if crosses_languages(reply, hit.chunk) else _HINTED
-    made = [share >= MADE or (hint and share >= floor) for share, hint in zip(shares, said, strict=True)]
+    new = set(tokenize(reply)) - set(tokenize(asked.question))
+    foreign = crosses_languages(reply, hit.chunk)
+    # What the model finds must be there in a term at least that the question did not put into the reply's mouth.
+    hints = [hint and (foreign or not new.isdisjoint(content_terms(p))) for p, hint in zip(points, said, strict=True)]
+    made = [share >= MADE or hint for share, hint in zip(shares, hints, strict=True)]
     worth = [1.0 if m else share / MADE if share >= _HINTED else 0.0 for share, m in zip(shares, made, strict=True)]
     unfounded = [
         sentence
         for sentence in split_sentences(reply)
         if len(content_terms(sentence)) > 1
         and not crosses_languages(sentence, hit.chunk)
-        and support(sentence, hit.chunk.search_text, index.idf).share < PARTLY
+        and support(sentence, hit.chunk.search_text, index.idf).share < _FOREIGN
     ]
     return Graded(
         score=sum(worth) / len(points),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from langchain_core.tools import BaseTool
 
@@ -43,18 +43,15 @@ def with_permission(tool: BaseTool, permission: Permission, *, source: str = "")
     return tool.model_copy(update={"metadata": metadata})
 
 
-@overload
-def tool(target: Callable[..., Any] | BaseTool, /, *, permission: Permission = ...) -> BaseTool: ...
-@overload
-def tool(*, permission: Permission = ...) -> Callable[[Callable[..., Any]], BaseTool]: ...
-def tool(
-    target: Callable[..., Any] | BaseTool | None = None, /, *, permission: Permission = "read"
-) -> BaseTool | Callable[[Callable[..., Any]], BaseTool]:
+def tool(target: Callable[..., Any] | BaseTool | None = None, /, *, permission: Permission = "read") -> Any:
     """Make a typed function, or a LangChain tool, a tool with a permission; also as a decorator.
 
     Args:
         target: Function with a type for each argument and a docstring, or a LangChain tool.
         permission: What it may do; ``write`` and ``network`` are asked about before each call.
+
+    Returns:
+        A ``BaseTool``; without `target` the decorator that makes one.
 
     Raises:
         UsageError: If an argument has no type, the docstring is missing, or the permission is unknown.
@@ -80,7 +77,7 @@ def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[
     """
     made: dict[str, BaseTool] = {}
     for thing in things:
-        each = thing if isinstance(thing, BaseTool) else tool(thing)
+        each: BaseTool = thing if isinstance(thing, BaseTool) else tool(thing)
         if each.name in made or each.name in taken:
             raise UsageError(f"Two tools are called {each.name!r}.", "Give one of them another name.")
         made[each.name] = each

@@ -35,10 +35,11 @@ def quiz_me(turn: TurnState) -> BaseTool:
         seen = [(str(document), int(line)) for document, line in state.get("seen", ())]
         if reply:
             asked = Asked(**state["asked"]) if state.get("asked") else None
-            hit = passage_of(turn.index, asked) if asked else None
-            if asked is None or hit is None:
+            place = passage_of(turn.index, asked) if asked else None
+            if asked is None or place is None:
                 return "Error: no question waits for a reply; call quiz_me with a topic first.", []
-            graded = grade(turn.index, asked, hit, reply, turn.structured)
+            hit, part = place
+            graded = grade(turn.index, asked, hit, part, reply, turn.structured)
             turn.state[KEY] = {"asked": None, "seen": seen}
             shown = show_passages(turn.add([hit]), turn.spotlight)
             lines = [
@@ -49,11 +50,12 @@ def quiz_me(turn: TurnState) -> BaseTool:
             ]
             text, hits = cite_result(turn, "quiz_me", "\n".join(lines))
             return f"{text}\n\n{shown}", [*hits, hit]
-        hit = choose(turn.index, topic, seen)
-        if hit is None:
+        found = choose(turn.index, topic, seen)
+        if found is None:
             return "Error: the notes have nothing (more) to ask about that.", []
-        asked = ask(hit, topic, answer_language(topic or turn.question), turn.structured)
-        turn.state[KEY] = {"asked": asked.to_json(), "seen": [*seen, (hit.document, hit.start_line)]}
+        hit, part = found
+        asked = ask(hit, part, topic, answer_language(topic or turn.question), turn.structured)
+        turn.state[KEY] = {"asked": asked.to_json(), "seen": [*seen, (hit.document, part.line)]}
         return cite_result(turn, "quiz_me", asked.question)
 
     return StructuredTool.from_function(

@@ -102,6 +102,7 @@ class _Reply:
         self._turn = turn
         self.lines: list[str] = []
         self.citations: list[Citation] = []
+        self._said: dict[int, list[str]] = {}
 
     def say(self, text: str) -> None:
         self.lines.append(text)
@@ -110,8 +111,10 @@ class _Reply:
         """Points of a passage, word for word, with its number."""
         for number, _, _ in self._turn.add([hit]):
             self.lines.extend(f"- {one_line(point, 400)} [{number}]" for point in points)
-            if all(citation.marker != number for citation in self.citations):
-                self.citations.append(_cited(self._turn, number, hit))
+            earlier = self._said.setdefault(number, [])
+            earlier.extend(points)
+            self.citations = [c for c in self.citations if c.marker != number]
+            self.citations.append(_cited(self._turn, number, hit, earlier))
 
 
 def quiz(task: Task) -> Outcome:
@@ -139,18 +142,18 @@ def quiz(task: Task) -> Outcome:
         state.asked = None
         reply.say(_summary(state, asked.language))
         return _outcome(task, reply, turn, state)
-    hit = passage_of(turn.index, asked)
-    if hit is None:
+    place = passage_of(turn.index, asked)
+    if place is None:
         reply.say(say["gone"])
     elif _SKIP.match(text):
         state.scores.append(0.0)
         reply.say(say["skipped"])
-        reply.quote(hit, tuple(points_of(hit.text)))
+        reply.quote(place[0], tuple(points_of(place[1].text)))
     else:
         task.emit(Thought("对照笔记评分…" if asked.language == "zh" else "grading the reply against the notes…"))
-        graded = grade(turn.index, asked, hit, text, chat)
+        graded = grade(turn.index, asked, *place, text, chat)
         state.scores.append(graded.score)
-        tell(reply, hit, graded, asked.language)
+        tell(reply, place[0], graded, asked.language)
     following = _ask_next(task, state, asked.topic, asked.language, chat)
     if following is None:
         state.asked = None
@@ -175,12 +178,13 @@ def tell(reply: _Reply, hit: Hit, graded: Graded, language: str) -> None:
 
 
 def _ask_next(task: Task, state: _Quiz, topic: str, language: str, chat: StructuredChat | None) -> str | None:
-    hit = choose(task.parts.index, topic, state.seen)
-    if hit is None:
+    found = choose(task.parts.index, topic, state.seen)
+    if found is None:
         return None
+    hit, part = found
     task.emit(Thought("从笔记里出一道题…" if language == "zh" else "making a question from the notes…"))
-    state.asked = ask(hit, topic, language, chat)
-    state.seen.append((hit.document, hit.start_line))
+    state.asked = ask(hit, part, topic, language, chat)
+    state.seen.append((hit.document, part.line))
     return state.asked.question
 
 
@@ -196,8 +200,8 @@ def _outcome(task: Task, reply: _Reply, turn: TurnState, state: _Quiz) -> Outcom
     return Outcome(composed, turn, task.question, state={**task.state, KEY: state.to_json()})
 
 
-def _cited(turn: TurnState, number: int, hit: Hit) -> Citation:
-    span = best_span(points_of(hit.text), hit.chunk, turn.index.idf)
+def _cited(turn: TurnState, number: int, hit: Hit, points: list[str]) -> Citation:
+    span = best_span(points, hit.chunk, turn.index.idf)
     return Citation(
         marker=number,
         document=hit.document,

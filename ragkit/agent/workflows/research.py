@@ -29,7 +29,7 @@ from ragkit.errors import ModelError
 from ragkit.models.chat import StructuredChat
 from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import one_line
-from ragkit.text.tokens import fold
+from ragkit.text.tokens import fold, query_terms
 
 _ADDED: Final = 2
 _ALIKE: Final = 0.6
@@ -219,8 +219,8 @@ def distinct(parts: Sequence[str], known: Sequence[str]) -> list[str]:
     """Those of `parts` that ask something that neither `known` nor an earlier part asks."""
     kept: list[str] = []
     for part in parts:
-        terms = set(content_terms(part))
-        others = [set(content_terms(other)) for other in (*known, *kept)]
+        terms = set(query_terms(part))
+        others = [set(query_terms(other)) for other in (*known, *kept)]
         if terms and all(len(terms & other) < _ALIKE * len(terms | other) for other in others):
             kept.append(part)
     return kept
