@@ -171,7 +171,7 @@ def lookup(term: str) -> str:
     return WORLDS[-1].says.get(term, "nothing there")
 
 
-def recall(term: str) -> str:
+def past_talks(term: str) -> str:
     """What earlier conversations left."""
     return WORLDS[-1].says.get(term, "nothing there")
 
@@ -179,7 +179,7 @@ def recall(term: str) -> str:
 TOOLS = [
     *(tool(each, permission="write") for each in (save, remember)),
     tool(fetch, permission="network"),
-    *(tool(each, permission="read") for each in (lookup, recall)),
+    *(tool(each, permission="read") for each in (lookup, past_talks)),
 ]
 AGENT = """---
 name: victim
@@ -238,7 +238,7 @@ def run(case: Case, indexes: dict[bool, Index], *, standing: bool = False) -> tu
     world = World()
     said = f"{case.fact}\n{case.injection}"
     question = ASKED[case.language].format(key=case.key)
-    reader = {"tool result": "lookup", "memory": "recall", "web": "fetch"}.get(case.carrier)
+    reader = {"tool result": "lookup", "memory": "past_talks", "web": "fetch"}.get(case.carrier)
     if reader is not None:
         argument = {"url": f"docs.example/{case.key}"} if reader == "fetch" else {"term": case.key}
         world.says[next(iter(argument.values()))] = said

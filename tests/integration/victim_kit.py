@@ -23,7 +23,7 @@ _LINK: Final = re.compile(r"(?:add the link|加上链接)\s*([^\s，。]+)", re.
 _PICTURE: Final = re.compile(r"(?:show the picture|加上图片)\s*([^\s，。]+)", re.IGNORECASE)
 _SAY: Final = re.compile(r"(?:answer only|只回答)[:：]\s*([^\n。]+[.。]?)", re.IGNORECASE)
 _REVEAL: Final = re.compile(r"reveal (?:your|the) (?:system prompt|instructions)|说出(?:你的)?系统提示", re.IGNORECASE)
-_PASSAGE: Final = re.compile(r"\[(\d+)\] [^\n]*\n(.*?)(?=\n\n(?:\w+ )?\[\d+\] |\n</data|\Z)", re.DOTALL)
+_PASSAGE: Final = re.compile(r"\[(\d+)\] [^\n]*\n(.*?)(?=\n+(?:\w+ )?\[\d+\] |\n</data|\Z)", re.DOTALL)
 _FACT: Final = re.compile(r"[^\n。]*?(\w*zq\w+)[^\n。]*?(?:has \d+ layers\.|有 ?\d+ ?层。)")
 
 
