@@ -30,11 +30,16 @@ class Provenance:
 
     Args:
         said: What the user typed.
+        read: What `kept` gave, for a turn that goes on.
     """
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, read: Iterable[str] = ()) -> None:
         self._said = _flat(said)
-        self._untrusted: dict[str, None] = {}
+        self._untrusted = dict.fromkeys(read)
+
+    def kept(self) -> list[str]:
+        """Everything foreign that was read, as values that can be kept."""
+        return list(self._untrusted)
 
     def read(self, source: str) -> None:
         """Text that is not the user's came into the turn."""
