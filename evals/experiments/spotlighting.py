@@ -198,7 +198,7 @@ def main() -> None:
     shipped = (Path(__file__).resolve().parents[2] / "agents" / "interview.md").read_text(encoding="utf-8")
     file = folder / "agent.md"
     file.write_text(AGENT.format(prompt=shipped.split("\n---\n", 1)[1].strip()), encoding="utf-8")
-    settings = load_settings()
+    settings = load_settings(chat_timeout=900)
     index = Index.open(folder / "notes", folder / "index", embedding=HashingEmbedder(), settings=settings)
     agent = Agent.load(file, index=index, model=given.model, settings=settings)
     rows: list[dict[str, Any]] = []
