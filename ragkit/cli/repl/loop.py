@@ -7,6 +7,7 @@ the prompt does not wait for it.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ from ragkit.cli.repl.screen import Screen
 from ragkit.errors import RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT
 from ragkit.models.chat import ChatModel, resolve_chat
+from ragkit.redact import redacted
 from ragkit.settings import Settings
-from ragkit.text.sanitize import clean_question, one_line
+from ragkit.text.sanitize import clean_question, one_line, printable
 
 if TYPE_CHECKING:
     from ragkit.agent.mcp import McpTools
@@ -228,11 +230,11 @@ class Repl:
             except BrokenPipeError:
                 raise
             except Exception as exc:
-                text = str(exc) if isinstance(exc, RagkitError) else f"{type(exc).__name__}: {exc}"
+                text = str(exc) if isinstance(exc, RagkitError) else redacted(f"{type(exc).__name__}: {exc}")
                 self._screen.error(text)
                 self._conversation.failures(shown=text)
                 if self._debug:
-                    traceback.print_exc()
+                    sys.stderr.write(redacted(printable(traceback.format_exc())))
         return False
 
     def _tell_unfinished(self) -> None:
