@@ -7,7 +7,8 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
-from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.budget import Stop
+from ragkit.agent.compose import Composed, abstention, compose, place
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.turn import TurnState, best_coverage
@@ -19,6 +20,10 @@ _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
     "en": "What the model wrote has no basis in the notes; these are quotes from them.",
 }
+_QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quotes from the notes."}
+_NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
+_NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
+_SHOWN: Final = 3
 _QUOTED_COVERAGE: Final = 0.6
 """Share of the question that the best passage must hold before it is quoted in place of an answer."""
 
@@ -32,6 +37,8 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
     Raises:
         ModelError: If the model wrote nothing at all.
     """
+    if turn.stop is not None:
+        return _cut_short(turn, turn.stop)
     if final is None or final.additional_kwargs.get(GAVE_UP):
         return Composed(abstention(turn), (), (), 0, abstained=True)
     if not final.text.strip():
@@ -45,6 +52,20 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
         if not quotes.abstained:
             return replace(quotes, text=f"{_UNFOUNDED[language]}\n{quotes.text}", removed=composed.removed)
     return composed
+
+
+def _cut_short(turn: TurnState, stop: Stop) -> Composed:
+    """What there is when a budget is used up: quotes if a passage plainly is about the question, else the reason."""
+    language = answer_language(turn.question)
+    if best_coverage(turn.passages) >= _QUOTED_COVERAGE:
+        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE))
+        if not quotes.abstained:
+            return replace(quotes, text=f"{stop.says(turn.question)}{_QUOTES[language]}\n{quotes.text}")
+    nearest = "\n".join(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
+    text = f"{stop.says(turn.question)}{_NO_ANSWER[language]}" + (
+        f"\n{_NEAREST[language]}\n{nearest}" if nearest else ""
+    )
+    return Composed(text, (), (), 0, abstained=True)
 
 
 def _composed(turn: TurnState, message: AIMessage) -> Composed:

@@ -6,6 +6,7 @@ tool calls in `turn_middleware`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
@@ -13,6 +14,8 @@ from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.model_guard import ModelGuard
+from ragkit.agent.middleware.tool_guard import ToolGuard
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -38,21 +41,30 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
     return {**tools, **{tool.name: tool for tool in parts.tools}}
 
 
-def turn_middleware(parts: AgentParts, turn: TurnState) -> list[AgentMiddleware[Any, Any]]:
+def turn_middleware(
+    parts: AgentParts, turn: TurnState, tools: Mapping[str, BaseTool]
+) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made.
+    stands between sees only calls that are made. The guards stand inside: a prompt fits whatever
+    middleware added to it, and a tool's time begins when it does.
     """
     reply = quote_passages if parts.chat.extractive else None
-    return [TurnControl(turn, reply), *parts.middleware]
+    return [
+        TurnControl(turn, reply),
+        *parts.middleware,
+        ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
+        ModelGuard(turn, parts.window, parts.chat.name),
+    ]
 
 
 def turn_graph(parts: AgentParts, turn: TurnState) -> Any:
     """The agent loop of a turn, ready to stream."""
+    tools = turn_tools(parts, turn)
     return create_agent(
         turn_model(parts),
-        list(turn_tools(parts, turn).values()),
+        list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn),
+        middleware=turn_middleware(parts, turn, tools),
     )

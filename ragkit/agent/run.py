@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.budget import Budget
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.finish import finish
 from ragkit.agent.mounts import turn_graph
@@ -36,6 +36,7 @@ _DOING: Final[dict[Name, dict[str, str]]] = {
     "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
     "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
 }
+_NODES_PER_STEP: Final = 50
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -56,6 +57,7 @@ class Run:
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._budget = Budget(*parts.limits, parts.session.spent, parts.prices)
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -64,10 +66,16 @@ class Run:
             EndpointError: If the chat model fails.
             ModelError: If it cannot be loaded or used.
         """
-        began = time.monotonic()
         if told := self._told_at_once():
             self._emit(Done(told))
             return
+        budget = self._budget
+        try:
+            self._answer()
+        finally:
+            self._parts.session.charge(budget.spent)
+
+    def _answer(self) -> None:
         parts = self._parts
         plan = self._understand()
         turn = self._turn(plan)
@@ -78,8 +86,10 @@ class Run:
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
-        if turn.out_of_steps:
-            stop = "max_steps"
+        warnings = [turn.cuts.says(self._question, turn.window)] if turn.cuts else []
+        if turn.stop is not None:
+            stop = turn.stop.reason
+            warnings.append(turn.stop.says(self._question))
         elif composed.abstained:
             stop = "abstained"
         for citation in composed.citations:
@@ -95,24 +105,31 @@ class Run:
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
-            seconds=time.monotonic() - began,
+            seconds=self._budget.spent.seconds,
+            cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
             notes=(*plan.notes, *map(str, plan.stages)),
+            warnings=tuple(warnings),
             origin=self._origin(),
         )
         if self._cancelled.is_set():
             return
         unsaved = parts.session.append(answer)
-        self._emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+        self._emit(Done(replace(answer, warnings=(*answer.warnings, unsaved)) if unsaved else answer))
+
+    def _priced(self) -> bool:
+        settings = self._parts.settings
+        return settings.price_read is not None or settings.price_written is not None
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
         graph = turn_graph(parts, turn)
-        config = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        # The loop ends by its budgets; this is far beyond them, whatever nodes middleware adds.
+        config = {"recursion_limit": _NODES_PER_STEP * (turn.max_steps + 3)}
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
@@ -128,14 +145,16 @@ class Run:
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
-                            _count(turn, message)
                             final = message if not message.tool_calls else None
         return final
 
     def _told_at_once(self) -> Answer | None:
         """What is said without looking for anything; the conversation does not keep it."""
         text = ""
-        if not query_terms(self._question):
+        reason: StopReason = "abstained"
+        if stop := self._budget.over():
+            text, reason = stop.says(self._question), stop.reason
+        elif not query_terms(self._question):
             # Punctuation or emoji only: dense retrieval would find something near to it all the same.
             text = wordless(self._question)
         elif refusal := self._parts.guard.question(self._question):
@@ -147,7 +166,7 @@ class Run:
             citations=(),
             abstained=True,
             steps=(),
-            stop_reason="abstained",
+            stop_reason=reason,
             question=self._question,
             standalone=self._question,
             model=self._parts.chat.name,
@@ -192,9 +211,11 @@ class Run:
         return self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
-        return new_turn(
+        turn = new_turn(
             self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
         )
+        turn.budget = self._budget
+        return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
@@ -221,6 +242,7 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    steps = parts.limits[0].steps or 0
     return TurnState(
         index=parts.index,
         question=question,
@@ -229,14 +251,8 @@ def new_turn(
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,
-        max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
+        max_steps=min(steps, header.max_steps_json) if small else steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
         enough_coverage=header.enough_coverage if small else 2.0,
         cancelled=cancelled or threading.Event(),
     )
-
-
-def _count(turn: TurnState, message: AIMessage) -> None:
-    if message.usage_metadata:
-        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
-        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]

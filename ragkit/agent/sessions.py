@@ -12,11 +12,12 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ragkit.agent.answer import Answer, Citation
+from ragkit.agent.budget import Spent
 from ragkit.errors import AgentError, UsageError
 from ragkit.index.fsops import append_line
 from ragkit.retrieval.rewrite import Turn
@@ -30,6 +31,7 @@ class PastAnswer:
     text: str
     standalone: str
     citations: tuple[Citation, ...]
+    spent: Spent = field(default=Spent())
 
 
 class Session:
@@ -42,10 +44,13 @@ class Session:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.answers: list[PastAnswer] = []
+        self.spent = Spent()
+        """What all questions of the conversation have cost so far, those without an answer too."""
         self._waiting: list[bytes] = []
         self._warned = False
         if path is not None and path.is_file():
             self.answers = _read(path)
+            self.spent = sum((answer.spent for answer in self.answers), Spent())
 
     @property
     def id(self) -> str:
@@ -75,6 +80,10 @@ class Session:
     def start(cls, home: Path) -> Session:
         """A new session with a name from date and chance."""
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+
+    def charge(self, spent: Spent) -> None:
+        """Add what a question has cost, whatever became of it."""
+        self.spent = self.spent + spent
 
     def append(self, answer: Answer) -> str:
         """Add a finished turn and save it.
@@ -114,7 +123,13 @@ def _read(path: Path) -> list[PastAnswer]:
         try:
             record = json.loads(line)
             citations = tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in record["citations"])
-            answers.append(PastAnswer(record["question"], record["answer"], record["standalone"], citations))
+            spent = Spent(
+                len(record["steps"]),
+                sum(record["usage"].values()),
+                record["seconds"],
+                record.get("cost") or 0.0,
+            )
+            answers.append(PastAnswer(record["question"], record["answer"], record["standalone"], citations, spent))
         except (ValueError, KeyError, TypeError):
             continue
     return answers

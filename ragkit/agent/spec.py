@@ -40,6 +40,14 @@ class AgentHeader(BaseModel):
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
+    max_question_tokens: int | None = Field(default=None, ge=1)
+    """Budgets of a question and of a session, see the settings of the same names; the smaller one counts."""
+    max_question_seconds: float | None = Field(default=None, gt=0)
+    max_question_cost: float | None = Field(default=None, gt=0)
+    max_session_steps: int | None = Field(default=None, ge=1)
+    max_session_tokens: int | None = Field(default=None, ge=1)
+    max_session_seconds: float | None = Field(default=None, gt=0)
+    max_session_cost: float | None = Field(default=None, gt=0)
     rewrite: Literal["auto", "always", "never"] = "auto"
     """``auto``: follow-ups are made self-contained; ``always``: differently worded queries are added too."""
     translate: Literal["auto", "always", "never"] = "auto"
