@@ -171,10 +171,10 @@ class Budget:
             self._tokens += read + written
             self._cost += self.prices.cost(read, written)
 
-    def add_step(self) -> None:
-        """Count a tool call."""
+    def add_step(self, count: int = 1) -> None:
+        """Count tool calls."""
         with self._lock:
-            self._steps += 1
+            self._steps += count
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
+from ragkit.agent.answer import Removed
 from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, abstention, compose, place
 from ragkit.agent.extractive import NOTICE, quote_passages
@@ -15,6 +16,7 @@ from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
+from ragkit.text.links import addresses, unlinked
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
@@ -24,12 +26,16 @@ _QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quot
 _NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
 _SHOWN: Final = 3
+LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
+UNVOUCHED: Final = "a link that stands in no cited source"
 _QUOTED_COVERAGE: Final = 0.6
 """Share of the question that the best passage must hold before it is quoted in place of an answer."""
 
 
 def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
-    """Check the last message of a turn.
+    """Check the last message of a turn, and take pictures and addresses of unknown origin out of it.
+
+    Citations of files that were changed, moved or deleted since they were indexed say so.
 
     Where nothing of what the model wrote can be kept, but a passage plainly is about the question,
     that passage is quoted: a small model that stumbles must not hide what the notes say.
@@ -37,6 +43,10 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
     Raises:
         ModelError: If the model wrote nothing at all.
     """
+    return _with_staleness(turn, _without_links(turn, _checked(turn, final, chat)))
+
+
+def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
     if turn.stop is not None:
         return _cut_short(turn, turn.stop)
     if final is None or final.additional_kwargs.get(GAVE_UP):
@@ -66,6 +76,20 @@ def _cut_short(turn: TurnState, stop: Stop) -> Composed:
         f"\n{_NEAREST[language]}\n{nearest}" if nearest else ""
     )
     return Composed(text, (), (), 0, abstained=True)
+
+
+def _without_links(turn: TurnState, composed: Composed) -> Composed:
+    """An address stays where the question or a cited passage holds it; a passage that is not cited vouches for none."""
+    cited = [turn.passages[citation.marker - 1].text for citation in composed.citations]
+    clean = unlinked(composed.text, addresses([turn.question, *cited]), LINK_REMOVED[answer_language(turn.question)])
+    gone = tuple(Removed(sentence=target, reason=UNVOUCHED) for target in clean.removed)
+    return replace(composed, text=clean.text, removed=(*composed.removed, *gone))
+
+
+def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
+    """Say of each citation what happened to its file since it was indexed."""
+    citations = (replace(c, stale=turn.index.staleness(c.document, c.quote)) for c in composed.citations)
+    return replace(composed, citations=tuple(citations))
 
 
 def _composed(turn: TurnState, message: AIMessage) -> Composed:

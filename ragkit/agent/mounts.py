@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.model_guard import ModelGuard
 from ragkit.agent.middleware.tool_guard import ToolGuard
 from ragkit.agent.middleware.turn_control import TurnControl
@@ -24,6 +25,8 @@ from ragkit.agent.turn import TurnState
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
 
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
@@ -42,29 +45,31 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
 
 
 def turn_middleware(
-    parts: AgentParts, turn: TurnState, tools: Mapping[str, BaseTool]
+    parts: AgentParts, turn: TurnState, tools: Mapping[str, BaseTool], kept: TurnFile | None = None
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
     stands between sees only calls that are made. The guards stand inside: a prompt fits whatever
-    middleware added to it, and a tool's time begins when it does.
+    middleware added to it, and a tool's time begins when it does. A turn that is kept for a restart
+    has `Replay` around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    return [
-        TurnControl(turn, reply),
-        *parts.middleware,
+    outer: list[AgentMiddleware[Any, Any]] = [TurnControl(turn, reply), UniqueCalls(), *parts.middleware]
+    guards = [
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),
     ]
+    return [Replay(turn, kept), *outer, Journal(kept), *guards] if kept else [*outer, *guards]
 
 
-def turn_graph(parts: AgentParts, turn: TurnState) -> Any:
-    """The agent loop of a turn, ready to stream."""
+def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
+    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
     tools = turn_tools(parts, turn)
     return create_agent(
         turn_model(parts),
         list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, tools),
+        middleware=turn_middleware(parts, turn, tools, kept),
+        checkpointer=kept.saver if kept else None,
     )

@@ -12,19 +12,20 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
+from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
+from ragkit.citations.markers import without_markers
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
 
 if TYPE_CHECKING:
-    from ragkit.agent.context import Cuts
+    from ragkit.agent.fitting import Cuts
 
 WEAK_COVERAGE: Final = 0.35
 """Coverage below which the best passage is not about what the question asks."""
@@ -56,8 +57,11 @@ class TurnState:
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
-    calls: dict[str, Future[str]] = field(default_factory=dict)
-    """Fingerprint of each call made -> its observation, once it is there."""
+    spotlight: Spotlight = field(default_factory=Spotlight)
+    calls: dict[str, str] = field(default_factory=dict)
+    """Fingerprint of each call made -> its observation."""
+    running: set[str] = field(default_factory=set)
+    """Fingerprints of calls that are not done yet."""
     model_calls: int = 0
     malformed: int = 0
     """Malformed tool calls of a native model so far."""
@@ -79,6 +83,8 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
+    unseen: set[int] = field(default_factory=set)
+    """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     _places: list[int] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
@@ -97,7 +103,8 @@ class TurnState:
                 self.passages.append(hit)
                 numbered.append((len(self.passages), hit, True))
             elif known is not None:
-                numbered.append((known, hit, False))
+                numbered.append((known, hit, known in self.unseen))
+                self.unseen.discard(known)
         return numbered
 
     @property
@@ -142,18 +149,24 @@ class TurnState:
         except (ValueError, OverflowError):
             return False
 
-    def claim(self, key: str) -> tuple[Future[str], bool]:
-        """The observation of a call, and whether it is for the claimer to make the call: the first one only."""
+    def claim(self, key: str) -> bool:
+        """Whether a call is for the claimer to make: it was not made, and is not being made, by another."""
         with self.lock:
-            if key in self.calls:
-                return self.calls[key], False
-            self.calls[key] = Future()
-            return self.calls[key], True
+            if key in self.calls or key in self.running:
+                return False
+            self.running.add(key)
+            return True
 
-    def forget(self, key: str, error: BaseException) -> None:
+    def made(self, key: str, observation: str) -> None:
+        """Keep the observation of a call that was claimed."""
+        with self.lock:
+            self.running.discard(key)
+            self.calls[key] = observation
+
+    def forget(self, key: str) -> None:
         """Take back the claim of a call that ended without a result; it may be made again."""
         with self.lock:
-            self.calls.pop(key).set_exception(error)
+            self.running.discard(key)
 
     def reserve(self) -> bool:
         """Take one of the steps that are left; False if there is none."""
@@ -178,6 +191,7 @@ class TurnState:
         Steps stand in the order of their `place`, not in the order in which calls that run side by
         side end; None puts a step last.
         """
+        observation = self.spotlight.plain(observation)
         step = Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds)
         with self.lock:
             place = len(self.order) if place is None else place
@@ -205,17 +219,18 @@ def call_key(tool: str, arguments: dict[str, Any]) -> str:
     return f"{tool}:{json.dumps(arguments, ensure_ascii=False, sort_keys=True, default=str)}"
 
 
-def show_passages(numbered: Sequence[tuple[int, Hit, bool]]) -> str:
-    """Passages as a model reads them: number, place, text."""
+def show_passages(numbered: Sequence[tuple[int, Hit, bool]], spotlight: Spotlight) -> str:
+    """Passages as a model reads them: number, place, text; what stands in them cannot pass for another passage."""
     if not numbered:
         return "No passage found."
     parts = []
     for number, hit, new in numbered:
-        heading = " > ".join(hit.heading)
-        place = f"[{number}] {hit.document}:{hit.start_line}-{hit.end_line}" + (f" | {heading}" if heading else "")
+        heading = spotlight.name(without_markers(" > ".join(hit.heading)))
+        place = f"[{number}] {spotlight.name(hit.document)}:{hit.start_line}-{hit.end_line}"
+        place = spotlight.head(place + (f" | {heading}" if heading else ""))
         if not new:
             parts.append(f"{place} (shown above)")
             continue
         text = hit.text if len(hit.text) <= PASSAGE_CHARS else hit.text[:PASSAGE_CHARS] + " …(cut)"
-        parts.append(f"{place}\n{text}")
+        parts.append(f"{place}\n{spotlight.data(text)}")
     return "\n\n".join(parts)

@@ -12,7 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.budget import OutOfBudget
-from ragkit.agent.context import ContextWindow, fit, message_text
+from ragkit.agent.context import ContextWindow
+from ragkit.agent.fitting import fit, message_text
 from ragkit.agent.json_protocol import JsonProtocolModel, to_plain_messages
 from ragkit.agent.limited import NotInTime, within
 from ragkit.agent.turn import TurnState

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware
@@ -24,6 +23,7 @@ from ragkit.agent.budget import OutOfBudget, Stop
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
+from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
 from ragkit.text.language import answer_language
@@ -31,8 +31,6 @@ from ragkit.values import Hit
 
 FIRST_THOUGHT: Final = {"zh": "先在笔记里找这个问题。", "en": "First look for the question in the notes."}
 _QUERY_CHARS: Final = 300
-_FINDERS: Final = {"search_notes", "read_note"}
-"""Tools that are asked for passages."""
 _KEPT: Final = {GAVE_UP, SENTENCES}
 _REPEATED_CHARS: Final = 500
 """Longest result of a call that is shown again where the call is repeated."""
@@ -139,27 +137,26 @@ class TurnControl(AgentMiddleware[Any, Any]):
         if reason := turn.refused.get(str(call["id"])):
             return failure(call, reason)
         key = call_key(call["name"], call["args"])
-        observation, mine = turn.claim(key)
-        if not mine:
-            return self._repeated(request, observation)
+        if not turn.claim(key):
+            return self._repeated(call, key)
         if not turn.reserve():
-            observation.set_result("it was not run")
+            turn.calls[key] = "it was not run"
             return _result(call, "The step budget is used up; answer from the passages there are.")
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
-        before = len(turn.passages)
+        known = len(turn.passages)
         began = time.monotonic()
         try:
             result = handler(request)
-        except BaseException as exc:
-            turn.forget(key, exc)
+        except BaseException:
+            turn.forget(key)
             raise
+        text = str(result.text) if isinstance(result, ToolMessage) else "done"
+        turn.made(key, text)
         if not isinstance(result, ToolMessage):
-            observation.set_result("done")
             return result
-        text = str(result.text)
-        observation.set_result(text)
+        result.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED)
         failed = text.startswith("Error") or result.status == "error"
-        if call["name"] in _FINDERS and turn.steps and not failed and len(turn.passages) == before:
+        if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
             # It brought nothing that was not there: asking this tool again would not either.
             turn.exhausted.add(call["name"])
         found = result.artifact if isinstance(result.artifact, list | tuple) else ()
@@ -168,14 +165,13 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn.record(call["name"], dict(call["args"]), text, seconds, hits, turn.order.get(str(call["id"])))
         return result
 
-    def _repeated(self, request: ToolCallRequest, observation: Future[str]) -> ToolMessage:
+    def _repeated(self, call: Any, key: str) -> ToolMessage:
         """What a call that was made already gets: its result is in the transcript."""
-        try:
-            text = observation.result()
-        except BaseException:
-            text = "it did not end"
-        seen = f":\n{text}" if len(text) <= _REPEATED_CHARS else "; its result stands above."
-        return _result(request.tool_call, f"This call was made already{seen}")
+        text, spotlight = self._turn.calls.get(key), self._turn.spotlight
+        seen = "; its result stands above."
+        if text is not None and len(text) <= _REPEATED_CHARS:
+            seen = f":\n{spotlight.wrap(text, headed=call['name'] in HEADED)}"
+        return _result(call, f"This call was made already{seen}")
 
 
 def _call(tool: str, arguments: dict[str, Any], thought: str) -> AIMessage:
