@@ -49,6 +49,8 @@ class ToolGuard(AgentMiddleware[Any, Any]):
             known = ", ".join(self._names[:_NAMES])
             return failure(call, f"there is no tool {one_line(call['name'], 60)!r}. Available: {known}")
         left = self._turn.budget.seconds_left()
+        if left == 0:
+            return failure(call, "the time budget is used up; nothing was run")
         allowed = float((request.tool.metadata or {}).get(SECONDS, self._seconds))
         seconds = allowed if left is None else min(allowed, left)
         try:
@@ -59,7 +61,7 @@ class ToolGuard(AgentMiddleware[Any, Any]):
             # An interrupt that waits for a person, or the end of the turn: no failure.
             raise
         except RagkitError as exc:
-            return failure(call, str(exc))
+            return failure(call, one_line(str(exc), 900))
         except BaseException as exc:  # a tool that calls sys.exit must not end the program
             reason = one_line(str(exc), 400)
             return failure(call, f"{call['name']} failed ({type(exc).__name__}{': ' if reason else ''}{reason})")

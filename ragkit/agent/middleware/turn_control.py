@@ -140,7 +140,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
         if not turn.claim(key):
             return self._repeated(call, key)
         if not turn.reserve():
-            turn.calls[key] = "it was not run"
+            turn.made(key, "it was not run")
             return _result(call, "The step budget is used up; answer from the passages there are.")
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
         known = len(turn.passages)
@@ -154,8 +154,8 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn.made(key, text)
         if not isinstance(result, ToolMessage):
             return result
-        result.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED)
         failed = text.startswith("Error") or result.status == "error"
+        result.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
         if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
             # It brought nothing that was not there: asking this tool again would not either.
             turn.exhausted.add(call["name"])
