@@ -112,6 +112,7 @@ def fit(
         fitter.shorten_old_results,
         fitter.drop_history,
         fitter.drop_old_calls,
+        fitter.halve_question,
         fitter.shorten_newest_calls,
         fitter.shorten_newest_results,
         fitter.empty_newest_calls,
@@ -138,6 +139,8 @@ class _Fitter:
         self._sizes = [size(message) for message in self.messages]
         self.total = sum(self._sizes)
         self._calls = self._turns = self._cut_question = 0
+        self._asked = ""
+        """The question before its middle was cut."""
         self._whole: dict[str, BaseMessage] = {}
         """Results that were shortened, as they were, by the identity of their call."""
 
@@ -183,15 +186,23 @@ class _Fitter:
         if newest and self.total > self._room:
             self._shorten_to(newest[-1], self._sizes[newest[-1]] - (self.total - self._room))
 
+    def halve_question(self) -> None:
+        """A question longer than half of the room leaves the other half to what was found for it."""
+        at = self._question()
+        if at >= 0 and self._results()[1]:
+            half = max(self._room // 2, self._sizes[at] - (self.total - self._room))
+            self._cut_middle(at, half)
+
     def shorten_question(self) -> None:
         at = self._question()
-        if at < 0:
-            return
-        text = self.messages[at].text
-        room = self._sizes[at] - (self.total - self._room)
-        keep = len(text)
-        while keep > _LEAST and self.total > self._room:
-            keep = max(int(keep * min(0.9, max(room, 1) / self._sizes[at])), _LEAST)
+        if at >= 0:
+            self._cut_middle(at, self._sizes[at] - (self.total - self._room))
+
+    def _cut_middle(self, at: int, tokens: int) -> None:
+        text = self._asked = self._asked or self.messages[at].text
+        keep = len(text) - self._cut_question
+        while keep > _LEAST and self._sizes[at] > tokens:
+            keep = max(int(keep * min(0.9, max(tokens, 1) / self._sizes[at])), _LEAST)
             cut = len(text) - keep
             middle = f" …({cut} characters cut)… "
             self._replace(at, _with_text(self.messages[at], text[: keep // 2] + middle + text[len(text) - keep // 2 :]))
