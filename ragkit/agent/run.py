@@ -71,6 +71,7 @@ class Run:
         self._budget = Budget(*parts.limits, parts.session.spent, parts.prices)
         self._kept = kept
         self._id = ""
+        self._charged = False
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -93,11 +94,17 @@ class Run:
         try:
             self._work()
         finally:
-            parts.session.charge(self._budget.spent)
+            self._charge()
             if self._cancelled.is_set():
                 self.drop()
             elif self._kept is not None:
                 self._kept.close()
+
+    def _charge(self) -> None:
+        """Let the session know, once, what was spent."""
+        if not self._charged:
+            self._charged = True
+            self._parts.session.charge(self._budget.spent)
 
     def drop(self) -> None:
         """Keep nothing of the turn any more; safe to call while it runs."""
@@ -148,6 +155,8 @@ class Run:
             return
         unsaved = parts.session.append(answer, self._id)
         self.drop()
+        # Before the answer is out: the next question may come at once.
+        self._charge()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
 
