@@ -154,6 +154,8 @@ class Budget:
         self.session = session or Limits()
         self.earlier = earlier or Spent()
         self.prices = prices or Prices()
+        self.stopped: Stop | None = None
+        """What ended the question or, in a workflow of several parts, one of them."""
         self._clock = clock
         self._began = clock()
         self._lock = threading.Lock()

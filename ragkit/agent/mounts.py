@@ -16,7 +16,9 @@ from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.model_guard import ModelGuard
+from ragkit.agent.middleware.tool_gate import ToolGate
 from ragkit.agent.middleware.tool_guard import ToolGuard
+from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -50,12 +52,15 @@ def turn_middleware(
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands between sees only calls that are made. The guards stand inside: a prompt fits whatever
-    middleware added to it, and a tool's time begins when it does. A turn that is kept for a restart
-    has `Replay` around everything and `Journal` next to the tools.
+    stands between sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. The guards stand inside of all: a prompt fits
+    whatever middleware added to it, and a tool's time begins when it does. A turn that is kept for a
+    restart has `Replay` around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    outer: list[AgentMiddleware[Any, Any]] = [TurnControl(turn, reply), UniqueCalls(), *parts.middleware]
+    results = ToolResults(turn, own=TOOLS)
+    gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
+    outer = [TurnControl(turn, reply), UniqueCalls(), results, *parts.middleware, gate]
     guards = [
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragkit.agent.approval import Approve
 from ragkit.agent.budget import Limits, limits_of, prices_of
 from ragkit.agent.context import ContextWindow
 from ragkit.agent.sessions import Session
@@ -34,6 +35,8 @@ class AgentParts:
     """Tools of the program's own, beside those that the agent file names."""
     middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())
     """LangChain middleware of the program's own."""
+    approve: Approve | None = None
+    """Decides about effects of tools; None asks whoever reads the events."""
 
     def __post_init__(self) -> None:
         self.prices = prices_of(self.settings, self.limits, free=self.chat.local or self.chat.extractive)

@@ -17,13 +17,17 @@ from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, 
 from ragkit.agent.budget import Budget
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
@@ -54,6 +58,8 @@ class Run:
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
+        alone: Whether the question has nothing to do with the conversation.
+        budget: What the question is part of pays for it; None gives it a budget of its own.
     """
 
     def __init__(
@@ -63,15 +69,19 @@ class Run:
         emit: Callable[[Event], None],
         cancelled: threading.Event,
         kept: TurnFile | None = None,
+        *,
+        alone: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
-        self._budget = Budget(*parts.limits, parts.session.spent, parts.prices)
+        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices)
         self._kept = kept
         self._id = ""
         self._charged = False
+        self._alone = alone
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -115,19 +125,18 @@ class Run:
 
     def _work(self) -> None:
         parts = self._parts
-        plan, turn, warnings = self._prepared()
-        final = self._final(turn)
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        turn, composed, warnings = outcome.turn, outcome.composed, list(outcome.warnings)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
         if turn.cuts:
             warnings.append(turn.cuts.says(self._question, turn.window))
-        if turn.stop is not None:
-            stop = turn.stop.reason
-            warnings.append(turn.stop.says(self._question))
+        if (ended := turn.stop or self._budget.stopped) is not None:
+            stop = ended.reason
+            warnings.append(ended.says(self._question))
         elif composed.abstained:
             stop = "abstained"
         for citation in composed.citations:
@@ -139,7 +148,7 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
@@ -148,8 +157,10 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
@@ -180,6 +191,40 @@ class Run:
         self._budget.add_step(turn.reserved)
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
+
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: self._new_turn(question, (Query(question),)),
+                answered=lambda part, tell: Run(
+                    self._parts, part, tell, cancelled, alone=True, budget=self._budget
+                ).answered(),
+            )
+        )
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        plan, turn, warnings = self._prepared()
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        return Outcome(
+            finish(turn, final, self._parts.chat),
+            turn,
+            plan.standalone,
+            (*plan.notes, *map(str, plan.stages)),
+            state=dict(turn.state),
+            warnings=tuple(warnings),
+        )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
@@ -271,17 +316,19 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
-        turn = new_turn(
-            self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
-        )
+        return self._new_turn(plan.standalone, plan.queries)
+
+    def _new_turn(self, standalone: str, queries: tuple[Query, ...]) -> TurnState:
+        turn = new_turn(self._parts, self._question, standalone, queries, emit=self._emit, cancelled=self._cancelled)
         turn.budget = self._budget
         return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -306,6 +353,7 @@ def new_turn(
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
     steps = parts.limits[0].steps or 0
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
@@ -316,7 +364,10 @@ def new_turn(
         max_passages=header.max_passages,
         max_steps=min(steps, header.max_steps_json) if small else steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
 

@@ -48,6 +48,8 @@ class PastAnswer:
     """When it was given, ISO 8601 with the offset; empty in sessions of earlier versions."""
     turn: str = ""
     """Id of the turn, empty in sessions of earlier versions."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """See `ragkit.agent.answer.Answer.state`."""
     spent: Spent = field(default=Spent())
 
 
@@ -143,12 +145,13 @@ class Session:
                 answer.model,
                 now,
                 turn,
+                answer.state,
             )
         )
         if self.path is None:
             return ""
         record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
-        record.update(time=now, turn=turn)
+        record.update(time=now, turn=turn, state=answer.state)
         self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -280,6 +283,7 @@ def _past(record: dict[str, Any]) -> PastAnswer:
         str(record.get("model", "")),
         str(record.get("time", "")),
         str(record.get("turn", "")),
+        dict(record.get("state") or {}),
         Spent(
             len(record.get("steps", ())),
             sum(record.get("usage", {}).values()),

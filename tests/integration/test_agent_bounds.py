@@ -27,6 +27,7 @@ from ragkit import Agent, Index, load_settings
 from ragkit.agent.middleware.tool_guard import MAX_RESULT_CHARS, SECONDS
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
+from ragkit.agent.tools.permission import with_permission
 from ragkit.errors import ConfigError, ModelError, RagkitError
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
@@ -137,6 +138,7 @@ def agent(
     index: Index, model: BaseChatModel, *, tools: tuple[BaseTool, ...] = (), session: Session | None = None, header: Mapping[str, Any] | None = None, **settings: Any,
 ) -> Agent:  # fmt: skip
     settings = {"tool_calling": "native", **settings}
+    tools = tuple(with_permission(tool, "read") for tool in tools)
     bot = Agent.load(
         "interview", index=index, model=model, settings=load_settings(**settings), tools=tools, session=session
     )
@@ -200,7 +202,7 @@ def test_results_keep_the_order_of_their_calls_when_they_run_side_by_side(index:
     began = time.monotonic()
     events = list(bot.stream(QUESTION))
     ended = [event.text for event in events if event.type == "observation" and event.tool == "slow"]  # type: ignore[union-attr]
-    assert ended[0] == "result of third", "they do run side by side"
+    assert ended[0].endswith("result of third"), "they do run side by side"
     assert time.monotonic() - began < 30
     results = [m for m in model.calls[1].messages if isinstance(m, ToolMessage)][1:]
     assert [m.tool_call_id for m in results] == list(waits)

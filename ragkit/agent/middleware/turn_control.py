@@ -111,6 +111,9 @@ class TurnControl(AgentMiddleware[Any, Any]):
     def _stopped(self, stop: Stop) -> AIMessage:
         """The end of a turn whose budget is used up."""
         self._turn.stop = stop
+        if stop.reason != "max_steps":
+            # A part of a workflow has steps of its own; everything else is spent for all parts.
+            self._turn.budget.stopped = stop
         return AIMessage("", additional_kwargs={GAVE_UP: stop.reason})
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
