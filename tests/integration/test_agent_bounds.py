@@ -169,7 +169,10 @@ def test_generated_hostile_models_all_end_within_their_steps_and_say_why(index: 
             assert max(made.values(), default=0) <= 1, f"seed {seed}, {kind}: a call was made twice"
         assert len(model.asked) <= steps, f"seed {seed}, {kind}: asked {len(model.asked)} times"
         assert time.monotonic() - began < 60, f"seed {seed}, {kind}"
-    assert {"answered", "max_steps", "error"} <= set(ends) <= {"answered", "abstained", "max_steps", "error"}, ends
+    # A call with half a million characters is more than a question may cost.
+    assert (
+        {"answered", "max_steps", "error"} <= set(ends) <= {"answered", "abstained", "max_steps", "max_tokens", "error"}
+    ), ends
     assert ends["max_steps"] > SCRIPTS // 3, ends
 
 
