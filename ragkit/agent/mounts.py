@@ -12,8 +12,9 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
-from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.strategy import Strategy
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -28,10 +29,16 @@ if TYPE_CHECKING:
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
     """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+    header = parts.spec.header
+    thought = 0 if header.thought == "off" else header.thought_chars
     if parts.chat.extractive:
         return NoModel()
     if parts.chat.tool_calling == "json":
-        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens)
+        return JsonProtocolModel(
+            inner=parts.chat.model(),
+            max_tokens=header.max_answer_tokens + max(0, thought - SHORT_THOUGHT) // 2,
+            thought_chars=thought,
+        )
     return parts.chat.model()
 
 
@@ -51,7 +58,7 @@ def turn_middleware(
     around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    mounted = [UniqueCalls(), TurnControl(turn, reply), *parts.middleware]
+    mounted = [UniqueCalls(), TurnControl(turn, reply), Strategy(turn, parts.spec.header), *parts.middleware]
     return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
 
 

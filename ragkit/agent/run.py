@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought, Token
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
@@ -110,7 +112,7 @@ class Run:
         final = self._final(turn)
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        composed, agreement = self._chosen(turn, final)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
@@ -137,6 +139,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=(*plan.notes, *map(str, plan.stages)),
             origin=self._origin(),
+            agreement=agreement,
         )
         if self._cancelled.is_set():
             return
@@ -144,6 +147,16 @@ class Run:
         self.drop()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -170,6 +183,8 @@ class Run:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -178,8 +193,7 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
                         self._emit(Token(chunk.text))
                     continue
                 for update in part.values():
@@ -217,7 +231,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured()
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -297,6 +311,10 @@ def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
     return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from ragkit.agent.strategy_keys import StrategyKeys
 from ragkit.content import content_dir
 from ragkit.errors import AgentError
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
@@ -18,7 +19,7 @@ TOOL_NAMES: Final = ("search_notes", "read_note", "calculate")
 """Tools an agent file may name."""
 
 
-class AgentHeader(BaseModel):
+class AgentHeader(StrategyKeys):
     """Front matter of an agent file. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
