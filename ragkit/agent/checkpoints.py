@@ -180,10 +180,13 @@ class TurnFile:
                 return
             try:
                 statements = rows()
-                self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+                if synced:
+                    self._db.execute("PRAGMA synchronous=FULL")
                 with self.saver.lock, self._db:
                     for statement, values in statements:
                         self._db.execute(statement, values)
+                if synced:
+                    self._db.execute("PRAGMA synchronous=NORMAL")
             except (sqlite3.Error, RagkitError):
                 self._give_up()
 

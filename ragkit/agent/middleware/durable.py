@@ -59,7 +59,10 @@ class Replay(AgentMiddleware[Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
         response = handler(request)
-        self._file.keep(state=snapshot(self._turn))
+        result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
+        if not any(isinstance(message, AIMessage) and message.tool_calls for message in result):
+            # After a reply with calls it is kept with the result of each of them.
+            self._file.keep(state=snapshot(self._turn))
         return response
 
     def wrap_tool_call(

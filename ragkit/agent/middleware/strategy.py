@@ -39,7 +39,7 @@ class Strategy(AgentMiddleware[Any, Any]):
         response = handler(_sampled(request, kind))
         message = next(m for m in reversed(response.result) if isinstance(m, AIMessage))
         final = not message.tool_calls and not message.invalid_tool_calls
-        if final and not message.additional_kwargs.get(GAVE_UP):
+        if final and self._header.samples > 1 and not message.additional_kwargs.get(GAVE_UP):
             self._sample(request, handler)
         if self._header.thought == "hidden" and THOUGHT in message.additional_kwargs:
             message.additional_kwargs[HIDDEN_THOUGHT] = message.additional_kwargs.pop(THOUGHT)
