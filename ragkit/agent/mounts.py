@@ -15,6 +15,8 @@ from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.strategy import Strategy
+from ragkit.agent.middleware.tool_gate import ToolGate
+from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -49,25 +51,41 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
 
 
 def turn_middleware(
-    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made. A turn that is kept for a restart has `Replay`
+    stands inside sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. A turn that is kept for a restart has `Replay`
     around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    mounted = [UniqueCalls(), TurnControl(turn, reply), Strategy(turn, parts.spec.header), *parts.middleware]
-    return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
+    results = ToolResults(turn, own=TOOLS)
+    gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
+    mounted = [
+        UniqueCalls(),
+        TurnControl(turn, reply),
+        results,
+        Strategy(turn, parts.spec.header),
+        *parts.middleware,
+        gate,
+    ]
+    outside = [Replay(turn, kept)] if kept else []
+    return [*outside, *mounted, *([Journal(journal)] if journal else [])]
 
 
-def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
-    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
+def turn_graph(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+) -> Any:
+    """The agent loop of a turn, ready to stream.
+
+    With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
+    """
     return create_agent(
         turn_model(parts),
         list(turn_tools(parts, turn).values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, kept),
+        middleware=turn_middleware(parts, turn, kept, journal),
         checkpointer=kept.saver if kept else None,
     )

@@ -18,6 +18,7 @@ from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, S
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
+from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
 from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
@@ -25,7 +26,10 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
@@ -55,6 +59,7 @@ class Run:
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
+        alone: Whether the question has nothing to do with the conversation.
     """
 
     def __init__(
@@ -64,6 +69,8 @@ class Run:
         emit: Callable[[Event], None],
         cancelled: threading.Event,
         kept: TurnFile | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._parts = parts
         self._question = question
@@ -71,6 +78,8 @@ class Run:
         self._cancelled = cancelled
         self._kept = kept
         self._id = ""
+        self._alone = alone
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -88,6 +97,7 @@ class Run:
                 self._emit(Done(told))
                 return
             self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
         if self._kept is not None:
             self._id = str(self._kept.fact("turn")["id"])
         try:
@@ -108,11 +118,10 @@ class Run:
     def _work(self) -> None:
         began = time.monotonic()
         parts = self._parts
-        plan, turn, warnings = self._prepared()
-        final = self._final(turn)
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed, agreement = self._chosen(turn, final)
+        turn, composed, warnings = outcome.turn, outcome.composed, list(outcome.warnings)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
@@ -129,7 +138,7 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
@@ -137,9 +146,11 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
-            agreement=agreement,
+            agreement=outcome.agreement,
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
@@ -172,11 +183,60 @@ class Run:
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
 
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: new_turn(
+                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
+                ),
+                answered=lambda part, tell: self._part(part, tell).answered(),
+            )
+        )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True)
+        run._journal = self._kept
+        return run
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        plan, turn, warnings = self._prepared()
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
+        return Outcome(
+            composed,
+            turn,
+            plan.standalone,
+            (*plan.notes, *map(str, plan.stages)),
+            state=dict(turn.state),
+            warnings=tuple(warnings),
+            agreement=agreement,
+        )
+
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept)
+        graph = turn_graph(parts, turn, self._kept, self._journal)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
@@ -260,7 +320,7 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
         return new_turn(
@@ -268,7 +328,8 @@ class Run:
         )
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -292,6 +353,7 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
@@ -302,7 +364,10 @@ def new_turn(
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
 
