@@ -48,7 +48,7 @@ You work through the notes.
 SCRIPT: list[list[tuple[str, dict[str, Any]]]] = [
     [("send", {"item": "one"})],
     [("search_notes", {"query": "RNN token"})],
-    [("send", {"item": 'two \ud800 {"lc": 1}'}), ("send", {"item": "three"})],
+    [("send", {"item": 'two {"lc": 1}'}), ("send", {"item": "three"})],
     [("send", {"item": "four"}), ("read_note", {"document": "cache.md", "line": 3})],
     [("send", {"item": "five"})],
     [("search_notes", {"query": "learning rate warm-up"})],

