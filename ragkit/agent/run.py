@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
@@ -26,6 +26,7 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.showing import Showing
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.agent.workflows import WORKFLOWS
@@ -237,6 +238,7 @@ class Run:
         final: AIMessage | None = None
         parts = self._parts
         graph = turn_graph(parts, turn, self._kept, self._journal)
+        showing = Showing(turn)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
@@ -254,8 +256,9 @@ class Run:
                 if mode == "messages":
                     chunk = part[0]
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
-                        self._emit(Token(chunk.text))
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
@@ -359,6 +362,7 @@ def new_turn(
         question=question,
         standalone=standalone,
         queries=queries,
+        instructions=parts.spec.prompt,
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,

@@ -129,15 +129,8 @@ def worker(place: Path, home: Path, hook: Hook = nothing) -> Agent:
     tool = StructuredTool.from_function(send, name="send", description="send an item")
     session = Session.open(home, "s")
     model = Worker(hook=hook)
-    return Agent.load(
-        place / "worker.md",
-        index=index,
-        model=model,
-        settings=settings,
-        session=session,
-        tools=[tool],
-        approve=lambda approval: True,
-    )
+    given = {"settings": settings, "session": session, "tools": [tool], "approve": lambda approval: True}
+    return Agent.load(place / "worker.md", index=index, model=model, **given)
 
 
 def effects(home: Path) -> Counter[str]:
