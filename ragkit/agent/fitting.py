@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from ragkit.agent.json_protocol import THOUGHT
+from ragkit.agent.json_protocol import HIDDEN_THOUGHT, THOUGHT
 from ragkit.errors import ModelError
 from ragkit.text.language import answer_language
 
@@ -86,7 +86,9 @@ def message_text(message: BaseMessage) -> str:
     text = content if isinstance(content, str) else json.dumps(_without_pictures(content), ensure_ascii=False)
     if isinstance(message, AIMessage) and message.tool_calls:
         calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
-        text += json.dumps(calls, ensure_ascii=False, default=str) + str(message.additional_kwargs.get(THOUGHT, ""))
+        text += json.dumps(calls, ensure_ascii=False, default=str) + "".join(
+            str(message.additional_kwargs.get(kind, "")) for kind in (THOUGHT, HIDDEN_THOUGHT)
+        )
     return text
 
 

@@ -13,9 +13,10 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
-from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.model_guard import ModelGuard
+from ragkit.agent.middleware.strategy import Strategy
 from ragkit.agent.middleware.tool_gate import ToolGate
 from ragkit.agent.middleware.tool_guard import ToolGuard
 from ragkit.agent.middleware.tool_results import ToolResults
@@ -33,10 +34,16 @@ if TYPE_CHECKING:
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
     """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+    header = parts.spec.header
+    thought = 0 if header.thought == "off" else header.thought_chars
     if parts.chat.extractive:
         return NoModel()
     if parts.chat.tool_calling == "json":
-        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens)
+        return JsonProtocolModel(
+            inner=parts.chat.model(),
+            max_tokens=header.max_answer_tokens + max(0, thought - SHORT_THOUGHT) // 2,
+            thought_chars=thought,
+        )
     return parts.chat.model()
 
 
@@ -47,7 +54,11 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
 
 
 def turn_middleware(
-    parts: AgentParts, turn: TurnState, tools: Mapping[str, BaseTool], kept: TurnFile | None = None
+    parts: AgentParts,
+    turn: TurnState,
+    tools: Mapping[str, BaseTool],
+    kept: TurnFile | None = None,
+    journal: TurnFile | None = None,
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
@@ -60,21 +71,28 @@ def turn_middleware(
     reply = quote_passages if parts.chat.extractive else None
     results = ToolResults(turn, own=TOOLS)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
-    outer = [TurnControl(turn, reply), UniqueCalls(), results, *parts.middleware, gate]
+    outside = [Replay(turn, kept)] if kept else []
+    strategy = Strategy(turn, parts.spec.header)
+    mounted = [TurnControl(turn, reply), UniqueCalls(), results, strategy, *parts.middleware, gate]
     guards = [
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),
     ]
-    return [Replay(turn, kept), *outer, Journal(kept), *guards] if kept else [*outer, *guards]
+    return [*outside, *mounted, *([Journal(journal)] if journal else []), *guards]
 
 
-def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
-    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
+def turn_graph(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+) -> Any:
+    """The agent loop of a turn, ready to stream.
+
+    With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
+    """
     tools = turn_tools(parts, turn)
     return create_agent(
         turn_model(parts),
         list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, tools, kept),
+        middleware=turn_middleware(parts, turn, tools, kept, journal),
         checkpointer=kept.saver if kept else None,
     )

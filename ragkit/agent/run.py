@@ -13,18 +13,21 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.budget import Budget
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
 from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
-from ragkit.agent.tools import NOTE_TOOLS
+from ragkit.agent.showing import Showing
 from ragkit.agent.turn import TurnState
 from ragkit.agent.workflows import WORKFLOWS
 from ragkit.agent.workflows.task import Outcome, Task
@@ -82,6 +85,7 @@ class Run:
         self._id = ""
         self._charged = False
         self._alone = alone
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -99,6 +103,7 @@ class Run:
                 self._emit(Done(told))
                 return
             self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
         if self._kept is not None:
             self._id = str(self._kept.fact("turn")["id"])
         try:
@@ -159,6 +164,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
+            agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
         )
@@ -174,6 +180,16 @@ class Run:
     def _priced(self) -> bool:
         settings = self._parts.settings
         return settings.price_read is not None or settings.price_written is not None
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -197,6 +213,13 @@ class Run:
         workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
         if workflow is None:
             return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
         question, emit, cancelled = self._question, self._emit, self._cancelled
         return workflow(
             Task(
@@ -205,11 +228,15 @@ class Run:
                 emit=emit,
                 cancelled=cancelled,
                 turn=lambda: self._new_turn(question, (Query(question),)),
-                answered=lambda part, tell: Run(
-                    self._parts, part, tell, cancelled, alone=True, budget=self._budget
-                ).answered(),
+                answered=lambda part, tell: self._part(part, tell).answered(),
             )
         )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True, budget=self._budget)
+        run._journal = self._kept
+        return run
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
@@ -217,20 +244,23 @@ class Run:
         final = self._final(turn)
         if self._cancelled.is_set():
             return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
         return Outcome(
-            finish(turn, final, self._parts.chat),
+            composed,
             turn,
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
             warnings=tuple(warnings),
+            agreement=agreement,
         )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept)
+        graph = turn_graph(parts, turn, self._kept, self._journal)
+        showing = Showing(turn)
         # The loop ends by its budgets; this is far beyond them, whatever nodes middleware adds.
         config: dict[str, Any] = {"recursion_limit": _NODES_PER_STEP * (turn.max_steps + 3)}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
@@ -238,6 +268,8 @@ class Run:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -246,10 +278,10 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._emit(Token(chunk.text))
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
@@ -287,7 +319,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured()
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -340,39 +372,11 @@ class Run:
         return messages
 
 
-def new_turn(
-    parts: AgentParts,
-    question: str,
-    standalone: str,
-    queries: tuple[Query, ...],
-    *,
-    emit: Callable[[Event], None] = lambda event: None,
-    cancelled: threading.Event | None = None,
-) -> TurnState:
-    """The state a turn begins with, its limits from the agent file."""
-    header = parts.spec.header
-    small = parts.chat.tool_calling == "json"
-    steps = parts.limits[0].steps or 0
-    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
-    return TurnState(
-        index=parts.index,
-        question=question,
-        standalone=standalone,
-        queries=queries,
-        emit=emit,
-        passages_per_search=header.passages,
-        max_passages=header.max_passages,
-        max_steps=min(steps, header.max_steps_json) if small else steps,
-        unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
-        other_tools=other_tools,
-        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
-        structured=parts.chat.structured(),
-        cancelled=cancelled or threading.Event(),
-    )
-
-
 def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
     return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))

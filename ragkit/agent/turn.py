@@ -15,8 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from langchain_core.messages import AIMessage
+
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
+from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
@@ -57,6 +60,8 @@ class TurnState:
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    instructions: str = ""
+    """The system prompt of the agent file, which no answer repeats."""
     state: dict[str, Any] = field(default_factory=dict)
     """What tools keep for the next turn of the session, JSON values by tool."""
     structured: StructuredChat | None = None
@@ -65,6 +70,7 @@ class TurnState:
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     spotlight: Spotlight = field(default_factory=Spotlight)
+    provenance: Provenance = field(init=False)
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
     running: set[str] = field(default_factory=set)
@@ -90,12 +96,17 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
+    samples: list[AIMessage] = field(default_factory=list)
+    """Further final messages over the same evidence, where the agent file asks for several."""
     unseen: set[int] = field(default_factory=set)
     """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     _places: list[int] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
+
+    def __post_init__(self) -> None:
+        self.provenance = Provenance(self.question)
 
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""
