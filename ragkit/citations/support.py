@@ -131,7 +131,7 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
         similarity: Likeness of a sentence to each of several texts, used where answer and source
             are in different languages and share few terms.
     """
-    spans = _body(chunk.text) or list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
+    spans = body_spans(chunk.text)
     tokens = [set(tokenize(chunk.text[a:b])) for a, b in spans]
     chosen: list[int] = []
     for sentence in sentences:
@@ -146,13 +146,16 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
     return _span(chunk, start, end)
 
 
-def _body(text: str) -> list[tuple[int, int]]:
-    """Sentences, list items and table rows of a source text, without headings, fences and rules."""
-    return [
-        (start, end)
-        for start, end in sentence_spans(text)
-        if not _NO_BODY.match(text[start:end]) and not _UNDERLINE.match(text, end)
+def body_spans(text: str) -> list[tuple[int, int]]:
+    """Sentences, list items and table rows of a source text, as offsets, without headings, fences and rules.
+
+    Never empty: a text that has nothing else gives those, or itself.
+    """
+    spans = list(sentence_spans(text))
+    body = [
+        (start, end) for start, end in spans if not _NO_BODY.match(text[start:end]) and not _UNDERLINE.match(text, end)
     ]
+    return body or spans or [(0, len(text))]
 
 
 def _span(chunk: Chunk, start: int, end: int) -> Span:

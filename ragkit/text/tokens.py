@@ -79,7 +79,8 @@ def _simplified_table() -> dict[int, str]:
 
 
 @lru_cache(maxsize=65_536)
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """The stem of a folded English word."""
     with _lock:
         return str(_stemmer.stemWord(word))
 
@@ -114,7 +115,7 @@ def _parts_of_camel(composed: str) -> list[str]:
         for part in _CAMEL_PART.findall(word)
         if len(part) >= _SHORTEST_PART
     )
-    return [_stem(part) for part in parts if part not in STOP_WORDS]
+    return [stem(part) for part in parts if part not in STOP_WORDS]
 
 
 def _runs(folded: str) -> list[str]:
@@ -125,10 +126,10 @@ def _runs(folded: str) -> list[str]:
             tokens.extend(run)
             tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
         elif run not in STOP_WORDS:
-            tokens.append(_stem(run))
+            tokens.append(stem(run))
             # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
             if len(parts := re.split(r"[._'\-]", run)) > 1:
-                tokens.extend(_stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS)
+                tokens.extend(stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS)
     return tokens
 
 
@@ -149,5 +150,5 @@ def query_terms(question: str) -> list[str]:
     tokens = (_runs(_QUESTION.sub(" ", folded)) or _runs(folded)) + _parts_of_camel(composed)
     if not tokens:
         # A question made of stop words only ("what is it") still deserves its words.
-        tokens = [_stem(run) for run in _RUN.findall(folded)]
+        tokens = [stem(run) for run in _RUN.findall(folded)]
     return list(dict.fromkeys(tokens))
