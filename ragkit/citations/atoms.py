@@ -23,7 +23,9 @@ _ATOM: Final = re.compile(
 )
 _BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")
 _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]\s|[-*+]\s|#{1,6}\s|>\s)+")
-_PARTICLE: Final = re.compile(r"^\s*(?:yes|no|是的|不是|不能|不会|不行|不对|可以|能|会|不|是|对)[，,。.]\s*", re.IGNORECASE)
+_PARTICLE: Final = re.compile(
+    r"^\s*(?:yes|no|是的|不是|不能|不会|不行|不对|可以|能|会|不|是|对)[，,。.]\s*", re.IGNORECASE
+)
 """Yes or no in front of an answer; it denies nothing that follows."""
 _GREEK: Final = {
     ord(letter): f" {name} "
@@ -69,10 +71,12 @@ _SAME_UNIT: Final = {
 }  # fmt: skip
 _ZH_CUES: Final = frozenset("不没无非未勿莫")
 _ZH_NO_CUE: Final = re.compile(
-    r"不(?:同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|好|错|均|良|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
-    r"|未(?:来|必)|(?<=[差要能可会])不(?=多|[要能可会])|(?<=[是能会])不(?=[是能会])"
+    r"不(?:同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
+    r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
-_EN_CUES: Final = frozenset("not no never without cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split())
+_EN_CUES: Final = frozenset(
+    "not no never without cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
+)
 ANTONYMS: Final = tuple(
     tuple(pair.split("/"))
     for pair in (

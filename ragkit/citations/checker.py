@@ -8,7 +8,7 @@ dev half of ``evals/citations``; docs/citations.md has the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,18 +19,19 @@ from ragkit.citations.normal import find_quote
 from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
 from ragkit.text.language import answer_language
 
-SUPPORTED: Final = 0.56
+SUPPORTED: Final = 0.5
 """Share of the sentence from which a place carries it."""
 PARTLY: Final = 0.42
 MOVE_GAIN: Final = 0.1
 """Another passage must carry a sentence by this much more before its marker is moved."""
-STITCH_RUN: Final = 5.0
+STITCH_RUN: Final = 4.0
 """What a stretch of the sentence weighs (Han characters; an English word 2) that only the second place holds."""
 STITCH_SHARED: Final = 0.5
 """Share of that stretch that the first place may hold too, and the other way round."""
+STITCH_TOGETHER: Final = 0.6
+"""Share of it that the rest of the first passage may hold: what stands in one passage stood together."""
 STITCH_BELOW: Final = 0.9
-import os
-PASSAGE_NUMBERS=int(os.environ.get("PN","0")); SUPPORTED=float(os.environ.get("SUP",".56")); STITCH_RUN=float(os.environ.get("RUN","5"));STITCH_SHARED=float(os.environ.get("SH",".5"))
+"""Share from which one place carries a sentence whole."""
 STITCH_APART: Final = 700
 """Characters between two places of one passage that count as apart."""
 _QUOTED: Final = re.compile(r"[“「『\"]([^”」』\"\n]{8,200})[”」』\"]")
@@ -147,9 +148,9 @@ class Checker:
         near += range(window.last + 1, min(rows.stop, window.last + 1 + _NEAR))
         context = set(self._computed) | evidence.frame(number)
         for row in near:
-            context.update(key for key in evidence.units[row].atoms.keys if not key.startswith("#"))
-        if PASSAGE_NUMBERS:
-            context.update(key for row in rows for key in evidence.units[row].atoms.keys if key.startswith("#"))
+            context.update(evidence.units[row].atoms.keys)
+        # A number may come from elsewhere in the passage, unless these very lines have another in its place.
+        context.update(key for row in rows for key in evidence.units[row].atoms.keys if key.startswith("#"))
         table = any(evidence.units[row].table for row in range(window.first, window.last + 1))
         return compare(claim, analyse(evidence.text(window)), frozenset(context), evidence.terms, table=table)
 
@@ -162,6 +163,8 @@ class Checker:
             return None
         evidence = self._evidence
         found: tuple[float, Window] | None = None
+        whole = [_union(masks[row] for row in rows) for rows in evidence.rows]
+        home = evidence.passage_of(one)
         for number in range(len(evidence.passages)):
             for window in evidence.windows(number, claim, masks):
                 if not window.own & ~one.own or not self._apart(one, window):
@@ -174,6 +177,8 @@ class Checker:
                         and weight(claim, stretch & one.own) <= STITCH_SHARED * heavy
                         and (kept := weight(claim, rest)) >= STITCH_RUN
                         and weight(claim, rest & window.own) <= STITCH_SHARED * kept
+                        and (number == home or weight(claim, stretch & whole[home]) <= STITCH_TOGETHER * heavy)
+                        and (number == home or weight(claim, rest & whole[number]) <= STITCH_TOGETHER * kept)
                         and (found is None or heavy > found[0])
                     ):
                         found = (heavy, window)
@@ -191,7 +196,9 @@ class Checker:
         if share >= SUPPORTED or not named or any(self._evidence.chinese[n - 1] == chinese for n in named):
             return None
         claim = analyse(sentence)
-        there = {key for n in named for row in self._evidence.rows[n - 1] for key in self._evidence.units[row].atoms.keys}
+        there = {
+            key for n in named for row in self._evidence.rows[n - 1] for key in self._evidence.units[row].atoms.keys
+        }
         missing = [
             Reason("number", f"number {claim.shown[at]}: it is not there in the source")
             for at, value, _ in claim.numbers
@@ -238,6 +245,13 @@ def span_of(
     first = line + text.count("\n", 0, start)
     last = first + text.count("\n", start, end)
     return Span(offset + start, offset + end, first, last, text[start:end], number, document)
+
+
+def _union(masks: Iterable[int]) -> int:
+    union = 0
+    for mask in masks:
+        union |= mask
+    return union
 
 
 def _stretches(claim: Atoms, mask: int) -> Iterator[int]:

@@ -15,8 +15,6 @@ from ragkit.citations.atoms import Atoms, opposite
 from ragkit.citations.verdicts import Reason
 from ragkit.text.tokens import stem
 
-import os
-KN=int(os.environ.get("KN","1"))
 _SHORT: Final = 5
 """Atoms of an exchanged piece; a longer one is another wording."""
 _CANCEL: Final = 12
@@ -27,7 +25,16 @@ _SCOPE: Final = 5
 _DENIED: Final = 1.0
 """What the words behind a negation weigh that both texts have, so that it is they that are denied."""
 _REPEATED: Final = 6
-_SAME: Final = ({"只", "仅"}, {"需", "须"}, {"若", "如"}, {"较", "比"}, {"约", "近"}, {"及", "和", "与"}, {"使", "令", "让"}, {"式", "形"})
+_SAME: Final = (
+    {"只", "仅"},
+    {"需", "须"},
+    {"若", "如"},
+    {"较", "比"},
+    {"约", "近"},
+    {"及", "和", "与"},
+    {"使", "令", "让"},
+    {"式", "形"},
+)
 _VERBATIM: Final = 0.8
 """Share of a sentence in its place from which an exchanged word is a slip and no paraphrase."""
 _FRAME: Final = 5
@@ -80,14 +87,14 @@ def compare(
         source: The lines of the passage that carry it.
         context: Terms and numbers that need not stand in those lines: of the headings above them,
             of what was computed.
-        terms: Terms of all passages. A word put in the place of another counts only if it is one of
-            them: what confuses two things takes the name of one for that of the other.
+        terms: Terms of all passages. An English word put in the place of another counts only if it is one
+            of them: what confuses two things takes the name of one for that of the other.
         table: Whether the source is rows of a table, whose cells say yes and no by themselves.
     """
     codes = SequenceMatcher(None, claim.keys, source.keys, autojunk=False).get_opcodes()
     exchanges = list(_exchanges(codes, len(claim.keys)))
     reasons = [*_numbers(claim, source, context, exchanges), *_names(claim, source, context, exchanges)]
-    reasons += _opposites(claim, source, exchanges)
+    reasons += _opposites(claim, source, codes)
     if not table:
         reasons += _negations(claim, source, codes)
     return reasons or list(_terms(claim, source, exchanges, terms))
@@ -108,9 +115,7 @@ def _exchanges(codes: Sequence[_Code], size: int) -> Iterator[_Exchange]:
         )
 
 
-def _numbers(
-    claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequence[_Exchange]
-) -> Iterator[Reason]:
+def _numbers(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequence[_Exchange]) -> Iterator[Reason]:
     there: dict[str, set[str]] = {}
     for _, value, unit in source.numbers:
         there.setdefault(value, set()).add(unit)
@@ -207,7 +212,7 @@ def _negations(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[
     total = sum(net for _, net in nets)
     if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):
         return
-    if (total > 0 and there_apart >= said_apart) or (total < 0 and said_apart >= there_apart):
+    if (total > 0 and there_apart) or (total < 0 and said_apart):
         return  # denied in another place of the sentence
     put_in = total > 0 or (total == 0 and nets[0][1] > 0)
     yield Reason("negation", "it denies what the source says" if put_in else "it says what the source denies")
@@ -223,13 +228,15 @@ def _content(atoms: Atoms, start: int, end: int) -> float:
     return sum(w for w in atoms.weights[start:end] if w >= 1)
 
 
-def _opposites(claim: Atoms, source: Atoms, exchanges: Sequence[_Exchange]) -> Iterator[Reason]:
-    for e in exchanges:
-        for i in e.claim:
-            for j in e.source:
-                if opposite(claim.keys[i], source.keys[j]) and e.left + e.right >= 2:
-                    yield Reason("opposite", f"{claim.shown[i]}: the source says {source.shown[j]}")
-                    return
+def _opposites(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[Reason]:
+    """An antonym where the source has its counterpart: in a short exchange, or right beside what both have."""
+    for _, a, b, c, d in (code for code in codes if code[0] == "replace"):
+        short = b - a <= _SHORT and d - c <= _SHORT
+        pairs = [(i, j) for i in range(a, b) for j in range(c, d)] if short else [(a, c), (b - 1, d - 1)]
+        for i, j in pairs:
+            if opposite(claim.keys[i], source.keys[j]):
+                yield Reason("opposite", f"{claim.shown[i]}: the source says {source.shown[j]}")
+                return
 
 
 def _terms(claim: Atoms, source: Atoms, exchanges: Sequence[_Exchange], terms: Container[str]) -> Iterator[Reason]:
@@ -248,9 +255,15 @@ def _terms(claim: Atoms, source: Atoms, exchanges: Sequence[_Exchange], terms: C
         inside_word = len(said) == len(real) == 1 and not said[0].isascii()
         if inside_word and ({said[0], real[0]} & _NO_TERM or any({said[0], real[0]} <= group for group in _SAME)):
             continue
-        if max(len(said), len(real)) > _TERM or abs(len(said) - len(real)) > 1 or not near_verbatim or e.left + e.right < _FRAME or all(key in there for key in said):
+        if (
+            max(len(said), len(real)) > _TERM
+            or abs(len(said) - len(real)) > 1
+            or not near_verbatim
+            or e.left + e.right < _FRAME
+            or all(key in there for key in said)
+        ):
             continue
-        if _general(said) or _general(real) or (KN and (KN==2 or said[0].isascii()) and not _known(claim, e.claim, terms)):
+        if _general(said) or _general(real) or (said[0].isascii() and not _known(claim, e.claim, terms)):
             continue
         yield Reason("term", f"{_around(claim, e.claim)}: the source says {_around(source, e.source)}")
 

@@ -86,7 +86,9 @@ def _worded(atoms: Atoms) -> float:
 def _held(atoms: Atoms, mask: int) -> float:
     """What the words of `atoms` in `mask` weigh, numbers aside."""
     return sum(
-        weighs for at, weighs in enumerate(atoms.weights) if mask >> at & 1 and not atoms.keys[at].startswith(("#", "!"))
+        weighs
+        for at, weighs in enumerate(atoms.weights)
+        if mask >> at & 1 and not atoms.keys[at].startswith(("#", "!"))
     )
 
 

@@ -86,7 +86,11 @@ def as_passage(value: Any, number: int = 1) -> Passage:
         )  # fmt: skip
     if not isinstance(value, Mapping) and isinstance(getattr(value, "page_content", None), str):
         value = {**(getattr(value, "metadata", None) or {}), "text": value.page_content}
-    text = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None) if isinstance(value, Mapping) else None
+    text = (
+        next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
+        if isinstance(value, Mapping)
+        else None
+    )
     if text is None:
         raise UsageError(
             f"Passage {number} is a {type(value).__name__} without text.",
