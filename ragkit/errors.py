@@ -70,8 +70,16 @@ class AgentError(RagkitError):
     """An agent file is wrong, or a run could not go on."""
 
 
+class SessionBusyError(AgentError):
+    """Another process is answering in the session."""
+
+
 class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
+
+
+class MemoryFailure(RagkitError):
+    """The long-term memory cannot be used."""
 
 
 class FeedbackError(RagkitError):

@@ -311,7 +311,10 @@ def main() -> None:
         "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in maker.items), encoding="utf-8"
     )
     rows = [
-        {"id": c.id, "document": c.document, "heading": list(c.heading), "start": c.start, "start_line": c.start_line, "text": c.text}
+        {
+            "id": c.id, "document": c.document, "heading": list(c.heading),
+            "start": c.start, "start_line": c.start_line, "text": c.text,
+        }
         for c in sorted(maker.used.values(), key=lambda c: (c.document, c.start))
     ]  # fmt: skip
     (given.out / "passages.jsonl").write_text(

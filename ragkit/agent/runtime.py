@@ -9,56 +9,39 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
-from ragkit.agent.compose import Composed, wordless
-from ragkit.agent.extractive import NoModel, quote_passages
-from ragkit.agent.finish import finish
-from ragkit.agent.json_protocol import JsonProtocolModel, to_plain_messages
-from ragkit.agent.middleware.turn_control import TurnControl
-from ragkit.agent.rating import Origin
-from ragkit.agent.sessions import PastAnswer, Session
+from ragkit.agent.answer import Answer, Done, Event
+from ragkit.agent.json_protocol import to_plain_messages
+from ragkit.agent.mounts import turn_tools
+from ragkit.agent.parts import AgentParts
+from ragkit.agent.run import Run, new_turn
+from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
-from ragkit.agent.tools import TOOLS
-from ragkit.agent.turn import TurnState
 from ragkit.api import Index
-from ragkit.errors import RagkitError
-from ragkit.models.chat import ChatModel, endpoint_errors, resolve_chat, wrap_chat
-from ragkit.retrieval.planner import Name, Plan
+from ragkit.errors import AgentError, RagkitError
+from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
-from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.safety.guard import open_guard
 from ragkit.settings import Settings
-from ragkit.text.language import answer_language
 from ragkit.text.sanitize import clean_question
-from ragkit.text.tokens import query_terms
 
 if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
 
+    from ragkit.agent.checkpoints import TurnFile
+
 MAX_QUESTION_CHARS: Final = 8_000
-_HISTORY_TURNS: Final = 3
-_HISTORY_CHARS: Final = 300
-_DOING: Final[dict[Name, dict[str, str]]] = {
-    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
-    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
-    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
-    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
-}
-_LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
-class Agent:
+class Agent(AgentParts):
     """Answers questions over one index and remembers the conversation.
 
     Args:
@@ -66,6 +49,10 @@ class Agent:
         index: The notes.
         chat: Chat model; ``extractive`` works without any.
         session: Where the conversation is kept; None keeps it in memory only.
+        settings: None takes the index's.
+        tools: LangChain tools beside those that the agent file names.
+        middleware: LangChain middleware; sees the model and tool calls that are made, after
+            ragkit's own limits.
     """
 
     def __init__(
@@ -75,12 +62,13 @@ class Agent:
         chat: ChatModel,
         session: Session | None = None,
         settings: Settings | None = None,
+        *,
+        tools: Sequence[BaseTool] = (),
+        middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     ) -> None:
-        self.spec = spec
-        self.index = index
-        self.chat = chat
-        self.session = session or Session()
-        self._guard = open_guard(settings or index.settings, index.model)
+        settings = settings or index.settings
+        guard = open_guard(settings, index.model)
+        super().__init__(spec, index, chat, session or Session(), settings, guard, tools, middleware)
 
     @classmethod
     def load(
@@ -91,6 +79,8 @@ class Agent:
         model: str | BaseChatModel | None = None,
         settings: Settings | None = None,
         session: Session | None = None,
+        tools: Sequence[BaseTool] = (),
+        middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     ) -> Agent:
         """Make an agent.
 
@@ -101,6 +91,8 @@ class Agent:
                 the setting.
             settings: None takes the index's.
             session: An earlier conversation to go on with.
+            tools: LangChain tools beside those that the agent file names.
+            middleware: LangChain middleware around the model and tool calls.
 
         Raises:
             AgentError: If the agent file is missing or wrong.
@@ -110,7 +102,7 @@ class Agent:
         spec = load_agent(agent)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session, settings)
+        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware)
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.
@@ -158,6 +150,35 @@ class Agent:
             # The generator may be running in its thread right now, so it cannot be closed from here.
             cancelled.set()
 
+    def unfinished(self) -> UnfinishedTurn | None:
+        """The turn of the session whose process ended before it was answered, if there is one.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If what was kept of it is damaged.
+        """
+        return self.session.unfinished()
+
+    def resume(self) -> Iterator[Event]:
+        """Go on with the unfinished turn of the session, as a stream of events like that of `stream`.
+
+        Tool calls that were finished are not made again. A call with effects that was broken off is
+        not either: its outcome is not known, and the answer's `warnings` say so.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If there is none, it is damaged, or another agent began it.
+        """
+        kept = self.session.take_up()
+        facts = kept.fact("turn")
+        if facts["agent"] != self.spec.name:
+            kept.close()
+            raise AgentError(
+                f"The unfinished turn was begun by the agent {facts['agent']!r}, not {self.spec.name!r}.",
+                f"Go on with it by --agent {facts['agent']}.",
+            )
+        return self._stream(str(facts["question"]), threading.Event(), kept)
+
     def new_session(self) -> None:
         """Forget the conversation."""
         self.session = Session()
@@ -182,18 +203,20 @@ class Agent:
         model = self.chat.model()
         if not self.chat.local:
             return
-        turn = self._turn("", "", (Query("-"),), lambda event: None)
-        tools = [convert_to_openai_tool(TOOLS[name](turn))["function"] for name in self.spec.header.tools]
+        turn = new_turn(self, "", "", (Query("-"),))
+        tools = [convert_to_openai_tool(tool)["function"] for tool in turn_tools(self, turn).values()]
         prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, cited=True)
         # One token is no reply; what counts is that the server keeps the prompt's state.
         model.bind(max_tokens=1).invoke(prompt)
 
-    def _stream(self, question: str, cancelled: threading.Event) -> Iterator[Event]:
+    def _stream(self, question: str, cancelled: threading.Event, kept: TurnFile | None = None) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
+        run = Run(self, question, events.put, cancelled, kept)
+        over = False
 
         def work() -> None:
             try:
-                self._run(question, events.put, cancelled)
+                run.go()
             except BaseException as exc:  # handed to the reader, who is in another thread
                 events.put(exc)
             finally:
@@ -203,178 +226,12 @@ class Agent:
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
+                    over = True
                     raise event
                 yield event
+            over = True
         finally:
             cancelled.set()
-
-    def _run(self, question: str, emit: Any, cancelled: threading.Event) -> None:
-        began = time.monotonic()
-        if told := self._told_at_once(question):
-            emit(Done(told))
-            return
-        plan = self._understand(question, emit)
-        turn = self._turn(question, plan.standalone, plan.queries, emit)
-        turn.cancelled = cancelled
-        stop: StopReason = "answered"
-        final = self._final(turn, emit)
-        if cancelled.is_set():
-            return
-        composed = finish(turn, final, self.chat)
-        if refusal := self._guard.answer(composed.text):
-            composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
-        if turn.out_of_steps:
-            stop = "max_steps"
-        elif composed.abstained:
-            stop = "abstained"
-        for citation in composed.citations:
-            emit(CitationFound(citation))
-        answer = Answer(
-            text=composed.text,
-            citations=composed.citations,
-            abstained=composed.abstained,
-            steps=tuple(turn.steps),
-            stop_reason=stop,
-            question=question,
-            standalone=plan.standalone,
-            model=self.chat.name,
-            embedding_model=self.index.model.name,
-            usage=dict(turn.usage),
-            seconds=time.monotonic() - began,
-            removed=composed.removed,
-            unresolved_markers=composed.unresolved,
-            passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
-            origin=self._origin(question),
-        )
-        if cancelled.is_set():
-            return
-        unsaved = self.session.append(answer)
-        emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
-
-    def _final(self, turn: TurnState, emit: Any) -> AIMessage | None:
-        """Let the agent loop run; its last message, or None if the turn was cancelled."""
-        final: AIMessage | None = None
-        graph = self._graph(turn)
-        config = {"recursion_limit": 4 * self.spec.header.max_steps + 20}
-        with endpoint_errors(self.chat.name):
-            for mode, part in graph.stream(
-                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
-            ):
-                if turn.cancelled.is_set():
-                    return None
-                if mode == "messages":
-                    chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not self._guard.judges_answers:
-                        emit(Token(chunk.text))
-                    continue
-                for update in part.values():
-                    for message in (update or {}).get("messages", []):
-                        if isinstance(message, AIMessage):
-                            _count(turn, message)
-                            final = message if not message.tool_calls else None
-        return final
-
-    def _told_at_once(self, question: str) -> Answer | None:
-        """What is said without looking for anything; the conversation does not keep it."""
-        text = ""
-        if not query_terms(question):
-            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
-            text = wordless(question)
-        elif refusal := self._guard.question(question):
-            text = refusal.text
-        if not text:
-            return None
-        return Answer(
-            text=text,
-            citations=(),
-            abstained=True,
-            steps=(),
-            stop_reason="abstained",
-            question=question,
-            standalone=question,
-            model=self.chat.name,
-            embedding_model=self.index.model.name,
-            usage={},
-            seconds=0.0,
-        )
-
-    def _understand(self, question: str, emit: Any) -> Plan:
-        """The queries of the first search, and what the chat model adds to them."""
-        header = self.spec.header
-        structured = self.chat.structured()
-        leans = header.rewrite != "never" and self._leans(question)
-        plan = self.index.plan(
-            question,
-            rewrite=header.rewrite if structured else "never",
-            translate=header.translate if structured else "never",
-            hyde=header.hyde if structured else "never",
-            history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
-            chat=structured,
-            started=lambda name: emit(Thought(_DOING[name][answer_language(question)])),
-        )
-        for note in plan.notes:
-            emit(Thought(note))
-        return plan
-
-    def _origin(self, question: str) -> Origin:
-        return Origin(
-            agent=self.spec.name,
-            index_generation=str(self.index.manifest["generation"]),
-            history=tuple((a.question, a.text) for a in self._recent()) if self._leans(question) else (),
-            home=self.index.settings.home,
-        )
-
-    def _leans(self, question: str) -> bool:
-        """Whether a question is to be read in the light of the conversation."""
-        return self.spec.header.rewrite == "always" or is_follow_up(question)
-
-    def _recent(self) -> list[PastAnswer]:
-        return self.session.answers[-_HISTORY_TURNS:]
-
-    def _turn(self, question: str, standalone: str, queries: tuple[Query, ...], emit: Any) -> TurnState:
-        header = self.spec.header
-        small = self.chat.tool_calling == "json"
-        return TurnState(
-            index=self.index,
-            question=question,
-            standalone=standalone,
-            queries=queries,
-            emit=emit,
-            passages_per_search=header.passages,
-            max_passages=header.max_passages,
-            max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
-            unknown_names=tuple(self.index.unknown_names(standalone)),
-            enough_coverage=header.enough_coverage if small else 2.0,
-        )
-
-    def _graph(self, turn: TurnState) -> Any:
-        header = self.spec.header
-        tools = [TOOLS[name](turn) for name in header.tools]
-        if self.chat.extractive:
-            model: BaseChatModel = NoModel()
-        elif self.chat.tool_calling == "json":
-            model = JsonProtocolModel(inner=self.chat.model(), max_tokens=header.max_answer_tokens)
-        else:
-            model = self.chat.model()
-        control = TurnControl(turn, quote_passages if self.chat.extractive else None)
-        return create_agent(model, tools, system_prompt=self.spec.prompt, middleware=[control])
-
-    def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
-        # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
-        for answer in self._recent() if not self.chat.local or self._leans(turn.question) else []:
-            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
-            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
-        asked = turn.question
-        if turn.standalone != turn.question:
-            asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
-        return messages
-
-
-def _count(turn: TurnState, message: AIMessage) -> None:
-    if message.usage_metadata:
-        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
-        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
+            if not over:
+                # Whoever walks away may end the process before the thread notices.
+                run.drop()

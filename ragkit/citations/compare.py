@@ -159,7 +159,8 @@ def _meaning(atoms: Atoms, at: int) -> list[str]:
 
 
 def _beside(claim: Atoms, source: Atoms, at: int, i: int) -> bool:
-    before = {key for key, w in zip(claim.keys[max(0, at - 4) : at], claim.weights[max(0, at - 4) : at]) if w >= 1}
+    """Whether two numbers have a word in common right before them."""
+    before = {claim.keys[k] for k in range(max(0, at - 4), at) if claim.weights[k] >= 1}
     return not before.isdisjoint(source.keys[max(0, i - 4) : i])
 
 

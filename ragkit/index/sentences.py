@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from ragkit.errors import ModelError, RagkitError
 from ragkit.index.engine import Engine, all_chunks
+from ragkit.index.snapshot import Snapshot
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.text.sentences import split_sentences
@@ -127,10 +128,13 @@ class SentenceVectors:
         done_key = self._key(_DONE)
         if self._file.get([done_key]).get(done_key) == state:
             return 0
-        wanted = {self._key(chunk.id): chunk for chunk in all_chunks(engine)}
         there = set(self._file.keys())
+        # Of a large index only what is new is read, not all of it after each small change.
+        chunks = engine.chunk_ids() if isinstance(engine, Snapshot) else {c.id: c for c in all_chunks(engine)}
+        wanted = {self._key(identity): at for identity, at in chunks.items()}
         self._file.drop(sorted(there - wanted.keys()))
-        missing = [(key, chunk) for key, chunk in wanted.items() if key not in there]
+        new = ((key, at) for key, at in wanted.items() if key not in there)
+        missing = [(key, engine.chunk(at) if isinstance(at, int) else at) for key, at in new]
         for at in range(0, len(missing), _BATCH):
             part = missing[at : at + _BATCH]
             self._file.put(dict(self._embed(part)))

@@ -302,6 +302,16 @@ class Snapshot:
         part, local = self._part(ordinal)
         return part.segment.store.chunk(local)
 
+    def chunk_ids(self) -> dict[str, int]:
+        """An ordinal of each chunk id; the texts are not read."""
+        found: dict[str, int] = {}
+        for part in self.parts:
+            for local, identity in enumerate(part.segment.store.ids()):
+                if part.dead is None or not part.dead[local]:
+                    at = part.base + local
+                    found[identity] = at if self._order is None else int(self._order.ordinals[at])
+        return found
+
     def _part(self, ordinal: int) -> tuple[Part, int]:
         """The segment of a chunk, and its local id there."""
         if not 0 <= ordinal < len(self):

@@ -1,0 +1,66 @@
+"""What one turn mounts on the agent loop: its chat model, its tools and its middleware.
+
+Whatever takes part in every turn is added here: a tool in `turn_tools`, anything around model and
+tool calls in `turn_middleware`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+
+from ragkit.agent.extractive import NoModel, quote_passages
+from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.turn_control import TurnControl
+from ragkit.agent.parts import AgentParts
+from ragkit.agent.tools import TOOLS
+from ragkit.agent.turn import TurnState
+
+if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
+    from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
+
+
+def turn_model(parts: AgentParts) -> BaseChatModel:
+    """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+    if parts.chat.extractive:
+        return NoModel()
+    if parts.chat.tool_calling == "json":
+        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens)
+    return parts.chat.model()
+
+
+def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
+    """The tools of a turn by name: those of the agent file, then the program's own."""
+    tools = {name: TOOLS[name](turn) for name in parts.spec.header.tools}
+    return {**tools, **{tool.name: tool for tool in parts.tools}}
+
+
+def turn_middleware(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None
+) -> list[AgentMiddleware[Any, Any]]:
+    """The middleware of a turn, from the outermost to the innermost.
+
+    `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
+    stands inside sees only calls that are made. A turn that is kept for a restart has `Replay`
+    around everything and `Journal` next to the tools.
+    """
+    reply = quote_passages if parts.chat.extractive else None
+    mounted = [UniqueCalls(), TurnControl(turn, reply), *parts.middleware]
+    return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
+
+
+def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
+    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
+    return create_agent(
+        turn_model(parts),
+        list(turn_tools(parts, turn).values()),
+        system_prompt=parts.spec.prompt,
+        middleware=turn_middleware(parts, turn, kept),
+        checkpointer=kept.saver if kept else None,
+    )

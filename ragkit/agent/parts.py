@@ -1,0 +1,34 @@
+"""What an agent is made of: everything that outlives one question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ragkit.agent.sessions import Session
+from ragkit.agent.spec import AgentSpec
+from ragkit.api import Index
+from ragkit.models.chat import ChatModel
+from ragkit.safety.guard import SafetyGuard
+from ragkit.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
+    from langchain_core.tools import BaseTool
+
+
+@dataclass(eq=False, repr=False)
+class AgentParts:
+    """What a run reads and never changes, apart from adding its turn to the session."""
+
+    spec: AgentSpec
+    index: Index
+    chat: ChatModel
+    session: Session
+    settings: Settings
+    guard: SafetyGuard
+    tools: Sequence[BaseTool] = field(default=())
+    """Tools of the program's own, beside those that the agent file names."""
+    middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())
+    """LangChain middleware of the program's own."""

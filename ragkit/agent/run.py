@@ -1,0 +1,305 @@
+"""One question from its reading to its checked answer: plan, loop, checks, events on the way.
+
+`Run.go` is called in a thread of its own by `ragkit.agent.runtime.Agent`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.finish import finish
+from ragkit.agent.keeping import doubts, drop_changed, restore
+from ragkit.agent.mounts import turn_graph
+from ragkit.agent.parts import AgentParts
+from ragkit.agent.rating import Origin
+from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.turn import TurnState
+from ragkit.errors import AgentError
+from ragkit.models.chat import endpoint_errors
+from ragkit.retrieval.planner import Name, Plan
+from ragkit.retrieval.retriever import Query
+from ragkit.retrieval.rewrite import Turn, is_follow_up
+from ragkit.text.language import answer_language
+from ragkit.text.tokens import query_terms
+
+_HISTORY_TURNS: Final = 3
+_HISTORY_CHARS: Final = 300
+_DOING: Final[dict[Name, dict[str, str]]] = {
+    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
+    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
+    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
+    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
+}
+CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
+_LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
+
+
+class Run:
+    """Answers one question.
+
+    Args:
+        parts: The agent. Its session gets the turn when it is done.
+        question: Checked and cleaned.
+        emit: Called with each event, in this thread or in that of a tool.
+        cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
+        kept: An unfinished turn of the session to go on with, instead of a new one.
+    """
+
+    def __init__(
+        self,
+        parts: AgentParts,
+        question: str,
+        emit: Callable[[Event], None],
+        cancelled: threading.Event,
+        kept: TurnFile | None = None,
+    ) -> None:
+        self._parts = parts
+        self._question = question
+        self._emit = emit
+        self._cancelled = cancelled
+        self._kept = kept
+        self._id = ""
+
+    def go(self) -> None:
+        """Emit the events of the turn, the last one `Done` unless it was cancelled.
+
+        In a session on disk the turn is kept step by step until it is done or cancelled.
+
+        Raises:
+            EndpointError: If the chat model fails.
+            ModelError: If it cannot be loaded or used.
+            SessionBusyError: If another process is answering in the session.
+        """
+        parts = self._parts
+        if self._kept is None:
+            if told := self._told_at_once():
+                self._emit(Done(told))
+                return
+            self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        if self._kept is not None:
+            self._id = str(self._kept.fact("turn")["id"])
+        try:
+            self._work()
+        finally:
+            if self._cancelled.is_set():
+                self.drop()
+            elif self._kept is not None:
+                self._kept.close()
+
+    def drop(self) -> None:
+        """Keep nothing of the turn any more; safe to call while it runs."""
+        if self._kept is not None:
+            # What cannot be removed has its id in the session, or is asked about when it is opened again.
+            with suppress(AgentError):
+                self._kept.remove()
+
+    def _work(self) -> None:
+        began = time.monotonic()
+        parts = self._parts
+        plan, turn, warnings = self._prepared()
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return
+        composed = finish(turn, final, parts.chat)
+        if refusal := parts.guard.answer(composed.text):
+            composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
+        stop: StopReason = "answered"
+        if turn.out_of_steps:
+            stop = "max_steps"
+        elif composed.abstained:
+            stop = "abstained"
+        for citation in composed.citations:
+            self._emit(CitationFound(citation))
+        answer = Answer(
+            text=composed.text,
+            citations=composed.citations,
+            abstained=composed.abstained,
+            steps=tuple(turn.steps),
+            stop_reason=stop,
+            question=self._question,
+            standalone=plan.standalone,
+            model=parts.chat.name,
+            embedding_model=parts.index.model.name,
+            usage=dict(turn.usage),
+            seconds=time.monotonic() - began,
+            removed=composed.removed,
+            unresolved_markers=composed.unresolved,
+            passages=tuple(turn.passages),
+            notes=(*plan.notes, *map(str, plan.stages)),
+            origin=self._origin(),
+        )
+        if self._cancelled.is_set():
+            return
+        unsaved = parts.session.append(answer, self._id)
+        self.drop()
+        warnings += [*doubts(turn), unsaved]
+        self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
+        """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
+        kept = self._kept
+        plan: Plan | None = kept.fact("plan") if kept else None
+        if plan is None or kept is None:
+            plan = self._understand()
+            if kept:
+                kept.keep(plan=plan)
+            return plan, self._turn(plan), []
+        turn = self._turn(plan)
+        restore(turn, kept.fact("state") or {})
+        changed = drop_changed(turn)
+        return plan, turn, [CHANGED.format(changed)] if changed else []
+
+    def _final(self, turn: TurnState) -> AIMessage | None:
+        """Let the agent loop run; its last message, or None if the turn was cancelled."""
+        final: AIMessage | None = None
+        parts = self._parts
+        graph = turn_graph(parts, turn, self._kept)
+        config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        start: dict[str, Any] | None = {"messages": self._messages(turn)}
+        if self._kept:
+            config.update(self._kept.thread)
+            if earlier := graph.get_state(config).values.get("messages"):
+                start, final = None, _last_words(earlier)
+        with endpoint_errors(parts.chat.name):
+            for mode, part in graph.stream(
+                start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
+            ):
+                if turn.cancelled.is_set():
+                    return None
+                if mode == "messages":
+                    chunk = part[0]
+                    # What is judged as a whole must not be on the screen before.
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
+                        self._emit(Token(chunk.text))
+                    continue
+                for update in part.values():
+                    for message in (update or {}).get("messages", []):
+                        if isinstance(message, AIMessage):
+                            _count(turn, message)
+                            final = message if not message.tool_calls else None
+        return final
+
+    def _told_at_once(self) -> Answer | None:
+        """What is said without looking for anything; the conversation does not keep it."""
+        text = ""
+        if not query_terms(self._question):
+            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
+            text = wordless(self._question)
+        elif refusal := self._parts.guard.question(self._question):
+            text = refusal.text
+        if not text:
+            return None
+        return Answer(
+            text=text,
+            citations=(),
+            abstained=True,
+            steps=(),
+            stop_reason="abstained",
+            question=self._question,
+            standalone=self._question,
+            model=self._parts.chat.name,
+            embedding_model=self._parts.index.model.name,
+            usage={},
+            seconds=0.0,
+        )
+
+    def _understand(self) -> Plan:
+        """The queries of the first search, and what the chat model adds to them."""
+        parts, question = self._parts, self._question
+        header = parts.spec.header
+        structured = parts.chat.structured()
+        leans = header.rewrite != "never" and self._leans()
+        plan = parts.index.plan(
+            question,
+            rewrite=header.rewrite if structured else "never",
+            translate=header.translate if structured else "never",
+            hyde=header.hyde if structured else "never",
+            history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
+            chat=structured,
+            started=lambda name: self._emit(Thought(_DOING[name][answer_language(question)])),
+        )
+        for note in plan.notes:
+            self._emit(Thought(note))
+        return plan
+
+    def _origin(self) -> Origin:
+        index = self._parts.index
+        return Origin(
+            agent=self._parts.spec.name,
+            index_generation=str(index.manifest["generation"]),
+            history=tuple((a.question, a.text) for a in self._recent()) if self._leans() else (),
+            home=index.settings.home,
+        )
+
+    def _leans(self) -> bool:
+        """Whether the question is to be read in the light of the conversation."""
+        return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
+
+    def _recent(self) -> list[PastAnswer]:
+        return self._parts.session.answers[-_HISTORY_TURNS:]
+
+    def _turn(self, plan: Plan) -> TurnState:
+        return new_turn(
+            self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
+        )
+
+    def _messages(self, turn: TurnState) -> list[BaseMessage]:
+        messages: list[BaseMessage] = []
+        # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
+        for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
+            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
+            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
+        asked = turn.question
+        if turn.standalone != turn.question:
+            asked = f"{turn.question}\n({turn.standalone})"
+        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        return messages
+
+
+def new_turn(
+    parts: AgentParts,
+    question: str,
+    standalone: str,
+    queries: tuple[Query, ...],
+    *,
+    emit: Callable[[Event], None] = lambda event: None,
+    cancelled: threading.Event | None = None,
+) -> TurnState:
+    """The state a turn begins with, its limits from the agent file."""
+    header = parts.spec.header
+    small = parts.chat.tool_calling == "json"
+    return TurnState(
+        index=parts.index,
+        question=question,
+        standalone=standalone,
+        queries=queries,
+        emit=emit,
+        passages_per_search=header.passages,
+        max_passages=header.max_passages,
+        max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
+        unknown_names=tuple(parts.index.unknown_names(standalone)),
+        enough_coverage=header.enough_coverage if small else 2.0,
+        cancelled=cancelled or threading.Event(),
+    )
+
+
+def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
+    """The final message, if the loop came so far."""
+    last = messages[-1]
+    return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _count(turn: TurnState, message: AIMessage) -> None:
+    if message.usage_metadata:
+        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
+        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
