@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.finish import finish
@@ -134,6 +134,7 @@ class Run:
             seconds=time.monotonic() - began,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=(*plan.notes, *map(str, plan.stages)),
             origin=self._origin(),
@@ -170,6 +171,7 @@ class Run:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        live = LiveCheck(turn, self._emit)
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -180,8 +182,9 @@ class Run:
                     chunk = part[0]
                     # What is judged as a whole must not be on the screen before.
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._emit(Token(chunk.text))
+                        live.feed(chunk.text)
                     continue
+                live.flush()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):

@@ -53,16 +53,22 @@ class Checker:
 
     Args:
         evidence: The passages.
-        computed: Numbers that need no source, such as results of a calculator.
     """
 
-    def __init__(self, evidence: Evidence, computed: Sequence[str] = ()) -> None:
-        self._evidence = evidence
-        self._computed = frozenset(f"#{value}" for text in computed for _, value, _ in analyse(text).numbers)
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self._computed: frozenset[str] = frozenset()
 
-    def check(self, sentence: str, markers: Sequence[int]) -> Verdict:
-        """Judge one sentence, markers taken out; `markers` without a passage are left out and said."""
-        valid = tuple(dict.fromkeys(n for n in markers if 1 <= n <= len(self._evidence.passages)))
+    def check(self, sentence: str, markers: Sequence[int], computed: Sequence[str] = ()) -> Verdict:
+        """Judge one sentence.
+
+        Args:
+            sentence: Without markers.
+            markers: What it named; numbers without a passage are left out, and said among the reasons.
+            computed: Numbers that need no source, such as results of a calculator.
+        """
+        self._computed = frozenset(f"#{value}" for text in computed for _, value, _ in analyse(text).numbers)
+        valid = tuple(dict.fromkeys(n for n in markers if 1 <= n <= len(self.evidence.passages)))
         gone = [n for n in dict.fromkeys(markers) if n not in valid]
         verdict = self._judge(sentence, valid)
         if not gone:
@@ -74,8 +80,8 @@ class Checker:
         claim = analyse(sentence)
         if not claim.terms or not any(claim.weights):
             return Verdict(sentence=sentence, markers=named, verdict="supported", sources=named, share=1.0)
-        masks = self._evidence.masks(claim)
-        best = [self._best(number, claim, masks) for number in range(len(self._evidence.passages))]
+        masks = self.evidence.masks(claim)
+        best = [self._best(number, claim, masks) for number in range(len(self.evidence.passages))]
         order = sorted(range(len(best)), key=lambda n: (-best[n].share, n + 1 not in named, n))
         if not order:
             return Verdict(sentence=sentence, markers=named, verdict="unsupported", reasons=(_ABSENT,))
@@ -134,7 +140,7 @@ class Checker:
 
     def _best(self, number: int, claim: Atoms, masks: Sequence[int]) -> _Best:
         window: Window | None = None
-        for candidate in self._evidence.windows(number, claim, masks):
+        for candidate in self.evidence.windows(number, claim, masks):
             if window is None or candidate.share > window.share + 0.02 * (
                 candidate.last - candidate.first - (window.last - window.first)
             ):
@@ -142,7 +148,7 @@ class Checker:
         return _Best(window, window.share if window else 0.0)
 
     def _facts(self, claim: Atoms, window: Window, number: int) -> list[Reason]:
-        evidence = self._evidence
+        evidence = self.evidence
         rows = evidence.rows[number]
         near = [*range(max(rows.start, window.first - _NEAR), window.first)]
         near += range(window.last + 1, min(rows.stop, window.last + 1 + _NEAR))
@@ -161,7 +167,7 @@ class Checker:
         one = best[strongest].window
         if one is None or one.share >= STITCH_BELOW:
             return None
-        evidence = self._evidence
+        evidence = self.evidence
         found: tuple[float, Window] | None = None
         whole = [_union(masks[row] for row in rows) for rows in evidence.rows]
         home = evidence.passage_of(one)
@@ -185,22 +191,21 @@ class Checker:
         return None if found is None else [one, found[1]]
 
     def _apart(self, one: Window, two: Window) -> bool:
-        if self._evidence.passage_of(one) != self._evidence.passage_of(two):
+        if self.evidence.passage_of(one) != self.evidence.passage_of(two):
             return True
-        (a, b), (c, d) = self._evidence.span(one), self._evidence.span(two)
+        (a, b), (c, d) = self.evidence.span(one), self.evidence.span(two)
         return c - b >= STITCH_APART or a - d >= STITCH_APART
 
     def _across(self, sentence: str, named: tuple[int, ...], share: float) -> Verdict | None:
         """The verdict where the named sources are all in another language: numbers and names only."""
         chinese = answer_language(sentence) == "zh"
-        if share >= SUPPORTED or not named or any(self._evidence.chinese[n - 1] == chinese for n in named):
+        if share >= SUPPORTED or not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
             return None
         claim = analyse(sentence)
-        there = {
-            key for n in named for row in self._evidence.rows[n - 1] for key in self._evidence.units[row].atoms.keys
-        }
+        rows = [row for n in named for row in self.evidence.rows[n - 1]]
+        there = {key for row in rows for key in self.evidence.units[row].atoms.keys}
         missing = [
-            Reason("number", f"number {claim.shown[at]}: it is not there in the source")
+            Reason("number", f"number {claim.shown[at]} is in no source")
             for at, value, _ in claim.numbers
             if f"#{value}" not in there | self._computed
         ]
@@ -212,7 +217,7 @@ class Checker:
 
     def _quotes_hold(self, sentence: str) -> bool:
         return all(
-            any(find_quote(quote, passage.text) is not None for passage in self._evidence.passages)
+            any(find_quote(quote, passage.text) is not None for passage in self.evidence.passages)
             for quote in _QUOTED.findall(sentence)
         )
 
@@ -228,13 +233,14 @@ class Checker:
         spans = tuple(self._span(window) for window in windows)
         sources = tuple(dict.fromkeys(span.passage for span in spans))
         return Verdict(
-            sentence=sentence, markers=named, verdict=verdict, sources=sources, spans=spans, reasons=reasons, share=share
+            sentence=sentence, markers=named, verdict=verdict, sources=sources, spans=spans,
+            reasons=reasons, share=share,
         )  # fmt: skip
 
     def _span(self, window: Window) -> Span:
-        number = self._evidence.passage_of(window)
-        passage = self._evidence.passages[number]
-        start, end = self._evidence.span(window)
+        number = self.evidence.passage_of(window)
+        passage = self.evidence.passages[number]
+        start, end = self.evidence.span(window)
         return span_of(passage.text, start, end, passage.start, passage.start_line, number + 1, passage.document)
 
 

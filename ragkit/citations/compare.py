@@ -128,7 +128,7 @@ def _numbers(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Se
         if other and not _listed(claim, source, other):
             yield Reason("number", f"number {shown}: the source says {other}")
         elif value not in there and not known and not _counted(claim, source, at):
-            yield Reason("number", f"number {shown}: it is not there in the source")
+            yield Reason("number", f"number {shown} is in no source")
         elif unit and value in there and "" not in there[value] and unit not in there[value]:
             yield Reason("unit", f"unit of {shown}: {unit}; the source says {', '.join(sorted(there[value]))}")
 
@@ -182,8 +182,8 @@ def _names(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequ
         known = key in there or (len(key) > 3 and key in spelled)
         other = [source.shown[i] for i in exchanged[at].source if i in source.names] if at in exchanged else []
         if not known and key not in context:
-            instead = f"the source says {' '.join(other)}" if other else "it is not there in the source"
-            yield Reason("name", f"name {claim.shown[at]}: {instead}")
+            instead = f": the source says {' '.join(other)}" if other else " is not in the source"
+            yield Reason("name", f"name {claim.shown[at]}{instead}")
         elif other and not any(name in claim.shown for name in other) and exchanged[at].left + exchanged[at].right >= 6:
             yield Reason("name", f"name {claim.shown[at]}: the source says {' '.join(other)}")
 

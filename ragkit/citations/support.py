@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from ragkit.citations.verdicts import Span, VerdictName
 from ragkit.text.language import answer_language
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import fold, tokenize
 from ragkit.values import Chunk
 
-Verdict = Literal["supported", "partly", "unsupported", "misattributed"]
 Idf = Callable[[str], float]
 Similarity = Callable[[str, Sequence[str]], Sequence[float]]
 
@@ -39,17 +39,6 @@ _MIN_QUOTED: Final = 6
 
 
 @dataclass(frozen=True)
-class Span:
-    """A verbatim slice of the source, in characters and lines of the document."""
-
-    start: int
-    end: int
-    start_line: int
-    end_line: int
-    quote: str
-
-
-@dataclass(frozen=True)
 class Support:
     """How well a passage supports a sentence."""
 
@@ -58,7 +47,7 @@ class Support:
     missing_numbers: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> VerdictName:
         if self.missing_numbers:
             return "partly" if self.share >= SUPPORTED else "unsupported"
         if self.share >= SUPPORTED:

@@ -10,8 +10,8 @@ ORDER: Final[tuple[VerdictName, ...]] = ("supported", "misattributed", "partly",
 """From strong to weak."""
 
 ReasonKind = Literal[
-    "number", "unit", "name", "term", "negation", "opposite", "quote", "absent", "moved", "pieces", "language", "marker",
-    "judge",
+    "number", "unit", "name", "term", "negation", "opposite", "quote",
+    "absent", "moved", "pieces", "language", "marker", "judge",
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def statements(answer: str) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def as_passage(value: Any, number: int = 1) -> Passage:
-    """Anything that has a text as a `Passage`.
+    """Anything that has a text as a `Passage`; `number` names it in the error.
 
     Raises:
         UsageError: If it has none.
@@ -82,27 +82,28 @@ def as_passage(value: Any, number: int = 1) -> Passage:
         value = value.chunk
     if isinstance(value, Chunk):
         return Passage(
-            text=value.text, document=value.document, heading=value.heading, start=value.start, start_line=value.start_line
-        )  # fmt: skip
-    if not isinstance(value, Mapping) and isinstance(getattr(value, "page_content", None), str):
-        value = {**(getattr(value, "metadata", None) or {}), "text": value.page_content}
-    text = (
-        next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
-        if isinstance(value, Mapping)
-        else None
-    )
+            text=value.text,
+            document=value.document,
+            heading=value.heading,
+            start=value.start,
+            start_line=value.start_line,
+        )
+    given: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    if not given and isinstance(getattr(value, "page_content", None), str):
+        given = {**(getattr(value, "metadata", None) or {}), "text": value.page_content}
+    text = next((given[key] for key in _TEXTS if isinstance(given.get(key), str)), None)
     if text is None:
         raise UsageError(
             f"Passage {number} is a {type(value).__name__} without text.",
             f"Pass strings, hits, or mappings with one of: {', '.join(_TEXTS)}.",
         )
-    heading = value.get("heading") or ()
+    heading = given.get("heading") or ()
     return Passage(
         text=text,
-        document=str(next((value[key] for key in _NAMES if value.get(key)), "")),
+        document=str(next((given[key] for key in _NAMES if given.get(key)), "")),
         heading=(heading,) if isinstance(heading, str) else tuple(map(str, heading)),
-        start=_count(value.get("start", value.get("start_index")), 0),
-        start_line=_count(value.get("start_line"), 1),
+        start=_count(given.get("start", given.get("start_index")), 0),
+        start_line=_count(given.get("start_line"), 1),
     )
 
 
