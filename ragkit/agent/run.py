@@ -19,6 +19,7 @@ from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
+from ragkit.agent.live import LiveCheck
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin

@@ -221,4 +221,6 @@ def _unit(out: Atoms, at: int, text: str) -> None:
         if candidate in _UNITS or candidate in _SAME_UNIT:
             position, value, _ = out.numbers[-1]
             out.numbers[-1] = (position, value, _SAME_UNIT.get(candidate, candidate))
+            if out.names and out.names[-1] == at:
+                out.names.pop()
             return

@@ -22,6 +22,8 @@ from ragkit.text.language import answer_language
 SUPPORTED: Final = 0.5
 """Share of the sentence from which a place carries it."""
 PARTLY: Final = 0.42
+ACROSS: Final = 0.7
+"""The same as `SUPPORTED` for a source in another language, with which names and numbers alone may be shared."""
 MOVE_GAIN: Final = 0.1
 """Another passage must carry a sentence by this much more before its marker is moved."""
 STITCH_RUN: Final = 4.0
@@ -152,13 +154,14 @@ class Checker:
         rows = evidence.rows[number]
         near = [*range(max(rows.start, window.first - _NEAR), window.first)]
         near += range(window.last + 1, min(rows.stop, window.last + 1 + _NEAR))
-        context = set(self._computed) | evidence.frame(number)
+        context = set(evidence.frame(number))
         for row in near:
             context.update(evidence.units[row].atoms.keys)
         # A number may come from elsewhere in the passage, unless these very lines have another in its place.
         context.update(key for row in rows for key in evidence.units[row].atoms.keys if key.startswith("#"))
         table = any(evidence.units[row].table for row in range(window.first, window.last + 1))
-        return compare(claim, analyse(evidence.text(window)), frozenset(context), evidence.terms, table=table)
+        source = analyse(evidence.text(window))
+        return compare(claim, source, frozenset(context), evidence.terms, table=table, computed=self._computed)
 
     def _stitched(
         self, claim: Atoms, masks: Sequence[int], best: Sequence[_Best], strongest: int
@@ -199,10 +202,12 @@ class Checker:
     def _across(self, sentence: str, named: tuple[int, ...], share: float) -> Verdict | None:
         """The verdict where the named sources are all in another language: numbers and names only."""
         chinese = answer_language(sentence) == "zh"
-        if share >= SUPPORTED or not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
+        if share >= ACROSS or not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
             return None
         claim = analyse(sentence)
-        rows = [row for n in named for row in self.evidence.rows[n - 1]]
+        rows = [row for n in named for row in self.evidence.rows[n - 1] if self.evidence.units[row].atoms.terms]
+        if not rows:
+            return None
         there = {key for row in rows for key in self.evidence.units[row].atoms.keys}
         missing = [
             Reason("number", f"number {claim.shown[at]} is in no source")

@@ -78,7 +78,13 @@ class _Exchange:
 
 
 def compare(
-    claim: Atoms, source: Atoms, context: frozenset[str], terms: Container[str] = (), *, table: bool = False
+    claim: Atoms,
+    source: Atoms,
+    context: frozenset[str],
+    terms: Container[str] = (),
+    *,
+    table: bool = False,
+    computed: Container[str] = (),
 ) -> list[Reason]:
     """What a sentence says otherwise than its source.
 
@@ -86,14 +92,15 @@ def compare(
         claim: The sentence.
         source: The lines of the passage that carry it.
         context: Terms and numbers that need not stand in those lines: of the headings above them,
-            of what was computed.
+            of the rest of the passage.
         terms: Terms of all passages. An English word put in the place of another counts only if it is one
             of them: what confuses two things takes the name of one for that of the other.
         table: Whether the source is rows of a table, whose cells say yes and no by themselves.
+        computed: Numbers that need no source.
     """
     codes = SequenceMatcher(None, claim.keys, source.keys, autojunk=False).get_opcodes()
     exchanges = list(_exchanges(codes, len(claim.keys)))
-    reasons = [*_numbers(claim, source, context, exchanges), *_names(claim, source, context, exchanges)]
+    reasons = [*_numbers(claim, source, context, exchanges, computed), *_names(claim, source, context, exchanges)]
     reasons += _opposites(claim, source, codes)
     if not table:
         reasons += _negations(claim, source, codes)
@@ -115,12 +122,20 @@ def _exchanges(codes: Sequence[_Code], size: int) -> Iterator[_Exchange]:
         )
 
 
-def _numbers(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequence[_Exchange]) -> Iterator[Reason]:
+def _numbers(
+    claim: Atoms,
+    source: Atoms,
+    context: frozenset[str],
+    exchanges: Sequence[_Exchange],
+    computed: Container[str],
+) -> Iterator[Reason]:
     there: dict[str, set[str]] = {}
     for _, value, unit in source.numbers:
         there.setdefault(value, set()).add(unit)
     exchanged = {at: e for e in exchanges if e.framed for at in e.claim}
     for at, value, unit in claim.numbers:
+        if f"#{value}" in computed:
+            continue
         shown = claim.shown[at]
         known = f"#{value}" in context
         other = _number_at(source, exchanged[at].source) if at in exchanged else ""

@@ -71,12 +71,21 @@ def _against(evidence: Evidence, one: Unit, two: Unit, mask: int) -> Reason | No
     back = evidence.masks_of(two.atoms, one.atoms)
     if _held(two.atoms, back) < _SAME * _worded(two.atoms):
         return None
-    if any(two.atoms.keys[i] not in one.atoms.keys for i in two.atoms.names):
-        return None
+    if _words(one.atoms) != _words(two.atoms):
+        return None  # BERT-base and BERT-large
     reasons = compare(one.atoms, two.atoms, frozenset())
     if any(reason.kind not in _CONTRARY for reason in reasons):
         return None
     return next((reason for reason in reasons if reason.kind != "number" or "the source says" in reason.text), None)
+
+
+def _words(atoms: Atoms) -> set[str]:
+    """Latin words that carry meaning."""
+    return {
+        key
+        for key, weighs in zip(atoms.keys, atoms.weights, strict=True)
+        if weighs >= 0.5 and key.isascii() and not key.startswith(("#", "!"))
+    }
 
 
 def _worded(atoms: Atoms) -> float:

@@ -71,8 +71,9 @@ def find_quote(quote: str, text: str) -> tuple[int, int] | None:
 
     Empty quotes stand nowhere.
     """
-    if quote and (exact := text.find(quote)) != -1 and quote.strip() == quote:
-        return exact, exact + len(quote)
+    bare = quote.strip()
+    if bare and (exact := text.find(bare)) != -1 and normalise(bare).text:
+        return exact, exact + len(bare)
     wanted = normalise(quote).text
     if not wanted:
         return None
