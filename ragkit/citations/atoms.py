@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from ragkit.text.tokens import STOP_WORDS, fold, stem
+from ragkit.text.tokens import STOP_WORDS, fold_case_kept, stem
 
 _HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HAN_CHAR: Final = re.compile(f"[{_HAN}]")
 _ATOM: Final = re.compile(
     rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)|(?P<han>[{_HAN}])"
     r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
@@ -127,13 +128,15 @@ def analyse(text: str) -> Atoms:
     """The atoms of `text`; the result is shared and must not be changed."""
     out = Atoms()
     clean = _clean(text)
-    skipped = {at for m in _ZH_NO_CUE.finditer(clean) for at in range(m.start(), m.end())}
+    skipped: set[int] = set()
+    if any(cue in clean for cue in _ZH_CUES):
+        skipped = {at for m in _ZH_NO_CUE.finditer(clean) for at in range(m.start(), m.end())}
     # The first word of an English sentence has a capital in any case.
-    previous_end, sentence_start = -1, not any(_is_han(char) for char in clean)
+    previous_end, sentence_start = -1, _HAN_CHAR.search(clean) is None
     for match in _ATOM.finditer(clean):
         raw, kind = match.group(), match.lastgroup
         at = len(out.keys)
-        if at and _BREAK.search(clean, previous_end, match.start()):
+        if at and match.start() > previous_end and _BREAK.search(clean, previous_end, match.start()):
             out.breaks.add(at)
         if kind == "han":
             following = clean[match.end() : match.end() + 1]
@@ -142,8 +145,8 @@ def analyse(text: str) -> Atoms:
             else:
                 cue = raw in _ZH_CUES and match.start() not in skipped
                 _add(out, "!" if cue else raw, _LIGHT if cue or raw in _FUNCTION else 1.0, raw)
-                if match.start() == previous_end and at and _is_han(out.shown[at - 1]):
-                    out.terms.append((out.shown[at - 1] + raw, 0b11 << (at - 1)))
+                if match.start() == previous_end and at and _is_han(before := out.shown[at - 1]):
+                    out.terms.append((before + raw, 0b11 << (at - 1)))
                 else:
                     out.terms.append((raw, 1 << at))
         elif kind == "number":
@@ -162,17 +165,6 @@ def _clean(text: str) -> str:
     if "\\" in folded:
         folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)
     return _MARKUP.sub("", folded.translate(_GREEK).translate(_MATHS))
-
-
-def fold_case_kept(text: str) -> str:
-    """`fold` without lower case where the two forms have the same length, which tells names from words."""
-    import unicodedata
-
-    folded = fold(text)
-    composed = unicodedata.normalize("NFKC", text)
-    if len(composed) != len(folded):
-        return folded
-    return "".join(c if c.isascii() else f for c, f in zip(composed, folded, strict=True))
 
 
 def _is_han(char: str) -> bool:
@@ -205,7 +197,7 @@ def _word(out: Atoms, raw: str, *, named: bool, initial: bool) -> None:
         _add(out, "!", _LIGHT, raw)
         return
     key = stem(low)
-    upper = any(c.isupper() for c in raw[1:]) or named
+    upper = named or raw[1:] != low[1:]
     if upper or (raw[:1].isupper() and not initial and len(raw) > 1 and low not in STOP_WORDS):
         out.names.append(at)
     weight = 0.0 if low in STOP_WORDS and not upper else _NAME_WEIGHT if upper else _WORD_WEIGHT

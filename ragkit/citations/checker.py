@@ -38,7 +38,7 @@ STITCH_APART: Final = 700
 """Characters between two places of one passage that count as apart."""
 _QUOTED: Final = re.compile(r"[“「『\"]([^”」』\"\n]{8,200})[”」』\"]")
 _NEAR: Final = 1
-"""Units around a window in which a name or number may stand as well."""
+"""Units around a window in which a name may stand as well; a number must be in these very lines."""
 CONTRARY: Final = frozenset({"negation", "opposite"})
 
 
@@ -156,9 +156,7 @@ class Checker:
         near += range(window.last + 1, min(rows.stop, window.last + 1 + _NEAR))
         context = set(evidence.frame(number))
         for row in near:
-            context.update(evidence.units[row].atoms.keys)
-        # A number may come from elsewhere in the passage, unless these very lines have another in its place.
-        context.update(key for row in rows for key in evidence.units[row].atoms.keys if key.startswith("#"))
+            context.update(key for key in evidence.units[row].atoms.keys if not key.startswith("#"))
         table = any(evidence.units[row].table for row in range(window.first, window.last + 1))
         source = analyse(evidence.text(window))
         return compare(claim, source, frozenset(context), evidence.terms, table=table, computed=self._computed)

@@ -91,8 +91,7 @@ def compare(
     Args:
         claim: The sentence.
         source: The lines of the passage that carry it.
-        context: Terms and numbers that need not stand in those lines: of the headings above them,
-            of the rest of the passage.
+        context: Terms that need not stand in those lines: of the headings above them and of the lines around.
         terms: Terms of all passages. An English word put in the place of another counts only if it is one
             of them: what confuses two things takes the name of one for that of the other.
         table: Whether the source is rows of a table, whose cells say yes and no by themselves.

@@ -98,6 +98,12 @@ def fold(text: str) -> str:
     return _lowered(_composed(text))
 
 
+def fold_case_kept(text: str) -> str:
+    """`fold` without lower case, which tells names from words."""
+    composed = _composed(text)
+    return composed.translate(_simplified_table()) if _CJK_RUN.search(composed) else composed
+
+
 def _composed(text: str) -> str:
     if not text.isascii():
         text = text.translate(_VANISH)
