@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import random
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turn_kit import TEXTS, turn_of
 
 from ragkit.agent.answer import Event, SentenceChecked, Token
 from ragkit.agent.compose import Composed, Rules, compose
 from ragkit.agent.live import LiveCheck
-from ragkit.agent.turn import TurnState
 from ragkit.citations.contradictions import contradictions
 from ragkit.citations.evidence import Evidence, Passage
 from ragkit.citations.markers import parse_answer
@@ -22,15 +21,8 @@ from ragkit.citations.normal import find_quote, normalise
 from ragkit.citations.verify import as_passage, verify
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
-from ragkit.retrieval.retriever import Query
-from ragkit.values import Hit
 
 THOROUGH = bool(os.environ.get("RAGKIT_TEST_THOROUGH"))
-TEXTS = [
-    "LSTM 有三个门。遗忘门决定丢弃哪些记忆。",
-    "RoPE 只作用在 Q 和 K 上，不作用在 V 上。",
-    "ZeRO-3 splits parameters and gradients over 8 GPUs.",
-]
 SENTENCES = [
     "LSTM 有三个门",
     "RoPE 只作用在 Q 和 K 上",
@@ -40,31 +32,6 @@ SENTENCES = [
 MARKERS = [
     "[0]", "[99]", "[1,2]", "[1，3]", "[１]", "［2］", "【3】", "[^1]", "[[2]]", "[-1]", "[1][2]", "[1-3]", "[2–9]", "[1", "1]", "[]", "[a]", "`a[1]`",
 ]  # fmt: skip
-
-
-class FakeIndex:
-    """What `compose` asks of an index."""
-
-    def idf(self, term: str) -> float:
-        return 1.0
-
-    def similarity(self, sentence: str, texts: list[str]) -> list[float]:
-        return [float(len(text)) for text in texts]
-
-    def page(self, document: str, at: int) -> int | None:
-        return None
-
-
-def turn_of(texts: list[str], question: str = "LSTM 是什么？") -> TurnState:
-    hits = []
-    for number, text in enumerate(texts):
-        [chunk] = chunk_document(make_document(f"{number}.md", text))
-        hits.append(Hit(chunk=chunk, rank=number + 1, score=1.0, legs={}))
-    index: Any = FakeIndex()
-    return TurnState(
-        index=index, question=question, standalone=question, queries=(Query(question),),
-        passages_per_search=4, max_steps=4, max_passages=8, passages=hits,
-    )  # fmt: skip
 
 
 def cited_in(text: str) -> list[int]:

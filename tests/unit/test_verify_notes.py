@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from turn_kit import TEXTS, turn_of
 
 from ragkit.agent.answer import Removed
 from ragkit.agent.retry import corrected
@@ -14,7 +15,6 @@ from ragkit.cli.main import main
 from ragkit.errors import ModelError
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
-from tests.unit.test_citation_promises import TEXTS, turn_of
 
 GRU = "# GRU\n\nGRU 有更新门和重置门两个门。\n\nGRU 由 Cho 于 2014 年提出。\n"
 ROPE = "# RoPE\n\nRoPE 只作用在 Q 和 K 上，不作用在 V 上。\n"
