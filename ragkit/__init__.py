@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragkit.agent.answer import Answer, Citation, Event
     from ragkit.agent.runtime import Agent
+    from ragkit.agent.tools.permission import tool
     from ragkit.api import Index
     from ragkit.citations.verdicts import Verdict
     from ragkit.citations.verify import verify
@@ -31,6 +32,7 @@ _HOMES = {
     "Settings": "ragkit.settings",
     "Verdict": "ragkit.citations.verdicts",
     "load_settings": "ragkit.settings",
+    "tool": "ragkit.agent.tools.permission",
     "verify": "ragkit.citations.verify",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "Settings",
     "Verdict",
     "load_settings",
+    "tool",
     "verify",
 ]
 
