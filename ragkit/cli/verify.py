@@ -47,7 +47,7 @@ def run(
         raise nothing_readable([str(root) for root in roots], skipped)
     notes = Notes(documents, [chunk for document in documents.values() for chunk in chunk_document(document)])
     verdicts = verify_notes(text, notes)
-    counts = Counter(verdict.verdict for verdict in verdicts)
+    counts: Counter[str] = Counter(verdict.verdict for verdict in verdicts)
     if state.json:
         emit_json(
             {
