@@ -161,6 +161,7 @@ class Run:
             cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
