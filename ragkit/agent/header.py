@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ragkit.agent.strategy_keys import StrategyKeys
+
 TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate", "quiz_me", "recall", "remember")
 """Tools an agent file may name."""
 Workflow = Literal["answer", "research", "quiz"]
@@ -39,7 +41,7 @@ class McpServer(BaseModel):
         return self
 
 
-class AgentHeader(BaseModel):
+class AgentHeader(StrategyKeys):
     """Front matter of an agent file. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +52,7 @@ class AgentHeader(BaseModel):
     """``answer``: one loop of tool calls and an answer; ``research``: see `ragkit.agent.workflows.research`;
     ``quiz``: see `ragkit.agent.workflows.quiz`."""
     tools: tuple[str, ...] = ("search_notes", "read_note", "calculate")
-    mcp: dict[str, McpServer] = {}
+    mcp: dict[str, McpServer] = Field(default_factory=dict)
     """MCP servers by name; their tools are called ``NAME_tool``."""
     model: str | None = None
     """Chat model; None takes the setting."""
@@ -66,6 +68,14 @@ class AgentHeader(BaseModel):
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
+    max_question_tokens: int | None = Field(default=None, ge=1)
+    """Budgets of a question and of a session, see the settings of the same names; the smaller one counts."""
+    max_question_seconds: float | None = Field(default=None, gt=0)
+    max_question_cost: float | None = Field(default=None, gt=0)
+    max_session_steps: int | None = Field(default=None, ge=1)
+    max_session_tokens: int | None = Field(default=None, ge=1)
+    max_session_seconds: float | None = Field(default=None, gt=0)
+    max_session_cost: float | None = Field(default=None, gt=0)
     sub_questions: int = Field(default=4, ge=1, le=8)
     """``research``: parts a goal is split into at first; at most two more are added for what is missing."""
     rewrite: Literal["auto", "always", "never"] = "auto"

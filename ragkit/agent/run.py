@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -14,19 +13,22 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.budget import Budget
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
 from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.remembering import memories_used, recall_into, show_memories
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
-from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.agent.workflows import WORKFLOWS
 from ragkit.agent.workflows.task import Outcome, Task
@@ -46,6 +48,7 @@ _DOING: Final[dict[Name, dict[str, str]]] = {
     "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
 }
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
+_NODES_PER_STEP: Final = 50
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -59,6 +62,7 @@ class Run:
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
         alone: Whether the question has nothing to do with the conversation.
+        budget: What the question is part of pays for it; None gives it a budget of its own.
     """
 
     def __init__(
@@ -70,14 +74,18 @@ class Run:
         kept: TurnFile | None = None,
         *,
         alone: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices)
         self._kept = kept
         self._id = ""
+        self._charged = False
         self._alone = alone
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -95,15 +103,23 @@ class Run:
                 self._emit(Done(told))
                 return
             self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
         if self._kept is not None:
             self._id = str(self._kept.fact("turn")["id"])
         try:
             self._work()
         finally:
+            self._charge()
             if self._cancelled.is_set():
                 self.drop()
             elif self._kept is not None:
                 self._kept.close()
+
+    def _charge(self) -> None:
+        """Let the session know, once, what was spent."""
+        if not self._charged:
+            self._charged = True
+            self._parts.session.charge(self._budget.spent)
 
     def drop(self) -> None:
         """Keep nothing of the turn any more; safe to call while it runs."""
@@ -113,7 +129,6 @@ class Run:
                 self._kept.remove()
 
     def _work(self) -> None:
-        began = time.monotonic()
         parts = self._parts
         outcome = self._outcome()
         if self._cancelled.is_set():
@@ -122,8 +137,11 @@ class Run:
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
-        if turn.out_of_steps:
-            stop = "max_steps"
+        if turn.cuts:
+            warnings.append(turn.cuts.says(self._question, turn.window))
+        if (ended := turn.stop or self._budget.stopped) is not None:
+            stop = ended.reason
+            warnings.append(ended.says(self._question))
         elif composed.abstained:
             stop = "abstained"
         for citation in composed.citations:
@@ -139,13 +157,16 @@ class Run:
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
-            seconds=time.monotonic() - began,
+            seconds=self._budget.spent.seconds,
+            cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             memories=memories_used(turn, composed.citations),
             origin=self._origin(),
+            agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
         )
@@ -153,8 +174,24 @@ class Run:
             return
         unsaved = parts.session.append(answer, self._id)
         self.drop()
+        # Before the answer is out: the next question may come at once.
+        self._charge()
         warnings += [turn.memory_trouble, *doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _priced(self) -> bool:
+        settings = self._parts.settings
+        return settings.price_read is not None or settings.price_written is not None
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -172,6 +209,9 @@ class Run:
             restore(turn, state)
         else:
             recall_into(turn)
+        # What was spent before the restart counts too; its seconds are not known.
+        self._budget.add_tokens(turn.usage["prompt_tokens"], turn.usage["completion_tokens"])
+        self._budget.add_step(turn.reserved)
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
 
@@ -180,6 +220,13 @@ class Run:
         workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
         if workflow is None:
             return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
         question, emit, cancelled = self._question, self._emit, self._cancelled
         return workflow(
             Task(
@@ -187,12 +234,16 @@ class Run:
                 question=question,
                 emit=emit,
                 cancelled=cancelled,
-                turn=lambda: new_turn(
-                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
-                ),
-                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+                turn=lambda: self._new_turn(question, (Query(question),)),
+                answered=lambda part, tell: self._part(part, tell).answered(),
             )
         )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True, budget=self._budget)
+        run._journal = self._kept
+        return run
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
@@ -200,27 +251,32 @@ class Run:
         final = self._final(turn)
         if self._cancelled.is_set():
             return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
         return Outcome(
-            finish(turn, final, self._parts.chat),
+            composed,
             turn,
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
             warnings=tuple(warnings),
+            agreement=agreement,
         )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept)
+        graph = turn_graph(parts, turn, self._kept, self._journal)
         showing = Showing(turn)
-        config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        # The loop ends by its budgets; this is far beyond them, whatever nodes middleware adds.
+        config: dict[str, Any] = {"recursion_limit": _NODES_PER_STEP * (turn.max_steps + 3)}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -229,22 +285,23 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
                         showing.feed(chunk.text)
                     continue
                 showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
-                            _count(turn, message)
                             final = message if not message.tool_calls else None
         return final
 
     def _told_at_once(self) -> Answer | None:
         """What is said without looking for anything; the conversation does not keep it."""
         text = ""
-        if not query_terms(self._question):
+        reason: StopReason = "abstained"
+        if stop := self._budget.over():
+            text, reason = stop.says(self._question), stop.reason
+        elif not query_terms(self._question):
             # Punctuation or emoji only: dense retrieval would find something near to it all the same.
             text = wordless(self._question)
         elif refusal := self._parts.guard.question(self._question):
@@ -256,7 +313,7 @@ class Run:
             citations=(),
             abstained=True,
             steps=(),
-            stop_reason="abstained",
+            stop_reason=reason,
             question=self._question,
             standalone=self._question,
             model=self._parts.chat.name,
@@ -269,7 +326,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured()
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -301,9 +358,12 @@ class Run:
         return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
-        return new_turn(
-            self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
-        )
+        return self._new_turn(plan.standalone, plan.queries)
+
+    def _new_turn(self, standalone: str, queries: tuple[Query, ...]) -> TurnState:
+        turn = new_turn(self._parts, self._question, standalone, queries, emit=self._emit, cancelled=self._cancelled)
+        turn.budget = self._budget
+        return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         json_protocol = self._parts.chat.tool_calling == "json"
@@ -326,47 +386,11 @@ class Run:
         return self._parts.conversation.fit(said, budget, answer_language(self._question))
 
 
-def new_turn(
-    parts: AgentParts,
-    question: str,
-    standalone: str,
-    queries: tuple[Query, ...],
-    *,
-    emit: Callable[[Event], None] = lambda event: None,
-    cancelled: threading.Event | None = None,
-) -> TurnState:
-    """The state a turn begins with, its limits from the agent file."""
-    header = parts.spec.header
-    small = parts.chat.tool_calling == "json"
-    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
-    return TurnState(
-        index=parts.index,
-        question=question,
-        standalone=standalone,
-        queries=queries,
-        instructions=parts.spec.prompt,
-        emit=emit,
-        passages_per_search=header.passages,
-        max_passages=header.max_passages,
-        max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
-        memory=parts.memory,
-        session=parts.session.id,
-        unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
-        other_tools=other_tools,
-        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
-        structured=parts.chat.structured(),
-        cancelled=cancelled or threading.Event(),
-    )
-
-
 def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
     return last if isinstance(last, AIMessage) and not last.tool_calls else None
 
 
-def _count(turn: TurnState, message: AIMessage) -> None:
-    if message.usage_metadata:
-        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
-        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))

@@ -21,8 +21,9 @@ from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import ApprovalAsked, Approve
 from ragkit.agent.json_protocol import to_plain_messages
 from ragkit.agent.mounts import turn_tools
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
-from ragkit.agent.run import Run, new_turn
+from ragkit.agent.run import Run
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.spotlight import HEADED
@@ -261,7 +262,9 @@ class Agent(AgentParts):
             return
         turn = new_turn(self, "", "", (Query("-"),))
         tools = [convert_to_openai_tool(tool)["function"] for tool in turn_tools(self, turn).values()]
-        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, cited=True)
+        header = self.spec.header
+        thought = 0 if header.thought == "off" else header.thought_chars
+        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, True, thought)
         # One token is no reply; what counts is that the server keeps the prompt's state.
         model.bind(max_tokens=1).invoke(prompt)
 

@@ -120,5 +120,7 @@ def show_sources(answer: Answer) -> None:
         say(line, style="yellow" if citation.flag else "dim")
     for memory in answer.memories:
         say(f"memory [{memory.marker}]: {one_line(memory.where)}", style="dim")
+    if answer.agreement:
+        say(str(answer.agreement), style="dim")
     for item in answer.removed:
         say(f"removed ({one_line(item.reason)}): {one_line(item.sentence, 160)}", style="yellow")

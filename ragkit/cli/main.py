@@ -27,6 +27,7 @@ from ragkit.cli import (
     search,
     sessions,
     train,
+    verify,
 )
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
@@ -102,6 +103,7 @@ app.command("index", epilog=_EPILOG)(index.run)
 app.command("search", epilog=_EPILOG)(search.run)
 app.command("ask", epilog=_EPILOG)(ask.run)
 app.command("chat", epilog=_EPILOG)(chat.run)
+app.command("verify", epilog=_EPILOG)(verify.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")

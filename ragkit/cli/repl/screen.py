@@ -193,6 +193,8 @@ class Screen:
             self.line(line, style="yellow" if citation.flag else "dim")
         for memory in answer.memories:
             self.line(f"memory [{memory.marker}]: {one_line(memory.where)}", style="dim")
+        if answer.agreement:
+            self.line(str(answer.agreement), style="dim")
         for item in answer.removed:
             self.line(f"removed ({one_line(item.reason)}): {one_line(item.sentence, _LINE)}", style="yellow")
         self.aside(footer(answer))
