@@ -74,6 +74,10 @@ class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
 
 
+class MemoryFailure(RagkitError):
+    """The long-term memory cannot be used."""
+
+
 class FeedbackError(RagkitError):
     """Feedback cannot be kept or read."""
 

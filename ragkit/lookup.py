@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.index.engine import Engine
+from ragkit.index.snapshot import Snapshot
+from ragkit.ingest.staleness import staleness
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.retrieval.names import unknown_names
 from ragkit.retrieval.retriever import page_of, unscored
@@ -24,6 +26,22 @@ class Lookup:
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""
         return self._engine.document(path)
+
+    def staleness(self, document: str, quote: str = "") -> str:
+        """What happened to the file of a document since it was indexed, see `ragkit.ingest.staleness`.
+
+        Empty if nothing did, or if the document never was a file below the notes of this index.
+        """
+        known, roots = self._engine.document(document), self._engine.facts().get("roots") or []
+        if known is None or not roots:
+            return ""
+        size = None
+        if isinstance(self._engine, Snapshot):
+            state = self._engine.state(document)
+            if state is None or not state.mtime_ns:
+                return ""
+            size = state.size
+        return staleness(known, quote, roots, size)
 
     def passages_at(self, document: str, line: int, after: int = 1) -> list[Hit]:
         """The chunk of `document` that holds `line` and the `after` chunks behind it, as unscored hits.

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     """Let the chat model write the questions that each chunk answers whenever ``ragkit index`` runs."""
     enrichment_share: float = Field(default=0.3, ge=0, le=1)
     """Of those questions in the dense score, where an index has them; 0 leaves them out."""
+    memory: Literal["on", "off"] = "on"
+    """Whether what is remembered of the user takes part in answers; ``on`` costs nothing while nothing is."""
+    memory_user: str = "default"
+    """Whose memories: lower case letters, digits, ``-`` and ``_``. Each user has a folder of its own."""
+    memory_items: int = Field(default=2000, ge=10, le=100_000)
+    """How many memories a user may have, superseded ones included; the least trusted and oldest give way."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

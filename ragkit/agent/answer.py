@@ -9,6 +9,7 @@ from ragkit.agent.rating import Origin, rate
 from ragkit.citations.support import Verdict
 from ragkit.feedback.records import Rating, Record
 from ragkit.settings import Settings
+from ragkit.text.sanitize import one_line
 from ragkit.values import Hit, source_place
 
 StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
@@ -32,13 +33,16 @@ class Citation:
     """What the verdict is about, if there is more to say: which numbers are in no source."""
     page: int | None = None
     """Page or slide that the quote begins on, from 1; None for documents without pages."""
+    stale: str = ""
+    """What happened to the source since it was indexed, see `ragkit.ingest.staleness`; empty if nothing did."""
 
     @property
     def flag(self) -> str:
         """What a reader must know of a citation that is not simply right: `` (partly: ...)``; else empty."""
+        stale = f" (source {one_line(self.stale)})" if self.stale else ""
         if self.verdict == "supported":
-            return ""
-        return f" ({self.verdict}: {self.note})" if self.note else f" ({self.verdict})"
+            return stale
+        return (f" ({self.verdict}: {self.note})" if self.note else f" ({self.verdict})") + stale
 
     @property
     def where(self) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
+from ragkit.agent.answer import Removed
 from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
@@ -14,17 +15,22 @@ from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
+from ragkit.text.links import addresses, unlinked
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
     "en": "What the model wrote has no basis in the notes; these are quotes from them.",
 }
+LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
+UNVOUCHED: Final = "a link that stands in no cited source"
 _QUOTED_COVERAGE: Final = 0.6
 """Share of the question that the best passage must hold before it is quoted in place of an answer."""
 
 
 def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
-    """Check the last message of a turn.
+    """Check the last message of a turn, and take pictures and addresses of unknown origin out of it.
+
+    Citations of files that were changed, moved or deleted since they were indexed say so.
 
     Where nothing of what the model wrote can be kept, but a passage plainly is about the question,
     that passage is quoted: a small model that stumbles must not hide what the notes say.
@@ -32,6 +38,10 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
     Raises:
         ModelError: If the model wrote nothing at all.
     """
+    return _with_staleness(turn, _without_links(turn, _checked(turn, final, chat)))
+
+
+def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
     if final is None or final.additional_kwargs.get(GAVE_UP):
         return Composed(abstention(turn), (), (), 0, abstained=True)
     if not final.text.strip():
@@ -45,6 +55,20 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
         if not quotes.abstained:
             return replace(quotes, text=f"{_UNFOUNDED[language]}\n{quotes.text}", removed=composed.removed)
     return composed
+
+
+def _without_links(turn: TurnState, composed: Composed) -> Composed:
+    """An address stays where the question or a cited passage holds it; a passage that is not cited vouches for none."""
+    cited = [turn.passages[citation.marker - 1].text for citation in composed.citations]
+    clean = unlinked(composed.text, addresses([turn.question, *cited]), LINK_REMOVED[answer_language(turn.question)])
+    gone = tuple(Removed(sentence=target, reason=UNVOUCHED) for target in clean.removed)
+    return replace(composed, text=clean.text, removed=(*composed.removed, *gone))
+
+
+def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
+    """Say of each citation what happened to its file since it was indexed."""
+    citations = (replace(c, stale=turn.index.staleness(c.document, c.quote)) for c in composed.citations)
+    return replace(composed, citations=tuple(citations))
 
 
 def _composed(turn: TurnState, message: AIMessage) -> Composed:

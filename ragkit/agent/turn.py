@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ragkit.agent.answer import Event, Observation, Step
+from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
+from ragkit.citations.markers import without_markers
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -46,6 +48,7 @@ class TurnState:
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    spotlight: Spotlight = field(default_factory=Spotlight)
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
     model_calls: int = 0
@@ -124,6 +127,7 @@ class TurnState:
         self, tool: str, arguments: dict[str, Any], observation: str, seconds: float, hits: Sequence[Hit] = ()
     ) -> None:
         """Keep a finished tool call and tell whoever listens."""
+        observation = self.spotlight.plain(observation)
         self.steps.append(
             Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds)
         )
@@ -148,17 +152,18 @@ def call_key(tool: str, arguments: dict[str, Any]) -> str:
     return f"{tool}:{json.dumps(arguments, ensure_ascii=False, sort_keys=True, default=str)}"
 
 
-def show_passages(numbered: Sequence[tuple[int, Hit, bool]]) -> str:
-    """Passages as a model reads them: number, place, text."""
+def show_passages(numbered: Sequence[tuple[int, Hit, bool]], spotlight: Spotlight) -> str:
+    """Passages as a model reads them: number, place, text; what stands in them cannot pass for another passage."""
     if not numbered:
         return "No passage found."
     parts = []
     for number, hit, new in numbered:
-        heading = " > ".join(hit.heading)
-        place = f"[{number}] {hit.document}:{hit.start_line}-{hit.end_line}" + (f" | {heading}" if heading else "")
+        heading = spotlight.name(without_markers(" > ".join(hit.heading)))
+        place = f"[{number}] {spotlight.name(hit.document)}:{hit.start_line}-{hit.end_line}"
+        place = spotlight.head(place + (f" | {heading}" if heading else ""))
         if not new:
             parts.append(f"{place} (shown above)")
             continue
         text = hit.text if len(hit.text) <= PASSAGE_CHARS else hit.text[:PASSAGE_CHARS] + " …(cut)"
-        parts.append(f"{place}\n{text}")
+        parts.append(f"{place}\n{spotlight.data(text)}")
     return "\n\n".join(parts)

@@ -74,4 +74,4 @@ def show_sources(answer: Answer) -> None:
         line = f"[{citation.marker}] {one_line(citation.where)}{citation.flag}  {one_line(citation.quote, 120)}"
         say(line, style="yellow" if citation.flag else "dim")
     for item in answer.removed:
-        say(f"removed (not in the notes): {one_line(item.sentence, 160)}", style="yellow")
+        say(f"removed ({one_line(item.reason)}): {one_line(item.sentence, 160)}", style="yellow")

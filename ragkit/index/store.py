@@ -39,6 +39,7 @@ CREATE TABLE chunks (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL, document INT
     heading INTEGER NOT NULL, text TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
     start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, language TEXT NOT NULL, hash BLOB NOT NULL);
 CREATE INDEX chunks_by_hash ON chunks (hash);
+CREATE INDEX warned ON documents (path, warning) WHERE warning != '';
 """
 _DOCUMENT: Final = "d.path, d.content_hash, d.title, d.metadata, t.text, d.warning"
 _DOCUMENTS: Final = "FROM documents d JOIN texts t ON t.number = d.number "

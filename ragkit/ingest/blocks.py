@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from markdown_it import MarkdownIt
@@ -55,17 +56,25 @@ def parse_blocks(text: str, lines: list[str], limit: float) -> list[Block]:
         lines: ``text.split("\\n")``.
         limit: Containers wider than this are opened.
     """
+    try:
+        tokens = _parser().parse(text)
+    except RecursionError:
+        tokens = []
+    return list(_covered(_flatten(tokens, lines, limit), lines))
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    """The parser of all documents; making one takes as long as reading a note with it."""
     parser = MarkdownIt("commonmark", {"maxNesting": 40}).enable("table").disable(["inline"])
     # The plugin's own rule does not interrupt a paragraph, but notes rarely leave a blank line before "$$".
     interrupts: Any = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     parser.block.ruler.before(
         "fence", "math_block", math_block_dollar(allow_labels=False, allow_blank_lines=True), interrupts
     )
-    try:
-        tokens = parser.parse(text)
-    except RecursionError:
-        tokens = []
-    return list(_covered(_flatten(tokens, lines, limit), lines))
+    # The first text compiles its rules, which must be done before other threads see it.
+    parser.parse("-")
+    return parser
 
 
 def _flatten(tokens: list[Token], lines: list[str], limit: float) -> Iterator[Block]:

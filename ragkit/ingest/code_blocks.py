@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final
 
@@ -70,6 +71,7 @@ class _Unit:
     name: str
 
 
+@lru_cache(maxsize=256)
 def is_code(path: str) -> bool:
     """Whether a document of this name is cut as code."""
     return PurePath(path).suffix.lower() in CODE_SUFFIXES

@@ -66,7 +66,7 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
     """
     found: dict[str, SourceFile] = {}
     skipped: list[Skipped] = []
-    for root, prefix in zip(roots, _prefixes(roots), strict=True):
+    for root, prefix in zip(roots, prefixes(roots), strict=True):
         if not root.exists():
             raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
         base, home = (root.parent, None) if root.is_file() else (root, root.resolve())
@@ -95,7 +95,7 @@ def below(path: Path, roots: Sequence[str]) -> str | None:
     """
     folders = [Path(root) for root in roots]
     at = (path.parent if path.is_file() else path).resolve()
-    for folder, prefix in zip(folders, _prefixes(folders), strict=True):
+    for folder, prefix in zip(folders, prefixes(folders), strict=True):
         if folder.is_dir() and at.is_relative_to(folder):
             inside = _readable(at.relative_to(folder))
             return prefix + (f"{inside}/" if inside else "")
@@ -181,7 +181,8 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _prefixes(roots: Sequence[Path]) -> list[str]:
+def prefixes(roots: Sequence[Path]) -> list[str]:
+    """What stands before the paths of each root, with ``/``; nothing where there is one root only."""
     if len(roots) < 2:
         return [""] * len(roots)
     names = [_readable(Path(root.name if root.is_file() else root.resolve().name)) for root in roots]

@@ -17,6 +17,8 @@ import re
 import threading
 import unicodedata
 from functools import lru_cache
+from itertools import chain
+from operator import add
 from typing import Final
 
 import Stemmer
@@ -26,12 +28,14 @@ from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE
 ANALYSER_VERSION: Final = "zen-4"
 
 _CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_FIRST_CJK: Final = "\u3400"
 _LATIN: Final = "a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff"
 _WORD: Final = rf"[{_LATIN}0-9][{_LATIN}0-9\u0300-\u036f]*"  # an accent that has no composed form stands behind
 _RUN: Final = re.compile(
     rf"{_WORD}(?:[._'\-]{_WORD})*[+#]*|[{_CJK}]+|[^\W\d_{_LATIN}{_CJK}]+",
 )
 _CJK_RUN: Final = re.compile(f"[{_CJK}]")
+_JOINT: Final = re.compile(r"[._'\-]")
 _CAMEL: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]*[a-z][A-Z][A-Za-z]*")
 _CAMEL_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SHORTEST_PART: Final = 3
@@ -118,18 +122,28 @@ def _parts_of_camel(composed: str) -> list[str]:
 
 
 def _runs(folded: str) -> list[str]:
-    tokens: list[str] = []
     numbers = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), folded) if "," in folded else folded
-    for run in _RUN.findall(_UNIT.sub(r"\1\2", numbers)):
-        if _CJK_RUN.match(run):
+    runs = _RUN.findall(_UNIT.sub(r"\1\2", numbers))
+    if folded.isascii():
+        return list(chain.from_iterable(map(_terms_of_word, runs)))
+    tokens: list[str] = []
+    for run in runs:
+        if run[0] >= _FIRST_CJK and _CJK_RUN.match(run):
             tokens.extend(run)
-            tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
-        elif run not in STOP_WORDS:
-            tokens.append(_stem(run))
-            # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
-            if len(parts := re.split(r"[._'\-]", run)) > 1:
-                tokens.extend(_stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS)
+            tokens.extend(map(add, run, run[1:]))
+        else:
+            tokens.extend(_terms_of_word(run))
     return tokens
+
+
+@lru_cache(maxsize=65_536)
+def _terms_of_word(run: str) -> tuple[str, ...]:
+    if run in STOP_WORDS:
+        return ()
+    # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
+    parts = _JOINT.split(run)
+    inner = (_stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS) if len(parts) > 1 else ()
+    return (_stem(run), *inner)
 
 
 def tokenize(text: str) -> list[str]:

@@ -53,6 +53,8 @@ class Process:
     def __init__(self, name: str, environments: Path, data: Path, n: int) -> None:
         python = sys.executable if name == "ragkit" else str(environments / name / "bin" / "python")
         one = {key: "1" for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+        # txtai takes vectors from outside through a function, which it has to be allowed to look up.
+        one["ALLOW_RESOLVE_TRANSFORM"] = "True"
         self._log = (data / f"{name}.log").open("ab")
         self._process = subprocess.Popen(
             [python, str(HERE / "worker.py"), MODULES[name], str(data), str(n)],

@@ -19,6 +19,7 @@ from langgraph.types import Command
 
 from ragkit.agent.answer import Thought, ToolCalled
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, THOUGHT, JsonProtocolModel
+from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnState, call_key
 from ragkit.errors import ModelError, RagkitError
 from ragkit.text.language import answer_language
@@ -115,10 +116,10 @@ class TurnControl(AgentMiddleware[Any, Any]):
         key = call_key(call["name"], call["args"])
         if turn.cancelled.is_set():
             raise TurnCancelled
+        headed = call["name"] in HEADED
         if key in turn.calls:
-            return ToolMessage(
-                f"This call was made already:\n{turn.calls[key]}", tool_call_id=call["id"], name=call["name"]
-            )
+            before = turn.spotlight.wrap(turn.calls[key], headed=headed)
+            return ToolMessage(f"This call was made already:\n{before}", tool_call_id=call["id"], name=call["name"])
         with turn.lock:
             if turn.reserved >= turn.max_steps:
                 return ToolMessage(
@@ -128,7 +129,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
                 )
             turn.reserved += 1
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
-        before = len(turn.passages)
+        known = len(turn.passages)
         began = time.monotonic()
         try:
             result = handler(request)
@@ -138,10 +139,10 @@ class TurnControl(AgentMiddleware[Any, Any]):
             text = str(result.text)
             if len(text) > _MAX_OBSERVATION:
                 text = f"{text[:_MAX_OBSERVATION]} …({len(text) - _MAX_OBSERVATION} characters cut)"
-                result.content = text
+            result.content = turn.spotlight.wrap(text, headed=headed)
             turn.calls[key] = text
             failed = text.startswith("Error") or result.status == "error"
-            if turn.steps and not failed and len(turn.passages) == before and call["name"] != "calculate":
+            if turn.steps and not failed and len(turn.passages) == known and call["name"] != "calculate":
                 # It brought nothing that was not there: asking this tool again would not either.
                 turn.exhausted.add(call["name"])
             turn.record(call["name"], dict(call["args"]), text, time.monotonic() - began, result.artifact or ())

@@ -33,7 +33,7 @@ def search_notes(turn: TurnState) -> BaseTool:
         else:
             # The model has put it into words of its own already.
             hits = turn.index.search(query, k=turn.passages_per_search, rewrite=False, hyde=False, merge=True)
-        return show_passages(turn.add(hits)), hits
+        return show_passages(turn.add(hits), turn.spotlight), hits
 
     return StructuredTool.from_function(
         run,
@@ -48,11 +48,13 @@ def read_note(turn: TurnState) -> BaseTool:
     """The reading tool of one turn: the passage at a line of a note and the one behind it."""
 
     def run(document: str, line: int) -> tuple[str, list[Hit]]:
-        hits = turn.index.passages_at(document, line)
+        # The model read the name as `show_passages` wrote it.
+        shown = {turn.spotlight.name(hit.document): hit.document for hit in turn.passages}
+        hits = turn.index.passages_at(shown.get(document, document), line)
         if not hits:
             known = ", ".join(sorted({hit.document for hit in turn.passages})[:8])
             return f"Error: no note {document!r}. Retrieved so far: {known or 'none'}.", []
-        return show_passages(turn.add(hits)), hits
+        return show_passages(turn.add(hits), turn.spotlight), hits
 
     return StructuredTool.from_function(
         run,

@@ -1,0 +1,132 @@
+"""What becomes of a namespace when facts are added to it: merged, superseding, outranked, or new; and evicted.
+
+Pure of disk and models: it works on items, given which of them are near by vector.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from ragkit.memory.items import MemoryItem
+from ragkit.memory.relation import Relation, ask, relate
+from ragkit.memory.statements import statement
+from ragkit.retrieval.rewrite import StructuredModel
+
+Outcome = Literal["added", "merged", "superseded", "outranked"]
+_log = logging.getLogger(__name__)
+MAX_ASKED: Final = 2
+"""Undecided neighbours of one new fact that a chat model is asked about."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What adding a fact did."""
+
+    item: MemoryItem
+    """As it is remembered now; of a fact that was there already, the one that was there."""
+    outcome: Outcome
+    """``added``; ``merged`` into one that says the same; ``superseded``: it took the place of others;
+    ``outranked``: a file says otherwise than the user did, so it is kept in the history only."""
+    replaced: tuple[MemoryItem, ...] = ()
+    """What it took the place of."""
+    evicted: tuple[MemoryItem, ...] = ()
+    """What had to go because there was no room."""
+
+
+@dataclass
+class Draft:
+    """A namespace while facts are added to it."""
+
+    items: dict[str, MemoryItem]
+    by_slot: dict[str, set[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for item in self.items.values():
+            self._file(item)
+
+    def _file(self, item: MemoryItem) -> None:
+        if item.current and (said := statement(item.text)) is not None:
+            self.by_slot.setdefault(said.slot, set()).add(item.id)
+
+    def add(self, new: MemoryItem, near: Sequence[str], chat: StructuredModel | None = None) -> Added:
+        """Add one fact.
+
+        Args:
+            new: The fact.
+            near: Ids of items whose vectors are near, nearest first.
+            chat: Decides what the rules cannot.
+        """
+        said = statement(new.text)
+        alike = self.by_slot.get(said.slot, set()) if said is not None else set()
+        candidates = [self.items[key] for key in dict.fromkeys([*near, *sorted(alike)]) if key in self.items]
+        against, asked = [], 0
+        for old in candidates:
+            if not old.current:
+                continue
+            relation: Relation = relate(new.text, old.text, close=old.id in near)
+            if relation == "undecided" and asked < MAX_ASKED:
+                relation, asked = ask(new.text, old.text, chat), asked + 1
+            if relation == "same":
+                return self._merge(new, old)
+            if relation == "against":
+                against.append(old)
+        if new.trust == "low" and (stronger := [old for old in against if old.trust != "low"]):
+            # A file must not overwrite what the user said or allowed.
+            new = replace(new, superseded_by=stronger[0].id, until=new.last)
+            self._put(new)
+            return Added(new, "outranked")
+        for old in against:
+            self._put(replace(old, superseded_by=new.id, until=new.time))
+        self._put(new)
+        return Added(new, "superseded" if against else "added", tuple(against))
+
+    def _merge(self, new: MemoryItem, old: MemoryItem) -> Added:
+        """Confirm `old`; the fuller wording stays, unless it comes from where less trust is."""
+        better = new.rank > old.rank
+        fuller = len(new.text) > len(old.text) and new.rank >= old.rank
+        merged = replace(
+            old,
+            text=new.text if fuller else old.text,
+            origin=new.origin if better else old.origin,
+            trust=new.trust if better else old.trust,
+            said=old.said + 1,
+            last=max(old.last, new.last),
+        )
+        self._put(merged)
+        return Added(merged, "merged")
+
+    def _put(self, item: MemoryItem) -> None:
+        self.items[item.id] = item
+        self._file(item)
+
+    def shrink(self, limit: int, keep: Iterable[str] = ()) -> list[MemoryItem]:
+        """Take out items until there are `limit`: history first, then what is least trusted, then the oldest.
+
+        Args:
+            limit: Of items, history included.
+            keep: Ids that stay: what was just added.
+        """
+        too_many = len(self.items) - limit
+        if too_many <= 0:
+            return []
+        spared = set(keep)
+        order = sorted(
+            (item for item in self.items.values() if item.id not in spared),
+            key=lambda item: (item.current, item.rank, item.last, item.id),
+        )
+        gone = order[:too_many]
+        for item in gone:
+            del self.items[item.id]
+            _log.info("memory %s (%s, %s trust) is evicted", item.id, item.origin, item.trust)
+        return gone
+
+
+def with_history(items: dict[str, MemoryItem], wanted: Iterable[str]) -> set[str]:
+    """The ids `wanted` and those of every item that one of them superseded, directly or not."""
+    found = set(wanted)
+    while more := {i.id for i in items.values() if i.superseded_by in found} - found:
+        found |= more
+    return found
