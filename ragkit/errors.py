@@ -70,6 +70,10 @@ class AgentError(RagkitError):
     """An agent file is wrong, or a run could not go on."""
 
 
+class SessionBusyError(AgentError):
+    """Another process is answering in the session."""
+
+
 class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
 

@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -21,6 +22,8 @@ from ragkit.agent.turn import TurnState
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
 
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
@@ -38,21 +41,26 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
     return {**tools, **{tool.name: tool for tool in parts.tools}}
 
 
-def turn_middleware(parts: AgentParts, turn: TurnState) -> list[AgentMiddleware[Any, Any]]:
+def turn_middleware(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None
+) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made.
+    stands inside sees only calls that are made. A turn that is kept for a restart has `Replay`
+    around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    return [TurnControl(turn, reply), *parts.middleware]
+    mounted = [UniqueCalls(), TurnControl(turn, reply), *parts.middleware]
+    return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
 
 
-def turn_graph(parts: AgentParts, turn: TurnState) -> Any:
-    """The agent loop of a turn, ready to stream."""
+def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
+    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
     return create_agent(
         turn_model(parts),
         list(turn_tools(parts, turn).values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn),
+        middleware=turn_middleware(parts, turn, kept),
+        checkpointer=kept.saver if kept else None,
     )

@@ -8,19 +8,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.finish import finish
+from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.turn import TurnState
+from ragkit.errors import AgentError
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
 from ragkit.retrieval.retriever import Query
@@ -36,6 +40,7 @@ _DOING: Final[dict[Name, dict[str, str]]] = {
     "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
     "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
 }
+CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -47,30 +52,61 @@ class Run:
         question: Checked and cleaned.
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
+        kept: An unfinished turn of the session to go on with, instead of a new one.
     """
 
     def __init__(
-        self, parts: AgentParts, question: str, emit: Callable[[Event], None], cancelled: threading.Event
+        self,
+        parts: AgentParts,
+        question: str,
+        emit: Callable[[Event], None],
+        cancelled: threading.Event,
+        kept: TurnFile | None = None,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._kept = kept
+        self._id = ""
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
 
+        In a session on disk the turn is kept step by step until it is done or cancelled.
+
         Raises:
             EndpointError: If the chat model fails.
             ModelError: If it cannot be loaded or used.
+            SessionBusyError: If another process is answering in the session.
         """
-        began = time.monotonic()
-        if told := self._told_at_once():
-            self._emit(Done(told))
-            return
         parts = self._parts
-        plan = self._understand()
-        turn = self._turn(plan)
+        if self._kept is None:
+            if told := self._told_at_once():
+                self._emit(Done(told))
+                return
+            self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        if self._kept is not None:
+            self._id = str(self._kept.fact("turn")["id"])
+        try:
+            self._work()
+        finally:
+            if self._cancelled.is_set():
+                self.drop()
+            elif self._kept is not None:
+                self._kept.close()
+
+    def drop(self) -> None:
+        """Keep nothing of the turn any more; safe to call while it runs."""
+        if self._kept is not None:
+            # What cannot be removed has its id in the session, or is asked about when it is opened again.
+            with suppress(AgentError):
+                self._kept.remove()
+
+    def _work(self) -> None:
+        began = time.monotonic()
+        parts = self._parts
+        plan, turn, warnings = self._prepared()
         final = self._final(turn)
         if self._cancelled.is_set():
             return
@@ -104,18 +140,39 @@ class Run:
         )
         if self._cancelled.is_set():
             return
-        unsaved = parts.session.append(answer)
-        self._emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+        unsaved = parts.session.append(answer, self._id)
+        self.drop()
+        warnings += [*doubts(turn), unsaved]
+        self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
+        """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
+        kept = self._kept
+        plan: Plan | None = kept.fact("plan") if kept else None
+        if plan is None or kept is None:
+            plan = self._understand()
+            if kept:
+                kept.keep(plan=plan)
+            return plan, self._turn(plan), []
+        turn = self._turn(plan)
+        restore(turn, kept.fact("state") or {})
+        changed = drop_changed(turn)
+        return plan, turn, [CHANGED.format(changed)] if changed else []
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn)
-        config = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        graph = turn_graph(parts, turn, self._kept)
+        config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        start: dict[str, Any] | None = {"messages": self._messages(turn)}
+        if self._kept:
+            config.update(self._kept.thread)
+            if earlier := graph.get_state(config).values.get("messages"):
+                start, final = None, _last_words(earlier)
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
-                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
+                start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
             ):
                 if turn.cancelled.is_set():
                     return None
@@ -234,6 +291,12 @@ def new_turn(
         enough_coverage=header.enough_coverage if small else 2.0,
         cancelled=cancelled or threading.Event(),
     )
+
+
+def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
+    """The final message, if the loop came so far."""
+    last = messages[-1]
+    return last if isinstance(last, AIMessage) and not last.tool_calls else None
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:

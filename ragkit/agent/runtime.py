@@ -22,10 +22,10 @@ from ragkit.agent.json_protocol import to_plain_messages
 from ragkit.agent.mounts import turn_tools
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run, new_turn
-from ragkit.agent.sessions import Session
+from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.api import Index
-from ragkit.errors import RagkitError
+from ragkit.errors import AgentError, RagkitError
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
 from ragkit.safety.guard import open_guard
@@ -35,6 +35,8 @@ from ragkit.text.sanitize import clean_question
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
 
 MAX_QUESTION_CHARS: Final = 8_000
 
@@ -148,6 +150,35 @@ class Agent(AgentParts):
             # The generator may be running in its thread right now, so it cannot be closed from here.
             cancelled.set()
 
+    def unfinished(self) -> UnfinishedTurn | None:
+        """The turn of the session whose process ended before it was answered, if there is one.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If what was kept of it is damaged.
+        """
+        return self.session.unfinished()
+
+    def resume(self) -> Iterator[Event]:
+        """Go on with the unfinished turn of the session, as a stream of events like that of `stream`.
+
+        Tool calls that were finished are not made again. A call with effects that was broken off is
+        not either: its outcome is not known, and the answer's `warnings` say so.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If there is none, it is damaged, or another agent began it.
+        """
+        kept = self.session.take_up()
+        facts = kept.fact("turn")
+        if facts["agent"] != self.spec.name:
+            kept.close()
+            raise AgentError(
+                f"The unfinished turn was begun by the agent {facts['agent']!r}, not {self.spec.name!r}.",
+                f"Go on with it by --agent {facts['agent']}.",
+            )
+        return self._stream(str(facts["question"]), threading.Event(), kept)
+
     def new_session(self) -> None:
         """Forget the conversation."""
         self.session = Session()
@@ -178,12 +209,14 @@ class Agent(AgentParts):
         # One token is no reply; what counts is that the server keeps the prompt's state.
         model.bind(max_tokens=1).invoke(prompt)
 
-    def _stream(self, question: str, cancelled: threading.Event) -> Iterator[Event]:
+    def _stream(self, question: str, cancelled: threading.Event, kept: TurnFile | None = None) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
+        run = Run(self, question, events.put, cancelled, kept)
+        over = False
 
         def work() -> None:
             try:
-                Run(self, question, events.put, cancelled).go()
+                run.go()
             except BaseException as exc:  # handed to the reader, who is in another thread
                 events.put(exc)
             finally:
@@ -193,7 +226,12 @@ class Agent(AgentParts):
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
+                    over = True
                     raise event
                 yield event
+            over = True
         finally:
             cancelled.set()
+            if not over:
+                # Whoever walks away may end the process before the thread notices.
+                run.drop()

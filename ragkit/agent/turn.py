@@ -61,6 +61,8 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
+    unseen: set[int] = field(default_factory=set)
+    """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
@@ -78,7 +80,8 @@ class TurnState:
                 self.passages.append(hit)
                 numbered.append((len(self.passages), hit, True))
             elif known is not None:
-                numbered.append((known, hit, False))
+                numbered.append((known, hit, known in self.unseen))
+                self.unseen.discard(known)
         return numbered
 
     @property
