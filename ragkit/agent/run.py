@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.evidence import evidence_of
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
@@ -137,6 +138,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=(*plan.notes, *map(str, plan.stages)),
             origin=self._origin(),
+            evidence=evidence_of(turn, composed, checked=not parts.chat.extractive),
         )
         if self._cancelled.is_set():
             return
