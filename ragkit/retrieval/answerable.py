@@ -75,7 +75,7 @@ class Signals:
     unseen: float
     """Latin terms of the question that stand nowhere in the notes, at most 3."""
     number_missing: float
-    """Share (0..1) of the question that the best sentence with a number lacks, where a quantity is asked for; else 0."""
+    """Share (0..1) of the question that the best sentence with a number lacks, if a quantity is asked for; else 0."""
     amount_missing: float
     """1 where a price or a pay is asked for and no passage names an amount of money; else 0."""
 
