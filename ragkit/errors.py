@@ -50,6 +50,18 @@ class EndpointError(ModelError):
     """A model endpoint or a vector database refused, timed out or broke off."""
 
 
+class EndpointDownError(EndpointError):
+    """An endpoint cannot be used now: not reached, too slow, overloaded, or replying with what is no reply."""
+
+
+class EndpointReplyError(EndpointDownError):
+    """An endpoint answered with what is no reply: HTML, broken JSON, too much of it, an error with status 200."""
+
+
+class ReplyCutError(EndpointDownError):
+    """A reply broke off before its end; what had arrived is no whole answer and no whole call."""
+
+
 class IndexFailure(RagkitError):
     """The index on disk cannot be used."""
 

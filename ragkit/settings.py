@@ -41,7 +41,13 @@ class Settings(BaseSettings):
     tool_calling: Literal["auto", "native", "json"] = "auto"
     """How function calls reach the model: its own tool calls, or JSON under a schema."""
     chat_timeout: float = Field(default=120.0, gt=0)
-    """Seconds without a token after which a model endpoint counts as dead."""
+    """Seconds until the first token of a reply after which a model endpoint counts as dead."""
+    chat_connect_timeout: float = Field(default=10.0, gt=0)
+    """Seconds until its connection stands."""
+    chat_token_timeout: float = Field(default=60.0, gt=0)
+    """Seconds from one token to the next."""
+    chat_total_timeout: float = Field(default=600.0, gt=0)
+    """Seconds for one call of the model, with its retries."""
     context_tokens: int = Field(default=8192, ge=2048, le=131_072)
     """Context window of a local model, in tokens."""
     chunk_target: float = Field(default=350, ge=50, le=2000)

@@ -24,7 +24,7 @@ from ragkit.errors import RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT
 from ragkit.models.chat import ChatModel, resolve_chat
 from ragkit.settings import Settings
-from ragkit.text.sanitize import clean_question
+from ragkit.text.sanitize import clean_question, one_line
 
 if TYPE_CHECKING:
     from ragkit.api import Index
@@ -35,6 +35,10 @@ class Answering(Protocol):
 
     def stream(self, question: str) -> Iterator[Event]:
         """Events of one question, the last one `Done`; closing the iterator cancels."""
+        ...
+
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn of the session that was broken off."""
         ...
 
     def warm(self) -> None:
@@ -95,6 +99,10 @@ class Conversation:
         while self._warming is not None and self.agent is None and self._warming.is_alive():
             self._warming.join(0.05)
         return self._made_agent().stream(question)
+
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn that was broken off."""
+        return self._made_agent().resume()
 
     def warm(self) -> None:
         """Load embedding and chat model in a thread; `failures` tells what went wrong."""
@@ -173,6 +181,7 @@ class Repl:
             KeyboardInterrupt: On Ctrl-C when questions come from a pipe.
         """
         self._screen.header(self._conversation.index, self._conversation.chat, self._conversation.session)
+        self._tell_unfinished()
         while True:
             for failure in self._conversation.failures():
                 self._screen.error(failure)
@@ -194,6 +203,9 @@ class Repl:
         """Run a command or answer a question; returns whether to leave."""
         with _one_interrupt():
             try:
+                if message == "/resume":
+                    self._show(self._conversation.resume)
+                    return False
                 if message.startswith("/"):
                     return self._dispatch(self._conversation, self._screen, message)
                 self._answer(message)
@@ -211,11 +223,24 @@ class Repl:
                     traceback.print_exc()
         return False
 
+    def _tell_unfinished(self) -> None:
+        try:
+            left = self._conversation.session.unfinished()
+        except RagkitError as exc:
+            self._screen.error(str(exc))
+            return
+        if left:
+            self._screen.hint(f"{one_line(str(left), 600)}. /resume goes on with it; another question drops it.")
+
     def _answer(self, question: str) -> None:
+        self._show(lambda: self._conversation.stream(question))
+
+    def _show(self, begin: Callable[[], Iterator[Event]]) -> None:
+        """Show the events of a turn as they come."""
         events: Iterator[Event] | None = None
         try:
             with self._reader.silent(), self._screen.turn(self._conversation.doing):
-                events = self._conversation.stream(question)
+                events = begin()
                 for event in events:
                     if isinstance(event, Done):
                         self._conversation.last = event.answer
