@@ -97,7 +97,7 @@ def evaluate_tools(
 
 
 def _do(task: ToolTask, agent: Agent) -> ToolRow:
-    facts = {"id": task.id, "kind": task.kind, "language": task.language, "question": task.question}
+    facts: dict[str, Any] = {"id": task.id, "kind": task.kind, "language": task.language, "question": task.question}
     schemas = tool_schemas(agent)
     try:
         for said in task.before:
@@ -115,7 +115,7 @@ def _do(task: ToolTask, agent: Agent) -> ToolRow:
     return _row(task, answer, schemas, facts)
 
 
-def _row(task: ToolTask, answer: Answer, schemas: Schemas, facts: Mapping[str, str]) -> ToolRow:
+def _row(task: ToolTask, answer: Answer, schemas: Schemas, facts: Mapping[str, Any]) -> ToolRow:
     calls = calls_of(answer, schemas)
     used = {call.tool for call in calls}
     faults = task.check.faults(answer)
