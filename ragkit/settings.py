@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     embedding_model: str = "auto"
     chat_model: str = "auto"
     agent: str = "interview"
+    agents_dir: Path | None = None
+    """Folder of agent files, besides the shipped ones and ``./agents``."""
+    allow_tools: tuple[str, ...] = ()
+    """Names of tools that write or reach the network and need no approval."""
     tool_calling: Literal["auto", "native", "json"] = "auto"
     """How function calls reach the model: its own tool calls, or JSON under a schema."""
     chat_timeout: float = Field(default=120.0, gt=0)
@@ -179,6 +183,18 @@ class Settings(BaseSettings):
                 f"If you trust it, set RAGKIT_{name.upper()} or pass --config {_FOUND_HERE}.",
             )
 
+    def check_tools(self) -> None:
+        """Refuse that the ragkit.toml in the working folder, which nobody named, allows effects.
+
+        Raises:
+            ConfigError: If ``allow_tools`` is that file's.
+        """
+        if self.allow_tools and "allow_tools" in self._found_here:
+            raise ConfigError(
+                f"Setting 'allow_tools' in {_FOUND_HERE.resolve()} would let tools act without asking you.",
+                f"If you trust it, set RAGKIT_ALLOW_TOOLS or pass --config {_FOUND_HERE}.",
+            )
+
     def ensure_home(self) -> Path:
         """Create `home` readable by its owner only, and return it.
 
@@ -223,6 +239,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         for key in ("openai_base_url", "chat_model", "embedding_model"):
             settings.check_address(key, getattr(settings, key) or "")
         settings.check_backend()
+        settings.check_tools()
     return settings
 
 

@@ -75,7 +75,7 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
     score = verified(turn.judgement.probability, composed.citations, len(composed.removed))
-    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question):
+    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not turn.other_tools:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return composed
 

@@ -7,6 +7,7 @@ import re
 from typing import Any, Final
 
 from ragkit.agent.spotlight import Spotlight
+from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.values import Hit
@@ -16,7 +17,7 @@ UNKNOWN: Final = (
     "It was not made again. Say so in the answer; do not repeat it."
 )
 """Observation of a call with effects that was never closed."""
-_LIVE: Final = frozenset({"index", "emit", "lock", "cancelled"})
+_LIVE: Final = frozenset({"index", "emit", "structured", "lock", "cancelled"})
 """What a turn has of the running process."""
 
 
@@ -71,5 +72,7 @@ def doubts(turn: TurnState) -> list[str]:
 
 
 def _stands(index: Index, hit: Hit) -> bool:
+    if hit.document.startswith(PREFIX):
+        return True  # what a tool said was kept with the turn
     document = index.document(hit.document)
     return document is not None and document.text[hit.start : hit.end] == hit.text

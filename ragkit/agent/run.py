@@ -18,13 +18,17 @@ from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, 
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.evidence import evidence_of
+from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
@@ -54,6 +58,7 @@ class Run:
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
+        alone: Whether the question has nothing to do with the conversation.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Run:
         emit: Callable[[Event], None],
         cancelled: threading.Event,
         kept: TurnFile | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._parts = parts
         self._question = question
@@ -70,6 +77,7 @@ class Run:
         self._cancelled = cancelled
         self._kept = kept
         self._id = ""
+        self._alone = alone
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -107,11 +115,10 @@ class Run:
     def _work(self) -> None:
         began = time.monotonic()
         parts = self._parts
-        plan, turn, warnings = self._prepared()
-        final = self._final(turn)
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        turn, composed, warnings = outcome.turn, outcome.composed, list(outcome.warnings)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
@@ -128,7 +135,7 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
@@ -136,9 +143,11 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
-            evidence=evidence_of(turn, composed, checked=not parts.chat.extractive),
+            evidence=evidence_of(turn, composed, checked=not parts.chat.extractive) if self._scored else None,
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
@@ -146,6 +155,11 @@ class Run:
         self.drop()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    @property
+    def _scored(self) -> bool:
+        """Whether the search of the question is what its answer hangs on."""
+        return self._parts.spec.header.workflow == "answer"
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -160,6 +174,40 @@ class Run:
         restore(turn, kept.fact("state") or {})
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
+
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: new_turn(
+                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
+                ),
+                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+            )
+        )
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        plan, turn, warnings = self._prepared()
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        return Outcome(
+            finish(turn, final, self._parts.chat),
+            turn,
+            plan.standalone,
+            (*plan.notes, *map(str, plan.stages)),
+            state=dict(turn.state),
+            warnings=tuple(warnings),
+        )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
@@ -248,7 +296,7 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
         return new_turn(
@@ -256,7 +304,8 @@ class Run:
         )
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -280,6 +329,7 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
@@ -290,7 +340,10 @@ def new_turn(
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
 

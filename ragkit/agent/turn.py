@@ -19,6 +19,7 @@ from ragkit.agent.evidence import Judgement, asks_a_tool, judge_search
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -46,6 +47,12 @@ class TurnState:
     """Names in the question that the notes never mention."""
     enough_coverage: float = 2.0
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
+    other_tools: bool = False
+    """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What tools keep for the next turn of the session, JSON values by tool."""
+    structured: StructuredChat | None = None
+    """The chat model, for tools that ask it; None without one."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -75,6 +82,14 @@ class TurnState:
         with self.lock:
             return self._number(hits)
 
+    def add_result(self, hit: Hit) -> list[tuple[int, Hit, bool]]:
+        """Number what a tool said, see `add`: two results of one tool are two sources, wherever they begin."""
+        with self.lock:
+            if len(self.passages) >= self.max_passages:
+                return []
+            self.passages.append(hit)
+            return [(len(self.passages), hit, True)]
+
     def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         numbered: list[tuple[int, Hit, bool]] = []
         for hit in hits:
@@ -103,13 +118,15 @@ class TurnState:
     @property
     def hopeless(self) -> bool:
         """Whether the question is declined on the search alone: no model need read the passages."""
-        if asks_a_tool(self.question):
+        if self.other_tools or asks_a_tool(self.question):
             return False
         return self.off_topic or self.about_the_unknown or self.judgement.declined
 
     @property
     def off_topic(self) -> bool:
         """Whether even the best passage has nothing to do with the question."""
+        if self.other_tools:
+            return False
         floor = self.index.model.relevance_floor
         cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]
         return not self.passages or (floor is not None and bool(cosines) and max(cosines) < floor)
@@ -117,6 +134,8 @@ class TurnState:
     @property
     def about_the_unknown(self) -> bool:
         """Whether the question is about a name that the notes never mention, not merely beside one."""
+        if self.other_tools:
+            return False
         numbered = any(char.isdigit() for name in self.unknown_names for char in name)
         return numbered or (bool(self.unknown_names) and self.best_coverage < WEAK_COVERAGE)
 

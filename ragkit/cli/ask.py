@@ -61,7 +61,7 @@ def ready_agent(settings: Settings, agent: str, model: str | None, session: Sess
     from ragkit.agent.spec import load_agent
     from ragkit.models.chat import resolve_chat
 
-    spec = load_agent(agent)
+    spec = load_agent(agent, settings.agents_dir)
     settings.check_address("agent", "" if model else spec.header.model or "")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)

@@ -80,7 +80,9 @@ def values(conversation: Conversation, name: str) -> list[tuple[str, str]]:
     if name == "model":
         return list(_MODELS.items())
     if name == "agent":
-        return [(agent, str(path)) for agent, path in sorted(available_agents().items())]
+        return [
+            (agent, str(path)) for agent, path in sorted(available_agents(conversation.settings.agents_dir).items())
+        ]
     return []
 
 
@@ -173,7 +175,7 @@ def _agent(conversation: Conversation, screen: Screen, argument: str) -> None:
         conversation.use_agent(argument)
     screen.line(f"agent: {conversation.spec.name} ({conversation.spec.path}), model {one_line(conversation.chat.name)}")
     if not argument:
-        screen.line(f"available: {', '.join(sorted(available_agents()))}", "dim")
+        screen.line(f"available: {', '.join(sorted(available_agents(conversation.settings.agents_dir)))}", "dim")
 
 
 def _new(conversation: Conversation, screen: Screen, argument: str) -> None:

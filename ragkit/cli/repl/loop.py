@@ -140,7 +140,7 @@ class Conversation:
 
     def use_agent(self, name: str) -> None:
         """Go on with another agent, and with its chat model unless the user named one."""
-        spec = load_agent(name)
+        spec = load_agent(name, self.settings.agents_dir)
         if spec.header.model and not self.model_named:
             self.chat = ready_chat(spec.header.model, self.settings)
         self.spec, self.agent = spec, None
