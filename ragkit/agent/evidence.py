@@ -27,8 +27,10 @@ SURE: Final = 0.95
 """Probability from which passages are quoted where the model found no answer in them: 41 % of the answerable dev
 questions and none of the unanswerable ones (test: 40 % and 4 %)."""
 _CALCULATION: Final = re.compile(
-    r"\d\s*(?:\*\*|[-+*/×÷^%＋－＊／]|[xX](?=\s*\d)|加|减|乘以?|除以|的\s*\d+\s*次方|plus|minus|times|divided\s+by)\s*\(?\d"
-    r"|(?:log2?|sqrt|根号)\s*\(?\d",
+    r"(?<![A-Za-z0-9.-])\d[\d.,]*(?:e\d+)?\s*\)?\s*(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
+    r"|plus|minus|times|divided\s+by)\s*\(?\s*\d[\d.,]*(?:e\d+)?(?![\dA-Za-z])"
+    r"|(?:log2?|sqrt|根号)\s*\(?\d|用计算器|算一下|帮我算|算出|\b(?:use|with)\s+the\s+calculator\b"
+    r"|\bcompute\s+(?:how|their|\d|\()",
     re.IGNORECASE,
 )
 _MEMORY: Final = re.compile(
@@ -37,8 +39,8 @@ _MEMORY: Final = re.compile(
     re.IGNORECASE,
 )
 _LISTING: Final = re.compile(
-    r"(?:哪些|列出|有多少|几篇|几个|所有)[^？?]{0,12}(?:笔记|文件|文档)|(?:笔记|文件|文档)[^？?]{0,8}(?:哪些|多少|几)"
-    r"|\b(?:which|list|how many|what)\b[^?]{0,30}\b(?:notes|files|documents)\b",
+    r"(?:哪些|列出|有多少|几篇|所有)[^？?]{0,12}笔记|笔记[^？?]{0,8}(?:哪些|有多少|几篇)"
+    r"|\b(?:which|list|how many|what)\b[^?]{0,30}\bnotes\b|\blist\b[^?]{0,20}\bfiles\b",
     re.IGNORECASE,
 )
 
