@@ -37,6 +37,8 @@ class Approval:
     """Exactly what the tool will get."""
     source: str = ""
     """Where the tool comes from, if not from ragkit."""
+    read: tuple[str, ...] = ()
+    """Text that the user did not write and that the model had read when it made the call."""
 
     @property
     def shown(self) -> str:
@@ -51,6 +53,8 @@ class Approval:
         if found := look_alikes(whole):
             named = ", ".join(f"{char} (U+{ord(char):04X} {unicodedata.name(char, '?')})" for char in found)
             lines.append(f"These characters look like others: {named}")
+        if self.read:
+            lines.append(f"The model has read: {', '.join(map(one_line, self.read))}")
         return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, Final
 
+from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.turn import TurnState
@@ -28,7 +29,7 @@ def snapshot(turn: TurnState) -> dict[str, Any]:
         if field.name not in _LIVE:
             value = getattr(turn, field.name)
             kept[field.name] = value.copy() if isinstance(value, (list, dict, set)) else value
-    return {**kept, "spotlight": turn.spotlight.mark}
+    return {**kept, "spotlight": turn.spotlight.mark, "provenance": turn.provenance.kept()}
 
 
 def restore(turn: TurnState, kept: dict[str, Any]) -> None:
@@ -38,7 +39,8 @@ def restore(turn: TurnState, kept: dict[str, Any]) -> None:
     broken off, are shown when they are found again.
     """
     if kept:
-        kept = {**kept, "spotlight": Spotlight(kept["spotlight"])}
+        provenance = Provenance(turn.question, kept["provenance"])
+        kept = {**kept, "spotlight": Spotlight(kept["spotlight"]), "provenance": provenance}
     for field in dataclasses.fields(turn):
         if field.name not in _LIVE and field.name in kept:
             setattr(turn, field.name, kept[field.name])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.evidence import evidence_of
@@ -25,6 +25,7 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.showing import Showing
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.agent.workflows import WORKFLOWS
@@ -214,6 +215,7 @@ class Run:
         final: AIMessage | None = None
         parts = self._parts
         graph = turn_graph(parts, turn, self._kept)
+        showing = Showing(turn)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
@@ -230,8 +232,9 @@ class Run:
                     chunk = part[0]
                     # What is judged as a whole must not be on the screen before.
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._emit(Token(chunk.text))
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
@@ -335,6 +338,7 @@ def new_turn(
         question=question,
         standalone=standalone,
         queries=queries,
+        instructions=parts.spec.prompt,
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,

@@ -25,6 +25,7 @@ from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run, new_turn
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError
@@ -82,7 +83,7 @@ class Agent(AgentParts):
 
             servers = McpTools.open(spec, settings, approve)
         self.servers = servers
-        own = as_tools([*tools, *(servers.tools if servers else ())], taken=spec.header.tools)
+        own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
         super().__init__(spec, index, chat, session or Session(), settings, guard, own, tuple(middleware), approve)
 
     @classmethod

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.evidence import Judgement, asks_a_tool, judge_search
+from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
@@ -49,6 +50,8 @@ class TurnState:
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    instructions: str = ""
+    """The system prompt of the agent file, which no answer repeats."""
     state: dict[str, Any] = field(default_factory=dict)
     """What tools keep for the next turn of the session, JSON values by tool."""
     structured: StructuredChat | None = None
@@ -57,6 +60,7 @@ class TurnState:
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     spotlight: Spotlight = field(default_factory=Spotlight)
+    provenance: Provenance = field(init=False)
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
     model_calls: int = 0
@@ -76,6 +80,9 @@ class TurnState:
     """See `judgement`."""
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
+
+    def __post_init__(self) -> None:
+        self.provenance = Provenance(self.question)
 
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""

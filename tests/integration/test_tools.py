@@ -153,6 +153,9 @@ def test_a_setting_allows_by_name(index: Index, writes: tuple[list[str], Any], m
     monkeypatch.setenv("RAGKIT_ALLOW_TOOLS", '["save"]')
     bot, _ = loaded(index, call("save", path="a", text="b"), SAY, tools=[save])
     bot.ask(ASK)
+    assert written == []  # nobody asked for a and b: they could come from a note
+    bot, _ = loaded(index, call("save", path="a", text="b"), SAY, tools=[save])
+    bot.ask(f"{ASK} save a = b")
     assert written == ["a=b"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware
-from langchain.agents.middleware.types import ToolCallRequest
+from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
@@ -28,7 +28,7 @@ class ToolGate(AgentMiddleware[Any, Any]):
 
     Args:
         turn: The turn, which whoever can be asked listens to.
-        allowed: Names of tools that need no approval.
+        allowed: Names of tools with a standing permission, see `ragkit.agent.provenance` for how far it goes.
         approve: Who is asked; None asks whoever reads the events of the turn.
     """
 
@@ -38,6 +38,13 @@ class ToolGate(AgentMiddleware[Any, Any]):
         self._allowed = frozenset(allowed)
         self._approve = approve
         self._one = threading.Lock()
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Note what the model reads, as it is sent."""
+        self._turn.provenance.sent(request.messages)
+        return handler(request)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -49,8 +56,10 @@ class ToolGate(AgentMiddleware[Any, Any]):
         if found := fault(schema_of(tool), call["args"]):
             return _error(request, f"Error: {found}. Call it again with arguments that fit.")
         permission = permission_of(tool)
-        if permission != "read" and tool.name not in self._allowed:
-            asked = Approval(tool.name, permission, copy.deepcopy(call["args"]), source_of(tool))
+        standing = tool.name in self._allowed and self._turn.provenance.covers(call["args"])
+        if permission != "read" and not standing:
+            read = self._turn.provenance.sources
+            asked = Approval(tool.name, permission, copy.deepcopy(call["args"]), source_of(tool), read)
             if not self._asked(asked):
                 return _error(request, REFUSED)
         return handler(request)
