@@ -270,7 +270,8 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        # In an empty index other words find nothing either.
+        structured = parts.chat.structured() if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,

@@ -29,9 +29,9 @@ NOTES = {
 MakeNotes = Callable[[Path, Mapping[str, str]], Path]
 
 
-def asked(index: Index, *replies: Any) -> tuple[Agent, ScriptedChatModel]:
+def asked(index: Index, *replies: Any, agent: str | Path = "interview") -> tuple[Agent, ScriptedChatModel]:
     model = ScriptedChatModel(replies=list(replies))
-    return Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json")), model
+    return Agent.load(agent, index=index, model=model, settings=load_settings(tool_calling="json")), model
 
 
 @pytest.fixture
@@ -57,9 +57,14 @@ def test_an_empty_index_declines_all_without_a_model(index: Index) -> None:
     assert not model.calls
 
 
-def test_all_below_the_threshold_are_declined_without_a_model(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_below_the_threshold_are_declined_without_a_model(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(evidence, "fit_for", lambda name: replace(WORDS_ONLY, threshold=1.1))
-    agent, model = asked(index)
+    # A question in the other language would be translated before its search is judged.
+    file = tmp_path / "strict.md"
+    file.write_text("---\nname: strict\ndescription: Cites.\ntranslate: never\n---\nCite.\n", encoding="utf-8")
+    agent, model = asked(index, agent=file)
     for row in FAR:
         answer = agent.ask(row["question"])
         agent.new_session()
