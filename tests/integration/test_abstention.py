@@ -79,7 +79,7 @@ def test_an_abstention_says_what_it_looked_for_and_its_score(index: Index) -> No
     assert answer.abstained and not model.calls
     assert "找过：GPT-6 的 WarpCore" in answer.text and "最接近的段落：" in answer.text
     told = answer.to_json()["evidence"]
-    assert told["score"] < told["threshold"] and told["searched"] == [answer.question]
+    assert told["score"] < told["threshold"] and list(told["searched"]) == [answer.question]
     assert told["signals"]["names_missing"] == 1
 
 
