@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
 from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
@@ -79,6 +81,7 @@ class Run:
         self._kept = kept
         self._id = ""
         self._alone = alone
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -96,6 +99,7 @@ class Run:
                 self._emit(Done(told))
                 return
             self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
         if self._kept is not None:
             self._id = str(self._kept.fact("turn")["id"])
         try:
@@ -147,6 +151,7 @@ class Run:
             notes=tuple(outcome.notes),
             origin=self._origin(),
             evidence=evidence_of(turn, composed, checked=not parts.chat.extractive) if self._scored else None,
+            agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
         )
@@ -161,6 +166,16 @@ class Run:
     def _scored(self) -> bool:
         """Whether the search of the question is what its answer hangs on."""
         return self._parts.spec.header.workflow == "answer"
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -181,6 +196,13 @@ class Run:
         workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
         if workflow is None:
             return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
         question, emit, cancelled = self._question, self._emit, self._cancelled
         return workflow(
             Task(
@@ -191,9 +213,15 @@ class Run:
                 turn=lambda: new_turn(
                     self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
                 ),
-                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+                answered=lambda part, tell: self._part(part, tell).answered(),
             )
         )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True)
+        run._journal = self._kept
+        return run
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
@@ -201,20 +229,22 @@ class Run:
         final = self._final(turn)
         if self._cancelled.is_set():
             return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
         return Outcome(
-            finish(turn, final, self._parts.chat),
+            composed,
             turn,
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
             warnings=tuple(warnings),
+            agreement=agreement,
         )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept)
+        graph = turn_graph(parts, turn, self._kept, self._journal)
         showing = Showing(turn)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
@@ -222,6 +252,8 @@ class Run:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -230,8 +262,7 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
                         showing.feed(chunk.text)
                     continue
                 showing.close()
@@ -270,8 +301,9 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
+        chat = parts.chat.sampled(header.sampling.rewrite)
         # In an empty index other words find nothing either.
-        structured = parts.chat.structured() if len(parts.index) else None
+        structured = chat.structured() if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -357,6 +389,10 @@ def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
     return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:
