@@ -18,6 +18,7 @@ from ragkit.retrieval.confidence import LOOKED_AT
 
 if TYPE_CHECKING:
     from ragkit.agent.compose import Composed
+    from ragkit.agent.parts import AgentParts
     from ragkit.agent.turn import TurnState
 
 SUPPORT: Final = 2.0
@@ -107,17 +108,23 @@ def searched(turn: TurnState) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
-def evidence_of(turn: TurnState, composed: Composed, *, checked: bool) -> Evidence:
+def evidence_of(turn: TurnState, composed: Composed, parts: AgentParts) -> Evidence | None:
     """What an answer says about its own score.
 
     Args:
         turn: Finished.
         composed: Its answer.
-        checked: Whether a model wrote the answer, so that its support counts; quotes always hold.
+        parts: The agent that answered. Without a model quotes always hold, so their support says nothing.
+
+    Returns:
+        None where an answer does not hang on the search of its question, as in a quiz.
     """
+    if parts.spec.header.workflow != "answer":
+        return None
     judged = turn.judgement
     removed = len(composed.removed)
-    final = verified(judged.probability, composed.citations, removed) if checked else judged.probability
+    final = verified(judged.probability, composed.citations, removed)
+    final = judged.probability if parts.chat.extractive else final
     signals: dict[str, float] = asdict(judged.signals) if judged.signals else {}
     return Evidence(
         score=final,

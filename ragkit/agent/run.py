@@ -150,7 +150,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
-            evidence=evidence_of(turn, composed, checked=not parts.chat.extractive) if self._scored else None,
+            evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
@@ -161,11 +161,6 @@ class Run:
         self.drop()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
-
-    @property
-    def _scored(self) -> bool:
-        """Whether the search of the question is what its answer hangs on."""
-        return self._parts.spec.header.workflow == "answer"
 
     def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
         """The checked answer; of several samples the one that most of them agree with."""
@@ -301,9 +296,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        chat = parts.chat.sampled(header.sampling.rewrite)
-        # In an empty index other words find nothing either.
-        structured = chat.structured() if len(parts.index) else None
+        structured = parts.chat.sampled(header.sampling.rewrite).structured() if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
