@@ -111,6 +111,14 @@ class Settings(BaseSettings):
     """Whose memories: lower case letters, digits, ``-`` and ``_``. Each user has a folder of its own."""
     memory_items: int = Field(default=2000, ge=10, le=100_000)
     """How many memories a user may have, superseded ones included; the least trusted and oldest give way."""
+    on_unsupported: Literal["remove", "retry", "strike"] = "remove"
+    """What becomes of a sentence that no passage says: taken out and reported, sent back to the chat model once
+    and then taken out, or shown struck with the reason."""
+    entailment: str = "off"
+    """Judge of sentences that comparison with their source leaves undecided: ``off``, ``chat`` (the chat model), or a
+    cross-encoder for natural language inference by hub name or path."""
+    entailment_seconds: float = Field(default=5.0, gt=0, le=120)
+    """Time it has for one answer; what it does not get to keeps its verdict and its citation."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from ragkit.agent.approval import ApprovalAsked
 from ragkit.agent.plan import Plan, PlanItem
 from ragkit.agent.rating import Origin, rate
-from ragkit.citations.support import Verdict
+from ragkit.citations.verdicts import Verdict, VerdictName
 from ragkit.feedback.records import Rating, Record
 from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
@@ -30,9 +30,9 @@ class Citation:
     """Character offset into the source text, see `ragkit.values`."""
     end: int
     quote: str
-    verdict: Verdict
+    verdict: VerdictName
     note: str = ""
-    """What the verdict is about, if there is more to say: which numbers are in no source."""
+    """Why it is not simply right, if there is more to say: which numbers or names are in no source, what it denies."""
     page: int | None = None
     """Page or slide that the quote begins on, from 1; None for documents without pages."""
     stale: str = ""
@@ -125,7 +125,9 @@ class Answer:
     usage: dict[str, int]
     seconds: float
     removed: tuple[Removed, ...] = ()
-    """Sentences that no retrieved passage supports."""
+    """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
+    verdicts: tuple[Verdict, ...] = ()
+    """Every sentence as the model wrote it, checked: its markers, spans and reasons."""
     unresolved_markers: int = 0
     """Markers that pointed to no retrieved passage."""
     passages: tuple[Hit, ...] = ()
@@ -158,6 +160,7 @@ class Answer:
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "unresolved_markers": self.unresolved_markers,
             "warnings": list(self.warnings),
             "agreement": self.agreement.to_json() if self.agreement else None,
@@ -206,6 +209,14 @@ class Token:
 
 
 @dataclass(frozen=True)
+class SentenceChecked:
+    """A sentence that was shown is complete and verified; its marks follow as a `Token`."""
+
+    verdict: Verdict
+    type: ClassVar[str] = "sentence"
+
+
+@dataclass(frozen=True)
 class CitationFound:
     """A marker was resolved and checked."""
 
@@ -221,4 +232,4 @@ class Done:
     type: ClassVar[str] = "done"
 
 
-Event = Thought | ToolCalled | Observation | Token | CitationFound | Plan | ApprovalAsked | Done
+Event = Thought | ToolCalled | Observation | Token | SentenceChecked | CitationFound | Plan | ApprovalAsked | Done

@@ -9,11 +9,13 @@ from typing import Final
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Removed
-from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.compose import Composed, Rules, abstention, compose
 from ragkit.agent.evidence import SURE, asks_a_tool, verified
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.retry import corrected
 from ragkit.agent.turn import TurnState, best_coverage
+from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
@@ -73,7 +75,9 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return _instead(turn, nothing, _NOT_SEEN) if turn.model_calls and not turn.hopeless else nothing
     if not final.text.strip():
         raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
-    composed = _composed(turn, final)
+    composed = _composed(turn, final, rules_of(turn, chat))
+    if turn.index.settings.on_unsupported == "retry" and composed.removed and not chat.extractive:
+        composed = _again(turn, final, composed, chat)
     language = answer_language(turn.question)
     if chat.extractive:
         return replace(composed, text=f"{NOTICE[language]}\n{composed.text}")
@@ -90,7 +94,7 @@ def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Com
     covered = best_coverage(turn.passages) >= _QUOTED_COVERAGE and bool(composed.removed)
     if not covered and turn.judgement.probability < SURE:
         return composed
-    quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE if covered else 0.0))
+    quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE if covered else 0.0), Rules())
     if quotes.abstained:
         return composed
     language = answer_language(turn.question)
@@ -133,8 +137,35 @@ def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
     return replace(composed, citations=tuple(citations))
 
 
-def _composed(turn: TurnState, message: AIMessage) -> Composed:
+def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
     quoted = bool(message.additional_kwargs.get(QUOTED))
     message, gone = (message, ()) if quoted else _without_instructions(turn, message)
-    composed = compose(turn, message.text, message.additional_kwargs.get(SENTENCES), quoted=quoted)
+    given = message.additional_kwargs.get(SENTENCES)
+    composed = compose(turn, message.text, given, quoted=quoted, rules=rules)
     return replace(composed, removed=(*composed.removed, *gone))
+
+
+def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatModel) -> Composed:
+    """The answer with what the model makes of the sentences that failed; they are checked like the first ones."""
+    model = chat.structured()
+    written = corrected(turn, composed.removed, model) if model is not None else []
+    if not written:
+        return composed
+    failed = {item.sentence for item in composed.removed}
+    kept = [(v.sentence, v.sources) for v in composed.verdicts if v.sentence not in failed]
+    second = compose(turn, final.text, [*kept, *written], rules=rules_of(turn, chat))
+    if second.abstained:
+        return composed
+    return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)
+
+
+def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
+    """What the settings say about sentences that fail."""
+    settings = turn.index.settings
+    judge: EntailmentJudge | None = None
+    if settings.entailment == "chat":
+        model = chat.structured()
+        judge = ChatEntailment(model) if model is not None else None
+    elif settings.entailment != "off":
+        judge = CrossEncoderEntailment(settings.entailment)
+    return Rules(strike=settings.on_unsupported == "strike", judge=judge, seconds=settings.entailment_seconds)

@@ -147,6 +147,7 @@ class Run:
             seconds=time.monotonic() - began,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
