@@ -23,7 +23,7 @@ GIVE_UP = json.dumps({"thought": "", "action": {"tool": "give_up", "reason": "-"
 TASKS = [
     ToolTask.model_validate(row)
     for row in (
-        {"id": "sum", "kind": "arithmetic", "language": "zh", "question": "6 * 7 等于多少？", "expect": ["calculate"],
+        {"id": "sum", "kind": "arithmetic", "language": "en", "question": "What is 6 * 7?", "expect": ["calculate"],
          "calls": 1, "check": {"numbers": [42]}},
         {"id": "trap", "kind": "trap", "language": "en", "question": "What is 5 * 5?", "forbid": ["calculate"],
          "calls": 0, "check": {"numbers": [26]}},
