@@ -14,7 +14,21 @@ from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit, source_place
 
-StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
+StopReason = Literal[
+    "answered",
+    "abstained",
+    "max_steps",
+    "max_tokens",
+    "max_seconds",
+    "max_cost",
+    "session_steps",
+    "session_tokens",
+    "session_seconds",
+    "session_cost",
+    "cancelled",
+    "error",
+]
+"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +138,8 @@ class Answer:
     embedding_model: str
     usage: dict[str, int]
     seconds: float
+    cost: float | None = None
+    """In the currency of the prices in the settings; None if none is set."""
     removed: tuple[Removed, ...] = ()
     """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
     verdicts: tuple[Verdict, ...] = ()
@@ -168,6 +184,7 @@ class Answer:
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,
+            "cost": self.cost,
             "seconds": round(self.seconds, 3),
         }
 

@@ -9,7 +9,8 @@ from typing import Final
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Removed
-from ragkit.agent.compose import Composed, Rules, abstention, compose
+from ragkit.agent.budget import Stop
+from ragkit.agent.compose import Composed, Rules, abstention, compose, place
 from ragkit.agent.evidence import SURE, asks_a_tool, verified
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
@@ -32,6 +33,10 @@ _NOT_SEEN: Final = {
     "en": "The model came to no answer; these are quotes from the passages nearest to the question.",
 }
 _COMPUTED: Final = {"zh": "计算结果：", "en": "Computed:"}
+_QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quotes from the notes."}
+_NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
+_NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
+_SHOWN: Final = 3
 LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
@@ -56,6 +61,8 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
 
 
 def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
+    if turn.stop is not None:
+        return _cut_short(turn, turn.stop)
     composed = _written(turn, final, chat)
     return _results(turn, composed) if composed.abstained else composed
 
@@ -76,7 +83,8 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if not final.text.strip():
         raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
     composed = _composed(turn, final, rules_of(turn, chat))
-    if turn.index.settings.on_unsupported == "retry" and composed.removed and not chat.extractive:
+    again = turn.index.settings.on_unsupported == "retry" and not chat.extractive and turn.budget.over() is None
+    if again and composed.removed:
         composed = _again(turn, final, composed, chat)
     language = answer_language(turn.question)
     if chat.extractive:
@@ -99,6 +107,20 @@ def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Com
         return composed
     language = answer_language(turn.question)
     return replace(quotes, text=f"{notice[language]}\n{quotes.text}", removed=composed.removed)
+
+
+def _cut_short(turn: TurnState, stop: Stop) -> Composed:
+    """What there is when a budget is used up: quotes if a passage plainly is about the question, else the reason."""
+    language = answer_language(turn.question)
+    if best_coverage(turn.passages) >= _QUOTED_COVERAGE:
+        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE), Rules())
+        if not quotes.abstained:
+            return replace(quotes, text=f"{stop.says(turn.question)}{_QUOTES[language]}\n{quotes.text}")
+    nearest = "\n".join(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
+    text = f"{stop.says(turn.question)}{_NO_ANSWER[language]}" + (
+        f"\n{_NEAREST[language]}\n{nearest}" if nearest else ""
+    )
+    return Composed(text, (), (), 0, abstained=True)
 
 
 def _without_instructions(turn: TurnState, message: AIMessage) -> tuple[AIMessage, tuple[Removed, ...]]:
