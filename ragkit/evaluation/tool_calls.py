@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from ragkit.agent.answer import Answer, Step
 from ragkit.agent.middleware.turn_control import FIRST_THOUGHT
 from ragkit.agent.mounts import turn_tools
-from ragkit.agent.run import new_turn
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.runtime import Agent
 
 Schemas = dict[str, Draft202012Validator]
