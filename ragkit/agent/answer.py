@@ -107,6 +107,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Why a question was answered or declined, see `ragkit.agent.evidence`."""
+
+    score: float
+    """Estimated probability (0..1) that the notes bear the answer out: the search's, moved by the checks."""
+    retrieval: float
+    """What the first search alone says, 0..1."""
+    threshold: float
+    """Scores below it are declined."""
+    signals: dict[str, float]
+    """See `ragkit.retrieval.answerable.Signals`; empty where nothing was found."""
+    searched: tuple[str, ...]
+    """The queries that were run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
 
@@ -137,6 +153,8 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    evidence: Evidence | None = None
+    """None where nothing was searched for."""
     agreement: Agreement | None = None
     """How the sampled answers agree, where the agent file asks for several."""
     plan: tuple[PlanItem, ...] = ()
@@ -153,6 +171,7 @@ class Answer:
         return {
             "answer": self.text,
             "abstained": self.abstained,
+            "evidence": asdict(self.evidence) if self.evidence else None,
             "citations": [{**asdict(citation), "heading": list(citation.heading)} for citation in self.citations],
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,

@@ -18,6 +18,7 @@ from ragkit.agent.budget import Budget
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
+from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
 from ragkit.agent.json_protocol import GAVE_UP
@@ -165,6 +166,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
+            evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
@@ -320,7 +322,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.sampled(header.sampling.rewrite).structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured() if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,

@@ -19,6 +19,7 @@ from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
+from ragkit.agent.evidence import Judgement, asks_a_tool, judge_search
 from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
@@ -101,6 +102,8 @@ class TurnState:
     unseen: set[int] = field(default_factory=set)
     """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    judged: Judgement | None = None
+    """See `judgement`."""
     _places: list[int] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
@@ -137,7 +140,21 @@ class TurnState:
     def only_answering(self) -> bool:
         """Whether the tools are closed: enough evidence, or no step or room for evidence left."""
         spent = len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
-        return spent or self.best_coverage >= self.enough_coverage
+        return spent or (self.best_coverage >= self.enough_coverage and not asks_a_tool(self.question))
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the first search says of the question; computed once."""
+        if self.judged is None:
+            self.judged = judge_search(self)
+        return self.judged
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the question is declined on the search alone: no model need read the passages."""
+        if self.other_tools or asks_a_tool(self.question):
+            return False
+        return self.off_topic or self.about_the_unknown or self.judgement.declined
 
     @property
     def off_topic(self) -> bool:

@@ -62,7 +62,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
             return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
-        if turn.max_steps > 0 and turn.model_calls == 0 and (turn.off_topic or turn.about_the_unknown):
+        if turn.max_steps > 0 and turn.model_calls == 0 and turn.hopeless:
             # No model call: there is nothing it could answer from.
             return AIMessage("", additional_kwargs={GAVE_UP: "nothing relevant in the notes"})
         if self._reply is not None:
