@@ -130,6 +130,7 @@ class MemoryUsed:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Why a question was answered or declined, see `ragkit.agent.evidence`."""
 

@@ -162,7 +162,7 @@ class TurnState:
     @property
     def hopeless(self) -> bool:
         """Whether the question is declined on the search alone: no model need read the passages."""
-        if self.other_tools or asks_a_tool(self.question):
+        if self.other_tools or self.memories or asks_a_tool(self.question):
             return False
         return self.off_topic or self.about_the_unknown or self.judgement.declined
 

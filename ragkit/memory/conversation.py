@@ -125,7 +125,7 @@ class ConversationMemory:
         chat = self._chat() if self._chat is not None else None
         if chat is None:
             return _questions(turns, language)
-        summary, key = "", language
+        summary, key = "", str(language)
         for at in range(0, len(turns), BLOCK):
             block = turns[at : at + BLOCK]
             shown = "\n".join(_shown(turn) for turn in block)
