@@ -1,9 +1,11 @@
 """One hierarchy of errors. Every error says what happened, to which file or setting, and what to do.
 
-Nothing here imports anything else of ragkit, so every layer may raise these.
+Every layer may raise these. Their texts may repeat what an endpoint or a library said, so keys are taken out.
 """
 
 from __future__ import annotations
+
+from ragkit.redact import redacted
 
 
 class RagkitError(Exception):
@@ -17,6 +19,7 @@ class RagkitError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        message = redacted(message)
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -50,6 +53,18 @@ class EndpointError(ModelError):
     """A model endpoint or a vector database refused, timed out or broke off."""
 
 
+class EndpointDownError(EndpointError):
+    """An endpoint cannot be used now: not reached, too slow, overloaded, or replying with what is no reply."""
+
+
+class EndpointReplyError(EndpointDownError):
+    """An endpoint answered with what is no reply: HTML, broken JSON, too much of it, an error with status 200."""
+
+
+class ReplyCutError(EndpointDownError):
+    """A reply broke off before its end; what had arrived is no whole answer and no whole call."""
+
+
 class IndexFailure(RagkitError):
     """The index on disk cannot be used."""
 
@@ -68,6 +83,10 @@ class IndexLockedError(IndexFailure):
 
 class AgentError(RagkitError):
     """An agent file is wrong, or a run could not go on."""
+
+
+class SessionBusyError(AgentError):
+    """Another process is answering in the session."""
 
 
 class DatasetError(RagkitError):

@@ -9,6 +9,7 @@ from the same file only, never the user's own.
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from functools import cached_property
@@ -20,7 +21,9 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ragkit.errors import ConfigError
+from ragkit.redact import keep_secret
 
+logger = logging.getLogger(__name__)
 _FOUND_HERE: Final = Path("ragkit.toml")
 
 
@@ -38,10 +41,21 @@ class Settings(BaseSettings):
     embedding_model: str = "auto"
     chat_model: str = "auto"
     agent: str = "interview"
+    agents_dir: Path | None = None
+    """Folder of agent files, besides the shipped ones and ``./agents``."""
+    allow_tools: tuple[str, ...] = ()
+    """Names of tools that may write or reach the network without asking, as far as a call is made of the words
+    of the question; what comes from anywhere else is asked about, see `ragkit.agent.provenance`."""
     tool_calling: Literal["auto", "native", "json"] = "auto"
     """How function calls reach the model: its own tool calls, or JSON under a schema."""
     chat_timeout: float = Field(default=120.0, gt=0)
-    """Seconds without a token after which a model endpoint counts as dead."""
+    """Seconds until the first token of a reply after which a model endpoint counts as dead."""
+    chat_connect_timeout: float = Field(default=10.0, gt=0)
+    """Seconds until its connection stands."""
+    chat_token_timeout: float = Field(default=60.0, gt=0)
+    """Seconds from one token to the next."""
+    chat_total_timeout: float = Field(default=600.0, gt=0)
+    """Seconds for one call of the model, with its retries."""
     context_tokens: int = Field(default=8192, ge=2048, le=131_072)
     """Context window of a local model, in tokens."""
     chunk_target: float = Field(default=350, ge=50, le=2000)
@@ -97,6 +111,14 @@ class Settings(BaseSettings):
     """Whose memories: lower case letters, digits, ``-`` and ``_``. Each user has a folder of its own."""
     memory_items: int = Field(default=2000, ge=10, le=100_000)
     """How many memories a user may have, superseded ones included; the least trusted and oldest give way."""
+    on_unsupported: Literal["remove", "retry", "strike"] = "remove"
+    """What becomes of a sentence that no passage says: taken out and reported, sent back to the chat model once
+    and then taken out, or shown struck with the reason."""
+    entailment: str = "off"
+    """Judge of sentences that comparison with their source leaves undecided: ``off``, ``chat`` (the chat model), or a
+    cross-encoder for natural language inference by hub name or path."""
+    entailment_seconds: float = Field(default=5.0, gt=0, le=120)
+    """Time it has for one answer; what it does not get to keeps its verdict and its citation."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None
@@ -173,6 +195,18 @@ class Settings(BaseSettings):
                 f"If you trust it, set RAGKIT_{name.upper()} or pass --config {_FOUND_HERE}.",
             )
 
+    def check_tools(self) -> None:
+        """Refuse that the ragkit.toml in the working folder, which nobody named, allows effects.
+
+        Raises:
+            ConfigError: If ``allow_tools`` is that file's.
+        """
+        if self.allow_tools and "allow_tools" in self._found_here:
+            raise ConfigError(
+                f"Setting 'allow_tools' in {_FOUND_HERE.resolve()} would let tools act without asking you.",
+                f"If you trust it, set RAGKIT_ALLOW_TOOLS or pass --config {_FOUND_HERE}.",
+            )
+
     def ensure_home(self) -> Path:
         """Create `home` readable by its owner only, and return it.
 
@@ -212,11 +246,15 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         source = f" in {file}" if file and from_file else ""
         remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
+    for secret in (settings.openai_api_key, settings.backend_token):
+        keep_secret(secret.get_secret_value() if secret else None)
+    keep_secret(os.environ.get("OPENAI_API_KEY"))
     if file == _FOUND_HERE and config is None:
         settings._found_here = frozenset(key for key in values if key not in from_env.model_fields_set)
         for key in ("openai_base_url", "chat_model", "embedding_model"):
             settings.check_address(key, getattr(settings, key) or "")
         settings.check_backend()
+        settings.check_tools()
     return settings
 
 
@@ -229,7 +267,16 @@ def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | Non
     for file in candidates:
         if file is not None and file.is_file():
             try:
-                return file, tomllib.loads(file.read_text(encoding="utf-8"))
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
+                _warn_of_readers(file, values)
+                return file, values
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
                 raise ConfigError(f"{file} is not valid TOML: {exc}.", "Mend the line it names.") from exc
     return None, {}
+
+
+def _warn_of_readers(file: Path, values: dict[str, Any]) -> None:
+    """Say so if others can read a file with a key in it."""
+    keys = [key for key in ("openai_api_key", "backend_token") if values.get(key)]
+    if keys and os.name == "posix" and file.stat().st_mode & 0o077:
+        logger.warning("%s holds %s and others may read it; chmod 600 %s", file, keys[0], file)

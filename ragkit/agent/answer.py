@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ragkit.agent.approval import ApprovalAsked
+from ragkit.agent.plan import Plan, PlanItem
 from ragkit.agent.rating import Origin, rate
-from ragkit.citations.support import Verdict
+from ragkit.citations.verdicts import Verdict, VerdictName
 from ragkit.feedback.records import Rating, Record
 from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
@@ -28,9 +30,9 @@ class Citation:
     """Character offset into the source text, see `ragkit.values`."""
     end: int
     quote: str
-    verdict: Verdict
+    verdict: VerdictName
     note: str = ""
-    """What the verdict is about, if there is more to say: which numbers are in no source."""
+    """Why it is not simply right, if there is more to say: which numbers or names are in no source, what it denies."""
     page: int | None = None
     """Page or slide that the quote begins on, from 1; None for documents without pages."""
     stale: str = ""
@@ -69,6 +71,27 @@ class Removed:
     reason: str
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How the answers that were sampled agree."""
+
+    samples: int
+    groups: tuple[int, ...]
+    """Sizes of the groups of answers that say the same, the largest first."""
+
+    @property
+    def share(self) -> float:
+        """Of the samples, how many agree with the answer that is given (0..1]."""
+        return self.groups[0] / self.samples
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` gives it."""
+        return {"samples": self.samples, "groups": list(self.groups), "share": round(self.share, 3)}
+
+    def __str__(self) -> str:
+        return f"{self.groups[0]} of {self.samples} sampled answers agree"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
@@ -86,7 +109,9 @@ class Answer:
     usage: dict[str, int]
     seconds: float
     removed: tuple[Removed, ...] = ()
-    """Sentences that no retrieved passage supports."""
+    """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
+    verdicts: tuple[Verdict, ...] = ()
+    """Every sentence as the model wrote it, checked: its markers, spans and reasons."""
     unresolved_markers: int = 0
     """Markers that pointed to no retrieved passage."""
     passages: tuple[Hit, ...] = ()
@@ -96,6 +121,12 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    agreement: Agreement | None = None
+    """How the sampled answers agree, where the agent file asks for several."""
+    plan: tuple[PlanItem, ...] = ()
+    """What a researcher set out to find, and what became of each part."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the next turn of the session must know, such as the question of a quiz; JSON values by workflow."""
 
     def feedback(self, rating: Rating, reason: str = "", settings: Settings | None = None) -> Record:
         """Keep what a user thought of this answer, ``good`` or ``bad``; see `ragkit.agent.rating.rate`."""
@@ -110,8 +141,11 @@ class Answer:
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "unresolved_markers": self.unresolved_markers,
             "warnings": list(self.warnings),
+            "agreement": self.agreement.to_json() if self.agreement else None,
+            "plan": [asdict(item) for item in self.plan],
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,
@@ -156,6 +190,14 @@ class Token:
 
 
 @dataclass(frozen=True)
+class SentenceChecked:
+    """A sentence that was shown is complete and verified; its marks follow as a `Token`."""
+
+    verdict: Verdict
+    type: ClassVar[str] = "sentence"
+
+
+@dataclass(frozen=True)
 class CitationFound:
     """A marker was resolved and checked."""
 
@@ -171,4 +213,4 @@ class Done:
     type: ClassVar[str] = "done"
 
 
-Event = Thought | ToolCalled | Observation | Token | CitationFound | Done
+Event = Thought | ToolCalled | Observation | Token | SentenceChecked | CitationFound | Plan | ApprovalAsked | Done

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Removed
-from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.compose import Composed, Rules, abstention, compose
 from ragkit.agent.extractive import NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.retry import corrected
 from ragkit.agent.turn import TurnState, best_coverage
+from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
+from ragkit.text.sentences import split_sentences
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
@@ -23,6 +27,9 @@ _UNFOUNDED: Final = {
 }
 LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
+INSTRUCTIONS: Final = "it repeats the instructions of the agent"
+_INSTRUCTION: Final = 24
+"""Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
 """Share of the question that the best passage must hold before it is quoted in place of an answer."""
 
@@ -46,15 +53,39 @@ def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return Composed(abstention(turn), (), (), 0, abstained=True)
     if not final.text.strip():
         raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
-    composed = _composed(turn, final)
+    composed = _composed(turn, final, rules_of(turn, chat))
+    if turn.index.settings.on_unsupported == "retry" and composed.removed and not chat.extractive:
+        composed = _again(turn, final, composed, chat)
     language = answer_language(turn.question)
     if chat.extractive:
         return replace(composed, text=f"{NOTICE[language]}\n{composed.text}")
     if composed.abstained and composed.removed and best_coverage(turn.passages) >= _QUOTED_COVERAGE:
-        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE))
+        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE), Rules())
         if not quotes.abstained:
             return replace(quotes, text=f"{_UNFOUNDED[language]}\n{quotes.text}", removed=composed.removed)
     return composed
+
+
+def _without_instructions(turn: TurnState, message: AIMessage) -> tuple[AIMessage, tuple[Removed, ...]]:
+    """The message without sentences of the agent file: they are nothing that the notes say, whoever asked for them."""
+    gone: dict[str, None] = {}
+
+    def left(text: str) -> str:
+        for sentence in split_sentences(turn.instructions):
+            if len(sentence) >= _INSTRUCTION:
+                words = r"\s+".join(map(re.escape, sentence.strip("-* ").split()))
+                text, times = re.subn(words, "", text, flags=re.IGNORECASE)
+                gone.update({sentence: None} if times else {})
+        return text
+
+    extras = dict(message.additional_kwargs)
+    if SENTENCES in extras:
+        extras[SENTENCES] = [[left(text), numbers] for text, numbers in extras[SENTENCES]]
+    text = left(message.text)
+    if not gone:
+        return message, ()
+    removed = tuple(Removed(sentence=sentence, reason=INSTRUCTIONS) for sentence in gone)
+    return AIMessage(text or " ", additional_kwargs=extras), removed
 
 
 def _without_links(turn: TurnState, composed: Composed) -> Composed:
@@ -71,6 +102,35 @@ def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
     return replace(composed, citations=tuple(citations))
 
 
-def _composed(turn: TurnState, message: AIMessage) -> Composed:
-    given = message.additional_kwargs
-    return compose(turn, message.text, given.get(SENTENCES), quoted=bool(given.get(QUOTED)))
+def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
+    quoted = bool(message.additional_kwargs.get(QUOTED))
+    message, gone = (message, ()) if quoted else _without_instructions(turn, message)
+    given = message.additional_kwargs.get(SENTENCES)
+    composed = compose(turn, message.text, given, quoted=quoted, rules=rules)
+    return replace(composed, removed=(*composed.removed, *gone))
+
+
+def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatModel) -> Composed:
+    """The answer with what the model makes of the sentences that failed; they are checked like the first ones."""
+    model = chat.structured()
+    written = corrected(turn, composed.removed, model) if model is not None else []
+    if not written:
+        return composed
+    failed = {item.sentence for item in composed.removed}
+    kept = [(v.sentence, v.sources) for v in composed.verdicts if v.sentence not in failed]
+    second = compose(turn, final.text, [*kept, *written], rules=rules_of(turn, chat))
+    if second.abstained:
+        return composed
+    return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)
+
+
+def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
+    """What the settings say about sentences that fail."""
+    settings = turn.index.settings
+    judge: EntailmentJudge | None = None
+    if settings.entailment == "chat":
+        model = chat.structured()
+        judge = ChatEntailment(model) if model is not None else None
+    elif settings.entailment != "off":
+        judge = CrossEncoderEntailment(settings.entailment)
+    return Rules(strike=settings.on_unsupported == "strike", judge=judge, seconds=settings.entailment_seconds)

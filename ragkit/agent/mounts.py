@@ -12,7 +12,11 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 
 from ragkit.agent.extractive import NoModel, quote_passages
-from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
+from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.strategy import Strategy
+from ragkit.agent.middleware.tool_gate import ToolGate
+from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
@@ -22,13 +26,21 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
 
+    from ragkit.agent.checkpoints import TurnFile
+
 
 def turn_model(parts: AgentParts) -> BaseChatModel:
     """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+    header = parts.spec.header
+    thought = 0 if header.thought == "off" else header.thought_chars
     if parts.chat.extractive:
         return NoModel()
     if parts.chat.tool_calling == "json":
-        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens)
+        return JsonProtocolModel(
+            inner=parts.chat.model(),
+            max_tokens=header.max_answer_tokens + max(0, thought - SHORT_THOUGHT) // 2,
+            thought_chars=thought,
+        )
     return parts.chat.model()
 
 
@@ -38,21 +50,42 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
     return {**tools, **{tool.name: tool for tool in parts.tools}}
 
 
-def turn_middleware(parts: AgentParts, turn: TurnState) -> list[AgentMiddleware[Any, Any]]:
+def turn_middleware(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made.
+    stands inside sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. A turn that is kept for a restart has `Replay`
+    around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    return [TurnControl(turn, reply), *parts.middleware]
+    results = ToolResults(turn, own=TOOLS)
+    gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
+    mounted = [
+        UniqueCalls(),
+        TurnControl(turn, reply),
+        results,
+        Strategy(turn, parts.spec.header),
+        *parts.middleware,
+        gate,
+    ]
+    outside = [Replay(turn, kept)] if kept else []
+    return [*outside, *mounted, *([Journal(journal)] if journal else [])]
 
 
-def turn_graph(parts: AgentParts, turn: TurnState) -> Any:
-    """The agent loop of a turn, ready to stream."""
+def turn_graph(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+) -> Any:
+    """The agent loop of a turn, ready to stream.
+
+    With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
+    """
     return create_agent(
         turn_model(parts),
         list(turn_tools(parts, turn).values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn),
+        middleware=turn_middleware(parts, turn, kept, journal),
+        checkpointer=kept.saver if kept else None,
     )

@@ -8,19 +8,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
+from ragkit.agent.examples import example_messages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
+from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.showing import Showing
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
+from ragkit.errors import AgentError
 from ragkit.models.chat import endpoint_errors
 from ragkit.retrieval.planner import Name, Plan
 from ragkit.retrieval.retriever import Query
@@ -36,6 +47,7 @@ _DOING: Final[dict[Name, dict[str, str]]] = {
     "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
     "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
 }
+CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
 _LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
@@ -47,34 +59,70 @@ class Run:
         question: Checked and cleaned.
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
+        kept: An unfinished turn of the session to go on with, instead of a new one.
+        alone: Whether the question has nothing to do with the conversation.
     """
 
     def __init__(
-        self, parts: AgentParts, question: str, emit: Callable[[Event], None], cancelled: threading.Event
+        self,
+        parts: AgentParts,
+        question: str,
+        emit: Callable[[Event], None],
+        cancelled: threading.Event,
+        kept: TurnFile | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._kept = kept
+        self._id = ""
+        self._alone = alone
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
 
+        In a session on disk the turn is kept step by step until it is done or cancelled.
+
         Raises:
             EndpointError: If the chat model fails.
             ModelError: If it cannot be loaded or used.
+            SessionBusyError: If another process is answering in the session.
         """
-        began = time.monotonic()
-        if told := self._told_at_once():
-            self._emit(Done(told))
-            return
         parts = self._parts
-        plan = self._understand()
-        turn = self._turn(plan)
-        final = self._final(turn)
+        if self._kept is None:
+            if told := self._told_at_once():
+                self._emit(Done(told))
+                return
+            self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
+        if self._kept is not None:
+            self._id = str(self._kept.fact("turn")["id"])
+        try:
+            self._work()
+        finally:
+            if self._cancelled.is_set():
+                self.drop()
+            elif self._kept is not None:
+                self._kept.close()
+
+    def drop(self) -> None:
+        """Keep nothing of the turn any more; safe to call while it runs."""
+        if self._kept is not None:
+            # What cannot be removed has its id in the session, or is asked about when it is opened again.
+            with suppress(AgentError):
+                self._kept.remove()
+
+    def _work(self) -> None:
+        began = time.monotonic()
+        parts = self._parts
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        turn, composed, warnings = outcome.turn, outcome.composed, list(outcome.warnings)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
@@ -91,40 +139,127 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
             seconds=time.monotonic() - began,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
+            agreement=outcome.agreement,
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
-        unsaved = parts.session.append(answer)
-        self._emit(Done(replace(answer, warnings=(unsaved,)) if unsaved else answer))
+        unsaved = parts.session.append(answer, self._id)
+        self.drop()
+        warnings += [*doubts(turn), unsaved]
+        self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
+
+    def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
+        """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
+        kept = self._kept
+        plan: Plan | None = kept.fact("plan") if kept else None
+        if plan is None or kept is None:
+            plan = self._understand()
+            if kept:
+                kept.keep(plan=plan)
+            return plan, self._turn(plan), []
+        turn = self._turn(plan)
+        restore(turn, kept.fact("state") or {})
+        changed = drop_changed(turn)
+        return plan, turn, [CHANGED.format(changed)] if changed else []
+
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: new_turn(
+                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
+                ),
+                answered=lambda part, tell: self._part(part, tell).answered(),
+            )
+        )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True)
+        run._journal = self._kept
+        return run
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        plan, turn, warnings = self._prepared()
+        final = self._final(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
+        return Outcome(
+            composed,
+            turn,
+            plan.standalone,
+            (*plan.notes, *map(str, plan.stages)),
+            state=dict(turn.state),
+            warnings=tuple(warnings),
+            agreement=agreement,
+        )
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn)
-        config = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        graph = turn_graph(parts, turn, self._kept, self._journal)
+        showing = Showing(turn)
+        config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        start: dict[str, Any] | None = {"messages": self._messages(turn)}
+        if self._kept:
+            config.update(self._kept.thread)
+            if earlier := graph.get_state(config).values.get("messages"):
+                start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
-                {"messages": self._messages(turn)}, config, stream_mode=["messages", "updates"]
+                start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
             ):
                 if turn.cancelled.is_set():
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._emit(Token(chunk.text))
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
@@ -160,7 +295,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured()
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -189,7 +324,7 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
         return new_turn(
@@ -197,7 +332,8 @@ class Run:
         )
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -221,19 +357,34 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
         standalone=standalone,
         queries=queries,
+        instructions=parts.spec.prompt,
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
+
+
+def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
+    """The final message, if the loop came so far."""
+    last = messages[-1]
+    return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,14 +18,17 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, Done, Event
+from ragkit.agent.approval import ApprovalAsked, Approve
 from ragkit.agent.json_protocol import to_plain_messages
 from ragkit.agent.mounts import turn_tools
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run, new_turn
-from ragkit.agent.sessions import Session
+from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.spotlight import HEADED
+from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
-from ragkit.errors import RagkitError
+from ragkit.errors import AgentError, RagkitError
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
 from ragkit.safety.guard import open_guard
@@ -35,6 +38,9 @@ from ragkit.text.sanitize import clean_question
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
+
+    from ragkit.agent.checkpoints import TurnFile
+    from ragkit.agent.mcp import McpTools
 
 MAX_QUESTION_CHARS: Final = 8_000
 
@@ -48,9 +54,13 @@ class Agent(AgentParts):
         chat: Chat model; ``extractive`` works without any.
         session: Where the conversation is kept; None keeps it in memory only.
         settings: None takes the index's.
-        tools: LangChain tools beside those that the agent file names.
+        tools: Typed functions and LangChain tools beside those that the agent file names, see
+            `ragkit.agent.tools.permission.as_tools`.
         middleware: LangChain middleware; sees the model and tool calls that are made, after
             ragkit's own limits.
+        approve: Decides about calls of tools that write or reach the network, and about new MCP servers;
+            None: whoever reads the events of a question may answer `ApprovalAsked`, otherwise it is a no.
+        servers: The running MCP servers of the agent file; None starts them.
     """
 
     def __init__(
@@ -61,12 +71,20 @@ class Agent(AgentParts):
         session: Session | None = None,
         settings: Settings | None = None,
         *,
-        tools: Sequence[BaseTool] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        approve: Approve | None = None,
+        servers: McpTools | None = None,
     ) -> None:
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
-        super().__init__(spec, index, chat, session or Session(), settings, guard, tools, middleware)
+        if servers is None and spec.header.mcp:
+            from ragkit.agent.mcp import McpTools
+
+            servers = McpTools.open(spec, settings, approve)
+        self.servers = servers
+        own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
+        super().__init__(spec, index, chat, session or Session(), settings, guard, own, tuple(middleware), approve)
 
     @classmethod
     def load(
@@ -77,8 +95,9 @@ class Agent(AgentParts):
         model: str | BaseChatModel | None = None,
         settings: Settings | None = None,
         session: Session | None = None,
-        tools: Sequence[BaseTool] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        approve: Approve | None = None,
     ) -> Agent:
         """Make an agent.
 
@@ -89,18 +108,20 @@ class Agent(AgentParts):
                 the setting.
             settings: None takes the index's.
             session: An earlier conversation to go on with.
-            tools: LangChain tools beside those that the agent file names.
+            tools: Typed functions and LangChain tools beside those that the agent file names.
             middleware: LangChain middleware around the model and tool calls.
+            approve: Decides about effects, see `Agent`.
 
         Raises:
-            AgentError: If the agent file is missing or wrong.
+            AgentError: If the agent file is missing or wrong, or its MCP servers are not approved.
+            UsageError: If something in `tools` cannot be a tool.
             ModelError: If the model string names nothing that can be used here.
         """
         settings = settings or index.settings
-        spec = load_agent(agent)
+        spec = load_agent(agent, settings.agents_dir)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware)
+        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware, approve=approve)
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.
@@ -148,6 +169,40 @@ class Agent(AgentParts):
             # The generator may be running in its thread right now, so it cannot be closed from here.
             cancelled.set()
 
+    def close(self) -> None:
+        """End the MCP servers of the agent file, if it names some."""
+        if self.servers is not None:
+            self.servers.close()
+
+    def unfinished(self) -> UnfinishedTurn | None:
+        """The turn of the session whose process ended before it was answered, if there is one.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If what was kept of it is damaged.
+        """
+        return self.session.unfinished()
+
+    def resume(self) -> Iterator[Event]:
+        """Go on with the unfinished turn of the session, as a stream of events like that of `stream`.
+
+        Tool calls that were finished are not made again. A call with effects that was broken off is
+        not either: its outcome is not known, and the answer's `warnings` say so.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If there is none, it is damaged, or another agent began it.
+        """
+        kept = self.session.take_up()
+        facts = kept.fact("turn")
+        if facts["agent"] != self.spec.name:
+            kept.close()
+            raise AgentError(
+                f"The unfinished turn was begun by the agent {facts['agent']!r}, not {self.spec.name!r}.",
+                f"Go on with it by --agent {facts['agent']}.",
+            )
+        return self._stream(str(facts["question"]), threading.Event(), kept)
+
     def new_session(self) -> None:
         """Forget the conversation."""
         self.session = Session()
@@ -161,9 +216,10 @@ class Agent(AgentParts):
             sources = "\n".join(f"[{c.marker}] {c.where}" for c in answer.citations)
             return f"{answer.text}\n\n{sources}".strip(), answer
 
-        return StructuredTool.from_function(
+        made = StructuredTool.from_function(
             run, name=name, description=self.spec.header.description, response_format="content_and_artifact"
         )
+        return with_permission(made, "read")
 
     def warm(self) -> None:
         """Load the chat model and let it read the system prompt, so that the first answer starts sooner."""
@@ -174,16 +230,20 @@ class Agent(AgentParts):
             return
         turn = new_turn(self, "", "", (Query("-"),))
         tools = [convert_to_openai_tool(tool)["function"] for tool in turn_tools(self, turn).values()]
-        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, cited=True)
+        header = self.spec.header
+        thought = 0 if header.thought == "off" else header.thought_chars
+        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, True, thought)
         # One token is no reply; what counts is that the server keeps the prompt's state.
         model.bind(max_tokens=1).invoke(prompt)
 
-    def _stream(self, question: str, cancelled: threading.Event) -> Iterator[Event]:
+    def _stream(self, question: str, cancelled: threading.Event, kept: TurnFile | None = None) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
+        run = Run(self, question, events.put, cancelled, kept)
+        over = False
 
         def work() -> None:
             try:
-                Run(self, question, events.put, cancelled).go()
+                run.go()
             except BaseException as exc:  # handed to the reader, who is in another thread
                 events.put(exc)
             finally:
@@ -193,7 +253,14 @@ class Agent(AgentParts):
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
+                    over = True
                     raise event
                 yield event
+                if isinstance(event, ApprovalAsked):
+                    event.settle(False)  # whoever read it did not answer
+            over = True
         finally:
             cancelled.set()
+            if not over:
+                # Whoever walks away may end the process before the thread notices.
+                run.drop()

@@ -2,24 +2,35 @@
 
 A crash can cut at most the line being written; a cut last line is ignored when the session is
 opened again. A disk that takes nothing never costs an answer: turns wait in memory and are
-written with the next one.
+written with the next one. The turn that is being answered stands in a file beside it
+(`ragkit.agent.checkpoints`), from which a killed run is resumed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ragkit.agent.answer import Answer, Citation
 from ragkit.errors import AgentError, UsageError
 from ragkit.index.fsops import append_line
 from ragkit.retrieval.rewrite import Turn
+
+if TYPE_CHECKING:
+    from ragkit.agent.checkpoints import TurnFile
+
+FOLDER: Final = "sessions"
+"""Below the home folder."""
+TURN_SUFFIX: Final = ".turn"
+"""Of the file that holds an unfinished turn."""
+_CITATION: Final = frozenset(field.name for field in dataclasses.fields(Citation))
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,35 @@ class PastAnswer:
     text: str
     standalone: str
     citations: tuple[Citation, ...]
+    abstained: bool = False
+    model: str = ""
+    time: str = ""
+    """When it was given, ISO 8601 with the offset; empty in sessions of earlier versions."""
+    turn: str = ""
+    """Id of the turn, empty in sessions of earlier versions."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """See `ragkit.agent.answer.Answer.state`."""
+
+
+@dataclass(frozen=True)
+class UnfinishedTurn:
+    """A turn whose process ended before it was answered."""
+
+    id: str
+    question: str
+    agent: str
+    model: str
+    began: str
+    """ISO 8601 with the offset."""
+    steps: int
+    """Tool calls that were finished."""
+    unknown: tuple[str, ...]
+    """Calls with effects of which it is not known whether they took effect, as ``tool(arguments)``."""
+
+    def __str__(self) -> str:
+        done = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        doubt = f"; it is not known whether {', '.join(self.unknown)} took effect" if self.unknown else ""
+        return f"The last turn was not finished: {self.question!r} (begun {self.began}, {done} done{doubt})"
 
 
 class Session:
@@ -60,9 +100,7 @@ class Session:
             UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
             AgentError: If it is there but cannot be read.
         """
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
-            raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
-        return cls(home / "sessions" / f"{identity}.jsonl")
+        return cls(session_path(home, identity))
 
     @classmethod
     def seeded(cls, turns: Sequence[Turn]) -> Session:
@@ -76,17 +114,35 @@ class Session:
         """A new session with a name from date and chance."""
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
-    def append(self, answer: Answer) -> str:
+    def append(self, answer: Answer, turn: str = "") -> str:
         """Add a finished turn and save it.
+
+        Args:
+            answer: What was answered.
+            turn: Id of the turn; one that is here already is never resumed.
 
         Returns:
             One line for the user if it could not be saved, else an empty string. It is said once,
             until saving works again.
         """
-        self.answers.append(PastAnswer(answer.question, answer.text, answer.standalone, answer.citations))
+        now = _now()
+        self.answers.append(
+            PastAnswer(
+                answer.question,
+                answer.text,
+                answer.standalone,
+                answer.citations,
+                answer.abstained,
+                answer.model,
+                now,
+                turn,
+                answer.state,
+            )
+        )
         if self.path is None:
             return ""
         record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
+        record.update(time=now, turn=turn, state=answer.state)
         self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -101,6 +157,94 @@ class Session:
         self._warned = False
         return ""
 
+    def unfinished(self) -> UnfinishedTurn | None:
+        """The turn that was being answered when its process ended, if there is one.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If what was kept of it is damaged.
+        """
+        file = self._left()
+        if file is None:
+            return None
+        try:
+            return _unfinished(file)
+        finally:
+            file.close()
+
+    def begin_turn(self, question: str, agent: str, model: str) -> TurnFile | None:
+        """Keep the turn that begins now; one that was left unfinished is dropped.
+
+        Returns:
+            Where it is kept; None if this session is not kept, or the disk takes nothing.
+
+        Raises:
+            SessionBusyError: If another process is answering in this session.
+        """
+        if self.path is None:
+            return None
+        from ragkit.agent.checkpoints import open_new_turn
+
+        facts = {"id": secrets.token_hex(8), "question": question, "agent": agent, "model": model, "began": _now()}
+        return open_new_turn(self.path.with_suffix(TURN_SUFFIX), facts)
+
+    def take_up(self) -> TurnFile:
+        """The unfinished turn, to go on with.
+
+        Raises:
+            SessionBusyError: If another process is answering it right now.
+            AgentError: If there is none, or it is damaged.
+        """
+        file = self._left()
+        if file is None:
+            raise AgentError(f"The session {self.id} has no unfinished turn.", "Ask a question.")
+        return file
+
+    def _left(self) -> TurnFile | None:
+        path = self.path.with_suffix(TURN_SUFFIX) if self.path else None
+        if path is None or not path.is_file():
+            return None
+        # LangGraph takes a while to import, and most sessions have no unfinished turn.
+        from ragkit.agent.checkpoints import TurnFile
+
+        file = TurnFile(path)
+        try:
+            facts = file.fact("turn")
+        except AgentError:
+            file.close()
+            raise
+        if facts is None or facts["id"] in {answer.turn for answer in self.answers}:
+            # It died before there was anything to keep, or after the answer was saved.
+            file.remove()
+            return None
+        return file
+
+
+def session_path(home: Path, identity: str) -> Path:
+    """The file of a session.
+
+    Raises:
+        UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
+        raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
+    return home / FOLDER / f"{identity}.jsonl"
+
+
+def _unfinished(file: TurnFile) -> UnfinishedTurn:
+    facts, calls = file.fact("turn"), file.journal()
+    unknown = tuple(f"{c.tool}({_shown(c.arguments)})" for c in calls if c.outcome == "unknown")
+    return UnfinishedTurn(**facts, steps=len(calls) - len(unknown), unknown=unknown)
+
+
+def _shown(arguments: dict[str, Any]) -> str:
+    text = json.dumps(arguments, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
 
 def _read(path: Path) -> list[PastAnswer]:
     answers = []
@@ -113,8 +257,22 @@ def _read(path: Path) -> list[PastAnswer]:
     for line in text.split("\n"):
         try:
             record = json.loads(line)
-            citations = tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in record["citations"])
-            answers.append(PastAnswer(record["question"], record["answer"], record["standalone"], citations))
-        except (ValueError, KeyError, TypeError):
+            answers.append(_past(record))
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return answers
+
+
+def _past(record: dict[str, Any]) -> PastAnswer:
+    given = [{k: v for k, v in c.items() if k in _CITATION} for c in record["citations"]]
+    return PastAnswer(
+        record["question"],
+        record["answer"],
+        record["standalone"],
+        tuple(Citation(**{**c, "heading": tuple(c["heading"])}) for c in given),
+        bool(record.get("abstained", False)),
+        str(record.get("model", "")),
+        str(record.get("time", "")),
+        str(record.get("turn", "")),
+        dict(record.get("state") or {}),
+    )

@@ -6,6 +6,7 @@ its extra is installed, else ``extractive``, which quotes passages and needs no 
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -16,13 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ragkit.errors import EndpointError, ModelError, RagkitError
+from ragkit.errors import EndpointDownError, EndpointError, ModelError, RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT, QWEN_1_5B
 from ragkit.models.local import start_local
+from ragkit.models.sampling import Sampling, with_sampling
 from ragkit.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
+    from ragkit.models.endpoint import Gate, Limits
 
 EXTRACTIVE: Final = "extractive"
 _SECRET: Final = re.compile(r"(?:Bearer\s+|sk-|key[=:]\s*)\S+", re.IGNORECASE)
@@ -67,6 +71,15 @@ class ChatModel:
             if self._model is None:
                 self._model = self._load()
             return self._model
+
+    def sampled(self, sampling: Sampling) -> ChatModel:
+        """This model with another temperature or top-p, under a name of its own; itself if nothing is set."""
+        if self._load is None or not sampling.given:
+            return self
+        other = copy.copy(self)
+        other.name = f"{self.name} ({', '.join(f'{name} {value:g}' for name, value in sampling.given.items())})"
+        other._load, other._model, other._lock = lambda: with_sampling(self.model(), sampling), None, threading.Lock()
+        return other
 
     def structured(self) -> StructuredChat | None:
         """This model as one that fills JSON schemas; None for ``extractive``."""
@@ -145,7 +158,13 @@ class endpoint_errors:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
-        if exc is None or not isinstance(exc, Exception) or isinstance(exc, RagkitError):
+        if exc is None or not isinstance(exc, Exception):
+            return
+        if isinstance(found := _own_cause(exc), EndpointError) and not found.message.startswith("Chat model "):
+            # The transport does not know which model it was for.
+            detail = _SECRET.sub("***", found.message)
+            raise type(found)(f"Chat model {self._name} failed ({detail}).", found.remedy) from exc
+        if found is exc:
             return
         module = type(exc).__module__.split(".")[0]
         if module not in {"openai", "langchain_openai", "httpx", "httpcore", "anthropic", "google", "requests"}:
@@ -162,10 +181,25 @@ class endpoint_errors:
             "APITimeoutError": "The endpoint did not answer in time; try again or raise chat_timeout.",
         }
         detail = _SECRET.sub("***", " ".join(str(exc).split()))[:160]
-        raise EndpointError(
+        kind = EndpointDownError if what in _PASSING else EndpointError
+        raise kind(
             f"Chat model {self._name} failed ({what}: {detail}).",
             remedies.get(what, "Check the endpoint, or use another model."),
         ) from exc
+
+
+_PASSING: Final = {"RateLimitError", "InternalServerError", "APIConnectionError", "ConnectionError", "TimeoutError"} | {
+    "APITimeoutError"
+}
+"""Failures that may be over in a minute, unlike a wrong key."""
+
+
+def _own_cause(exc: BaseException) -> BaseException | None:
+    """The error of ours that a client library has wrapped, or `exc` if it is one itself."""
+    at: BaseException | None = exc
+    while at is not None and not isinstance(at, RagkitError):
+        at = at.__cause__
+    return at
 
 
 def resolve_chat(spec: str, settings: Settings, progress: Progress | None = None) -> ChatModel:
@@ -240,21 +274,41 @@ def _openai(spec: str, settings: Settings) -> ChatModel:
 
 
 def _client(
-    name: str, base_url: str | None, api_key: str, settings: Settings, metadata: dict[str, Any] | None = None
+    name: str,
+    base_url: str | None,
+    api_key: str,
+    settings: Settings,
+    metadata: dict[str, Any] | None = None,
+    gate: Gate | None = None,
 ) -> BaseChatModel:
-    import httpx
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
+
+    from ragkit.models.endpoint import endpoint_client
 
     return ChatOpenAI(
         model=name,
         base_url=base_url,
         api_key=SecretStr(api_key),
         temperature=0,
-        max_retries=1,
+        # Retries and limits are those of the transport.
+        max_retries=0,
+        timeout=settings.chat_total_timeout,
+        http_client=endpoint_client(base_url, limits_of(settings), gate),
         stream_usage=True,
-        timeout=httpx.Timeout(settings.chat_timeout, connect=10),
         metadata=metadata,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The four limits of time that the settings name."""
+    from ragkit.models.endpoint import Limits
+
+    return Limits(
+        connect=settings.chat_connect_timeout,
+        first=settings.chat_timeout,
+        between=settings.chat_token_timeout,
+        total=settings.chat_total_timeout,
     )
 
 

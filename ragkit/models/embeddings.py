@@ -299,6 +299,8 @@ class WrappedEmbedder:
     def _call(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
+        except EndpointError as exc:
+            raise type(exc)(f"Embedding model {self.name!r} failed: {exc.message}", exc.remedy) from exc
         except ModelError:
             raise
         except Exception as exc:
@@ -353,15 +355,11 @@ def _openai_embedding(spec: str, api_key: str | None, base_url: str | None) -> E
     from langchain_openai import OpenAIEmbeddings
     from pydantic import SecretStr
 
-    client = OpenAIEmbeddings(
-        model=name,
-        api_key=SecretStr(api_key or "none"),
-        base_url=address,
-        # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
-        check_embedding_ctx_length=False,
-        max_retries=2,
-        timeout=60,
-    )
+    from ragkit.models.endpoint import embedding_options
+
+    # Compatible servers tokenise themselves; sending token ids works with OpenAI only.
+    options = {"check_embedding_ctx_length": False, **embedding_options(address)}
+    client = OpenAIEmbeddings(model=name, api_key=SecretStr(api_key or "none"), base_url=address, **options)
     return WrappedEmbedder(client, name=f"openai:{name}")
 
 

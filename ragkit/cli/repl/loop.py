@@ -7,6 +7,7 @@ the prompt does not wait for it.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,17 +17,21 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from ragkit.agent.answer import Answer, Done, Event
+from ragkit.agent.approval import Approval, ApprovalAsked
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.cli.approve import servers_of
 from ragkit.cli.common import progress_bar
 from ragkit.cli.repl.screen import Screen
 from ragkit.errors import RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT
 from ragkit.models.chat import ChatModel, resolve_chat
+from ragkit.redact import redacted
 from ragkit.settings import Settings
-from ragkit.text.sanitize import clean_question
+from ragkit.text.sanitize import clean_question, one_line, printable
 
 if TYPE_CHECKING:
+    from ragkit.agent.mcp import McpTools
     from ragkit.api import Index
 
 
@@ -35,6 +40,10 @@ class Answering(Protocol):
 
     def stream(self, question: str) -> Iterator[Event]:
         """Events of one question, the last one `Done`; closing the iterator cancels."""
+        ...
+
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn of the session that was broken off."""
         ...
 
     def warm(self) -> None:
@@ -50,6 +59,10 @@ class Reader(Protocol):
 
     def read(self) -> str:
         """The next message; raises EOFError at the end and KeyboardInterrupt on Ctrl-C."""
+        ...
+
+    def confirm(self, approval: Approval) -> bool:
+        """Asks for a yes to something with an effect; no where nobody can be asked."""
         ...
 
     def silent(self) -> AbstractContextManager[None]:
@@ -85,6 +98,8 @@ class Conversation:
     last: Answer | None = None
     agent: Answering | None = None
     """Made at first use: its libraries take longer to import than the index to open."""
+    servers: McpTools | None = None
+    """The MCP servers of the agent file, running."""
     _failures: list[str] = field(default_factory=list)
     _warming: threading.Thread | None = None
 
@@ -95,6 +110,10 @@ class Conversation:
         while self._warming is not None and self.agent is None and self._warming.is_alive():
             self._warming.join(0.05)
         return self._made_agent().stream(question)
+
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn that was broken off."""
+        return self._made_agent().resume()
 
     def warm(self) -> None:
         """Load embedding and chat model in a thread; `failures` tells what went wrong."""
@@ -132,9 +151,12 @@ class Conversation:
 
     def use_agent(self, name: str) -> None:
         """Go on with another agent, and with its chat model unless the user named one."""
-        spec = load_agent(name)
+        spec = load_agent(name, self.settings.agents_dir)
         if spec.header.model and not self.model_named:
             self.chat = ready_chat(spec.header.model, self.settings)
+        before, self.servers = self.servers, servers_of(spec, self.settings)
+        if before is not None:
+            before.close()
         self.spec, self.agent = spec, None
         self.warm()
 
@@ -146,7 +168,7 @@ class Conversation:
         if self.agent is None:
             from ragkit.agent.runtime import Agent
 
-            self.agent = Agent(self.spec, self.index, self.chat, self.session)
+            self.agent = Agent(self.spec, self.index, self.chat, self.session, servers=self.servers)
         return self.agent
 
 
@@ -173,6 +195,7 @@ class Repl:
             KeyboardInterrupt: On Ctrl-C when questions come from a pipe.
         """
         self._screen.header(self._conversation.index, self._conversation.chat, self._conversation.session)
+        self._tell_unfinished()
         while True:
             for failure in self._conversation.failures():
                 self._screen.error(failure)
@@ -194,6 +217,9 @@ class Repl:
         """Run a command or answer a question; returns whether to leave."""
         with _one_interrupt():
             try:
+                if message == "/resume":
+                    self._show(self._conversation.resume)
+                    return False
                 if message.startswith("/"):
                     return self._dispatch(self._conversation, self._screen, message)
                 self._answer(message)
@@ -204,21 +230,38 @@ class Repl:
             except BrokenPipeError:
                 raise
             except Exception as exc:
-                text = str(exc) if isinstance(exc, RagkitError) else f"{type(exc).__name__}: {exc}"
+                text = str(exc) if isinstance(exc, RagkitError) else redacted(f"{type(exc).__name__}: {exc}")
                 self._screen.error(text)
                 self._conversation.failures(shown=text)
                 if self._debug:
-                    traceback.print_exc()
+                    sys.stderr.write(redacted(printable(traceback.format_exc())))
         return False
 
+    def _tell_unfinished(self) -> None:
+        try:
+            left = self._conversation.session.unfinished()
+        except RagkitError as exc:
+            self._screen.error(str(exc))
+            return
+        if left:
+            self._screen.hint(f"{one_line(str(left), 600)}. /resume goes on with it; another question drops it.")
+
     def _answer(self, question: str) -> None:
+        self._show(lambda: self._conversation.stream(question))
+
+    def _show(self, begin: Callable[[], Iterator[Event]]) -> None:
+        """Show the events of a turn as they come."""
         events: Iterator[Event] | None = None
         try:
             with self._reader.silent(), self._screen.turn(self._conversation.doing):
-                events = self._conversation.stream(question)
+                events = begin()
                 for event in events:
                     if isinstance(event, Done):
                         self._conversation.last = event.answer
+                    if isinstance(event, ApprovalAsked):
+                        with self._screen.asking():
+                            event.settle(self._reader.confirm(event.approval))
+                        continue
                     self._screen.show(event)
         finally:
             # An interrupt between two events leaves the iterator open; closing it is what cancels the run.

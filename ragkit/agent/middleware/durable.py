@@ -1,0 +1,115 @@
+"""What makes a turn survive the death of its process: every call has one result, every effect happens once.
+
+`Replay` stands outside of all other middleware: it keeps the state of the turn after each reply and
+each tool call, and gives a resumed turn the results that are known already. `Journal` stands
+innermost, so that a call is entered when nothing but the tool itself is still to come: not before
+it was approved, not if it was refused.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.types import Command
+
+from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.keeping import UNKNOWN, snapshot
+from ragkit.agent.tools.permission import permission_of
+from ragkit.agent.turn import TurnState, call_key
+
+
+class UniqueCalls(AgentMiddleware[Any, Any]):
+    """Gives every call an id of its own: some servers number the calls of each reply from zero."""
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage:
+        response = handler(request)
+        known = {c["id"] for m in request.messages if isinstance(m, AIMessage) for c in m.tool_calls}
+        result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
+        for message in result:
+            for call in message.tool_calls if isinstance(message, AIMessage) else ():
+                if not call["id"] or call["id"] in known:
+                    call["id"] = f"call_{uuid.uuid4().hex[:12]}"
+                known.add(call["id"])
+        return response
+
+
+class Replay(AgentMiddleware[Any, Any]):
+    """Keeps a turn as it goes on, and answers calls from what was kept.
+
+    Args:
+        turn: The question being answered.
+        file: Where it is kept.
+    """
+
+    def __init__(self, turn: TurnState, file: TurnFile) -> None:
+        super().__init__()
+        self._turn = turn
+        self._file = file
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage:
+        response = handler(request)
+        result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
+        if not any(isinstance(message, AIMessage) and message.tool_calls for message in result):
+            # After a reply with calls it is kept with the result of each of them.
+            self._file.keep(state=snapshot(self._turn))
+        return response
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        call = request.tool_call
+        identity, tool, arguments = str(call["id"]), call["name"], dict(call["args"])
+        begun, kept = self._file.result(identity)
+        if kept is not None:
+            return ToolMessage(**kept, tool_call_id=identity, name=tool)
+        if begun:
+            return self._unknown(identity, tool, arguments)
+        result = handler(request)
+        message = result if isinstance(result, ToolMessage) else _inside(result)
+        if message is not None:
+            kept = {"content": message.content, "status": message.status}
+            self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+        return result
+
+    def _unknown(self, identity: str, tool: str, arguments: dict[str, Any]) -> ToolMessage:
+        self._turn.calls[call_key(tool, arguments)] = UNKNOWN
+        self._turn.record(tool, arguments, UNKNOWN, 0.0)
+        kept: dict[str, Any] = {"content": UNKNOWN, "status": "error"}
+        self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+        return ToolMessage(**kept, tool_call_id=identity, name=tool)
+
+
+class Journal(AgentMiddleware[Any, Any]):
+    """Enters each call of a tool with effects before it runs.
+
+    Args:
+        file: Where the turn is kept.
+    """
+
+    def __init__(self, file: TurnFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        call = request.tool_call
+        # A tool that only reads is simply called again when the outcome of a call is not known.
+        if request.tool is None or permission_of(request.tool) != "read":
+            self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
+        return handler(request)
+
+
+def _inside(command: Command[Any]) -> ToolMessage | None:
+    update = command.update if isinstance(command.update, dict) else {}
+    messages = update.get("messages") or []
+    return next((m for m in messages if isinstance(m, ToolMessage)), None)
