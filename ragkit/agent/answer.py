@@ -14,7 +14,21 @@ from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit, source_place
 
-StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
+StopReason = Literal[
+    "answered",
+    "abstained",
+    "max_steps",
+    "max_tokens",
+    "max_seconds",
+    "max_cost",
+    "session_steps",
+    "session_tokens",
+    "session_seconds",
+    "session_cost",
+    "cancelled",
+    "error",
+]
+"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +107,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Why a question was answered or declined, see `ragkit.agent.evidence`."""
+
+    score: float
+    """Estimated probability (0..1) that the notes bear the answer out: the search's, moved by the checks."""
+    retrieval: float
+    """What the first search alone says, 0..1."""
+    threshold: float
+    """Scores below it are declined."""
+    signals: dict[str, float]
+    """See `ragkit.retrieval.answerable.Signals`; empty where nothing was found."""
+    searched: tuple[str, ...]
+    """The queries that were run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
 
@@ -108,6 +138,8 @@ class Answer:
     embedding_model: str
     usage: dict[str, int]
     seconds: float
+    cost: float | None = None
+    """In the currency of the prices in the settings; None if none is set."""
     removed: tuple[Removed, ...] = ()
     """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
     verdicts: tuple[Verdict, ...] = ()
@@ -121,6 +153,8 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    evidence: Evidence | None = None
+    """None where nothing was searched for."""
     agreement: Agreement | None = None
     """How the sampled answers agree, where the agent file asks for several."""
     plan: tuple[PlanItem, ...] = ()
@@ -137,6 +171,7 @@ class Answer:
         return {
             "answer": self.text,
             "abstained": self.abstained,
+            "evidence": asdict(self.evidence) if self.evidence else None,
             "citations": [{**asdict(citation), "heading": list(citation.heading)} for citation in self.citations],
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,
@@ -149,6 +184,7 @@ class Answer:
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,
+            "cost": self.cost,
             "seconds": round(self.seconds, 3),
         }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ragkit.agent.answer import Citation, Removed
+from ragkit.agent.evidence import searched
 from ragkit.agent.turn import TurnState
 from ragkit.citations.checker import Checker
 from ragkit.citations.contradictions import Contradiction, contradictions
@@ -38,6 +39,10 @@ _WORDLESS: Final = {
     "en": "The question has no words to look for; please ask in words.",
 }
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
+_LOOKED: Final = {"zh": "找过：{}", "en": "Looked for: {}"}
+_BETWEEN: Final = {"zh": "；", "en": "; "}
+_QUERY: Final = 80
+"""Longest query that is shown."""
 _SHOWN: Final = 3
 _QUESTION_MARKS: Final = " ?？.。!！"
 _LEAD_IN: Final = 40
@@ -226,6 +231,8 @@ def abstention(turn: TurnState) -> str:
     lines = [ABSTENTION[language]]
     if turn.unknown_names:
         lines = [ABSENT[language].format(", ".join(turn.unknown_names))]
+    if looked := searched(turn)[:_SHOWN]:
+        lines.append(_LOOKED[language].format(_BETWEEN[language].join(one_line(text, _QUERY) for text in looked)))
     if turn.passages:
         lines.append(_NEAREST[language])
         lines.extend(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
