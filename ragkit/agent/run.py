@@ -27,6 +27,7 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
+from ragkit.agent.remembering import memories_used, recall_into, show_memories
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
 from ragkit.agent.turn import TurnState
@@ -41,7 +42,6 @@ from ragkit.text.language import answer_language
 from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
-_HISTORY_CHARS: Final = 300
 _DOING: Final[dict[Name, dict[str, str]]] = {
     "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
     "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
@@ -165,6 +165,7 @@ class Run:
             verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
+            memories=memories_used(turn, composed.citations),
             origin=self._origin(),
             evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
@@ -177,7 +178,7 @@ class Run:
         self.drop()
         # Before the answer is out: the next question may come at once.
         self._charge()
-        warnings += [*doubts(turn), unsaved]
+        warnings += [turn.memory_trouble, *doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
 
     def _priced(self) -> bool:
@@ -202,9 +203,14 @@ class Run:
             plan = self._understand()
             if kept:
                 kept.keep(plan=plan)
-            return plan, self._turn(plan), []
+            turn = self._turn(plan)
+            recall_into(turn)
+            return plan, turn, []
         turn = self._turn(plan)
-        restore(turn, kept.fact("state") or {})
+        if state := kept.fact("state"):
+            restore(turn, state)
+        else:
+            recall_into(turn)
         # What was spent before the restart counts too; its seconds are not known.
         self._budget.add_tokens(turn.usage["prompt_tokens"], turn.usage["completion_tokens"])
         self._budget.add_step(turn.reserved)
@@ -365,14 +371,21 @@ class Run:
         json_protocol = self._parts.chat.tool_calling == "json"
         messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
-        for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
-            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
-            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
+        if not self._parts.chat.local or self._leans():
+            messages += self._conversation()
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
+
+    def _conversation(self) -> list[BaseMessage]:
+        """Earlier turns: the newest as they were, the others as a summary."""
+        said: list[BaseMessage] = []
+        for answer in [] if self._alone else self._parts.session.answers:
+            said += [HumanMessage(answer.question), AIMessage(answer.text)]
+        budget = self._parts.settings.conversation_tokens
+        return self._parts.conversation.fit(said, budget, answer_language(self._question))
 
 
 def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
