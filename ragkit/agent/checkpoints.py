@@ -122,9 +122,15 @@ class TurnFile:
         if self._stuck is not None:
             raise self._stuck
 
-    def done(self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: object) -> None:
-        """Close a tool call with its result, together with the state of the turn after it."""
-        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact("state", state)])
+    def done(
+        self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: Callable[[], object]
+    ) -> None:
+        """Close a tool call with its result, together with the state of the turn after it.
+
+        The state is taken when its turn to be written has come: of calls that end side by side the one
+        that writes last must not write what was true before the other ended.
+        """
+        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact("state", state())])
 
     def result(self, identity: str) -> tuple[bool, Any]:
         """Whether a call was begun, and its result; None if it was never closed.

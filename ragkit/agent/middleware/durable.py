@@ -77,14 +77,14 @@ class Replay(AgentMiddleware[Any, Any]):
         message = result if isinstance(result, ToolMessage) else _inside(result)
         if message is not None:
             kept = {"content": message.content, "status": message.status}
-            self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+            self._file.done(identity, tool, arguments, kept, lambda: snapshot(self._turn))
         return result
 
     def _unknown(self, identity: str, tool: str, arguments: dict[str, Any]) -> ToolMessage:
         self._turn.calls[call_key(tool, arguments)] = UNKNOWN
         self._turn.record(tool, arguments, UNKNOWN, 0.0)
         kept: dict[str, Any] = {"content": UNKNOWN, "status": "error"}
-        self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+        self._file.done(identity, tool, arguments, kept, lambda: snapshot(self._turn))
         return ToolMessage(**kept, tool_call_id=identity, name=tool)
 
 
