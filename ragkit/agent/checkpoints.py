@@ -10,6 +10,7 @@ The file belongs to one process at a time. A killed process lets go of it at onc
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -24,6 +25,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from ragkit.agent.plain import PlainSerializer, dumps, loads
 from ragkit.errors import AgentError, RagkitError, SessionBusyError
 from ragkit.index.fsops import fsync_folder
+
+log = logging.getLogger(__name__)
 
 _PARTS: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside the file itself."""
@@ -172,8 +175,9 @@ class TurnFile:
                 self.close()
                 remove_turn(self.path)
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: Exception) -> None:
         """What is kept is not the state of the turn any more, so it must not be resumed from."""
+        log.warning("this turn is not kept for a restart: %s", reason)
         try:
             self.remove()
         except AgentError as exc:
@@ -202,8 +206,8 @@ class TurnFile:
                         self._db.execute(statement, values)
                 if synced:
                     self._db.execute("PRAGMA synchronous=NORMAL")
-            except (sqlite3.Error, RagkitError):
-                self._give_up()
+            except (sqlite3.Error, RagkitError) as exc:
+                self._give_up(exc)
 
 
 class _Saver(SqliteSaver):
@@ -226,8 +230,8 @@ class _Saver(SqliteSaver):
             if self._file.held:
                 try:
                     write()
-                except (sqlite3.Error, RagkitError):
-                    self._file._give_up()
+                except (sqlite3.Error, RagkitError) as exc:
+                    self._file._give_up(exc)
 
 
 def open_new_turn(path: Path, facts: dict[str, str]) -> TurnFile | None:

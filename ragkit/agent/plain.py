@@ -34,8 +34,10 @@ from langgraph.types import Overwrite, Send
 from pydantic import TypeAdapter
 
 from ragkit.agent.answer import Step
+from ragkit.agent.evidence import Judgement
 from ragkit.errors import AgentError
 from ragkit.redact import redacted
+from ragkit.retrieval.answerable import Fit, Signals
 from ragkit.retrieval.planner import Plan, Stage
 from ragkit.retrieval.retriever import Query
 from ragkit.values import Chunk, Hit, LegScore
@@ -49,7 +51,7 @@ _MESSAGES: Final[dict[str, type[BaseMessage]]] = {
     "tool": ToolMessage,
 }
 _VALUES: Final[dict[str, type[Any]]] = {
-    kind.__name__: kind for kind in (Chunk, Hit, LegScore, Plan, Query, Stage, Step)
+    kind.__name__: kind for kind in (Chunk, Fit, Hit, Judgement, LegScore, Plan, Query, Signals, Stage, Step)
 }
 _COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "list": list,
