@@ -12,7 +12,7 @@ from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit, source_place
 
-StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error"]
+StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error", "endpoint_down"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Removed
 from ragkit.agent.compose import Composed, abstention, compose
-from ragkit.agent.extractive import NOTICE, quote_passages
+from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.errors import ModelError
@@ -49,7 +49,7 @@ def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     composed = _composed(turn, final)
     language = answer_language(turn.question)
     if chat.extractive:
-        return replace(composed, text=f"{NOTICE[language]}\n{composed.text}")
+        return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained and composed.removed and best_coverage(turn.passages) >= _QUOTED_COVERAGE:
         quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE))
         if not quotes.abstained:

@@ -6,15 +6,18 @@ tool calls in `turn_middleware`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.turn_control import TurnControl
+from ragkit.agent.native_tools import NativeToolModel
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
 from ragkit.agent.turn import TurnState
@@ -26,13 +29,14 @@ if TYPE_CHECKING:
     from ragkit.agent.checkpoints import TurnFile
 
 
-def turn_model(parts: AgentParts) -> BaseChatModel:
-    """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+def turn_model(parts: AgentParts, tools: Iterable[BaseTool] = ()) -> BaseChatModel:
+    """The chat model as the loop calls it: its own tool calls, checked, or the JSON protocol around it."""
     if parts.chat.extractive:
         return NoModel()
     if parts.chat.tool_calling == "json":
-        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens)
-    return parts.chat.model()
+        told = [convert_to_openai_tool(tool)["function"] for tool in tools]
+        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens, told=told)
+    return NativeToolModel(inner=parts.chat.model())
 
 
 def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
@@ -57,9 +61,10 @@ def turn_middleware(
 
 def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
     """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
+    tools = list(turn_tools(parts, turn).values())
     return create_agent(
-        turn_model(parts),
-        list(turn_tools(parts, turn).values()),
+        turn_model(parts, tools),
+        tools,
         system_prompt=parts.spec.prompt,
         middleware=turn_middleware(parts, turn, kept),
         checkpointer=kept.saver if kept else None,

@@ -32,3 +32,5 @@ class AgentParts:
     """Tools of the program's own, beside those that the agent file names."""
     middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())
     """LangChain middleware of the program's own."""
+    quote_when_down: bool = True
+    """Whether passages are quoted where the chat model cannot be reached; otherwise that is an error."""

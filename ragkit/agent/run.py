@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
@@ -24,8 +26,8 @@ from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.turn import TurnState
-from ragkit.errors import AgentError
-from ragkit.models.chat import endpoint_errors
+from ragkit.errors import AgentError, EndpointDownError, ReplyCutError
+from ragkit.models.chat import endpoint_errors, quoting
 from ragkit.retrieval.planner import Name, Plan
 from ragkit.retrieval.retriever import Query
 from ragkit.retrieval.rewrite import Turn, is_follow_up
@@ -34,6 +36,7 @@ from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
 _HISTORY_CHARS: Final = 300
+_PARTIAL_CHARS: Final = 1000
 _DOING: Final[dict[Name, dict[str, str]]] = {
     "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
     "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
@@ -69,6 +72,8 @@ class Run:
         self._cancelled = cancelled
         self._kept = kept
         self._id = ""
+        self._said = ""
+        """What of the answer was shown while it was written."""
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -76,7 +81,8 @@ class Run:
         In a session on disk the turn is kept step by step until it is done or cancelled.
 
         Raises:
-            EndpointError: If the chat model fails.
+            EndpointError: If the chat model's endpoint refuses. If it cannot be reached, or its reply breaks off,
+                passages are quoted and the answer says so.
             ModelError: If it cannot be loaded or used.
             SessionBusyError: If another process is answering in the session.
         """
@@ -105,16 +111,27 @@ class Run:
 
     def _work(self) -> None:
         began = time.monotonic()
+        problem = ""
+        try:
+            plan, turn, warnings = self._prepared()
+        except EndpointDownError as exc:
+            problem = self._stand_in(exc)
+            plan, turn, warnings = self._prepared()
+        try:
+            final = self._final(turn)
+        except EndpointDownError as exc:
+            problem = self._stand_in(exc)
+            final = quote_passages(turn)
         parts = self._parts
-        plan, turn, warnings = self._prepared()
-        final = self._final(turn)
         if self._cancelled.is_set():
             return
         composed = finish(turn, final, parts.chat)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
-        if turn.out_of_steps:
+        if problem and not composed.abstained:
+            stop = "endpoint_down"
+        elif turn.out_of_steps:
             stop = "max_steps"
         elif composed.abstained:
             stop = "abstained"
@@ -142,8 +159,24 @@ class Run:
             return
         unsaved = parts.session.append(answer, self._id)
         self.drop()
-        warnings += [*doubts(turn), unsaved]
+        warnings += [problem, *doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _stand_in(self, exc: EndpointDownError) -> str:
+        """Go on without the chat model; what a user must know of that.
+
+        Raises:
+            EndpointDownError: The same, if the agent is not to do so.
+        """
+        if not self._parts.quote_when_down or self._cancelled.is_set():
+            raise exc
+        parts = copy.copy(self._parts)
+        parts.chat = quoting(parts.chat, exc.message)
+        self._parts = parts
+        said = " ".join(self._said.split())
+        if not said or not isinstance(exc, ReplyCutError):
+            return str(exc)
+        return f"{exc} Its unfinished answer, which nothing was checked of: {said[:_PARTIAL_CHARS]} …(broken off)"
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -180,6 +213,7 @@ class Run:
                     chunk = part[0]
                     # What is judged as a whole must not be on the screen before.
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
+                        self._said += chunk.text
                         self._emit(Token(chunk.text))
                     continue
                 for update in part.values():

@@ -64,6 +64,8 @@ def run(
         show_sources(answer)
     for warning in answer.warnings:
         warn(warning)
+    if answer.stop_reason == "endpoint_down":
+        raise typer.Exit(1)
 
 
 def show_sources(answer: Answer) -> None:
