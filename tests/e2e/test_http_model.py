@@ -13,7 +13,7 @@ from ragkit.models.bundled import QWEN_0_5B, QWEN_1_5B
 from ragkit.models.local import LocalEndpoint, start_local
 from ragkit.testing import HashingEmbedder
 
-CHOSEN = next((model for model in (QWEN_0_5B, QWEN_1_5B) if model.part_files() is not None), None)
+CHOSEN = next((model for model in (QWEN_1_5B, QWEN_0_5B) if model.part_files() is not None), None)
 if CHOSEN is None:
     pytest.skip("no bundled chat model (extra local or local-small) is installed", allow_module_level=True)
 
@@ -21,11 +21,11 @@ NOTE = "# LSTM\n\nAn LSTM has three gates: the input gate, the forget gate and t
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEndpoint]:
+def endpoint(bundled_home: Path) -> Iterator[LocalEndpoint]:
     assert CHOSEN is not None
-    home = tmp_path_factory.mktemp("http") / "home"
-    home.mkdir()
-    yield start_local(CHOSEN.prepare(home), 4096)
+    bundled_home.mkdir(exist_ok=True)
+    # The context window of the settings, so that the server that is there already is used.
+    yield start_local(CHOSEN.prepare(bundled_home), load_settings().context_tokens)
     forget_breakers()
 
 
@@ -49,6 +49,6 @@ def test_the_agent_asks_a_server_and_cites(endpoint: LocalEndpoint, tmp_path: Pa
     assert {citation.document for citation in answer.citations} == {"lstm.md"}
 
 
-def test_a_prompt_that_is_too_long_is_one_clear_error(endpoint: LocalEndpoint) -> None:
+def test_the_tokenizer_that_counts_is_the_models(endpoint: LocalEndpoint) -> None:
     counted = endpoint.count_tokens("one two three")
     assert counted is not None and 3 <= counted <= 8
