@@ -40,6 +40,8 @@ def run(
         if not chat.extractive:
             chat.model()
     loaded = Agent(spec, index, chat, kept)
+    # Whoever names a model wants its answer or none.
+    loaded.quote_when_down = model is None
     answer: Answer | None = None
     streamed = ""
     for event in loaded.stream(question):

@@ -189,6 +189,7 @@ class endpoint_errors:
             "AuthenticationError": "The key was refused; check OPENAI_API_KEY.",
             "PermissionDeniedError": "The key has no access to this model.",
             "NotFoundError": "The endpoint does not know this model; check its name and the base URL.",
+            "ModelNotFoundError": "The endpoint does not know this model; check its name and the base URL.",
             "RateLimitError": "The endpoint is over its limit; wait or use another model.",
             "APIConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
             "ConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",

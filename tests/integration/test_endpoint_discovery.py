@@ -12,7 +12,7 @@ import pytest
 from ragkit import Agent, Index
 from ragkit.agent.json_protocol import reply_schema
 from ragkit.errors import EndpointDownError, EndpointError
-from ragkit.models.breaker import forget_breakers
+from ragkit.models.breaker import breaker_of, forget_breakers
 from ragkit.models.chat import ChatModel, resolve_chat
 from ragkit.models.constraints import FORM, FORMS, request_fields, strict_schema
 from ragkit.models.discovery import FILE
@@ -190,6 +190,7 @@ def agent(index: Index, server: FaultServer, **settings: Any) -> Agent:
 
 def test_a_dead_endpoint_gives_labelled_quotes(index: Index, server: FaultServer) -> None:
     server.play(then={"reset": True})
+    breaker_of(f"http://127.0.0.1:{server.port}")._pause = 60.0  # however slow this machine is
     bot = agent(index, server)
     answer = bot.ask("RNN 的缺点是什么？")
     assert len(server.requests) == 3

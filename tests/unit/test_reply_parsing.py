@@ -162,6 +162,7 @@ NATIVE = {
     name: (text[len(arguments("")) - 2 : -2], said)
     for name, (text, said) in REFUSED.items()
     if text.startswith('{"thought": "t", "action": {"tool": "search_notes", "arguments": ') and text.endswith("}}")
+    if said != "two objects"
 }
 
 

@@ -56,13 +56,15 @@ def test_two_hundred_callers_take_turns_and_too_many_hear_so_at_once() -> None:
     gate = SerialGate(1000, lambda text: None, waiting=40)
     client = httpx.Client(transport=EndpointTransport(Limits(), gate=gate, inner=backend))
     outcomes: list[str] = []
+    together = threading.Barrier(200)
 
     def call(number: int) -> None:
         draw = random.Random(number)
+        together.wait(60)
         try:
             with client.stream("POST", "http://local/v1/chat/completions", json=body()) as response:
                 for seen, _ in enumerate(response.iter_lines()):
-                    if draw.random() < 0.1 and seen:
+                    if draw.random() < 0.05 and seen:
                         outcomes.append("left")
                         return
             outcomes.append("done")
@@ -74,7 +76,7 @@ def test_two_hundred_callers_take_turns_and_too_many_hear_so_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(outcomes) == 200 and backend.overlaps == 0
     assert {"done", "left", "refused"} == set(outcomes)
     assert backend.calls == 200 - outcomes.count("refused")
