@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragkit.agent.answer import Answer, Citation, Event
     from ragkit.agent.runtime import Agent
+    from ragkit.agent.tools.permission import tool
     from ragkit.api import Index
     from ragkit.errors import RagkitError
     from ragkit.settings import Settings, load_settings
@@ -28,6 +29,7 @@ _HOMES = {
     "RagkitError": "ragkit.errors",
     "Settings": "ragkit.settings",
     "load_settings": "ragkit.settings",
+    "tool": "ragkit.agent.tools.permission",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "RagkitError",
     "Settings",
     "load_settings",
+    "tool",
 ]
 
 

@@ -1,9 +1,11 @@
 """One hierarchy of errors. Every error says what happened, to which file or setting, and what to do.
 
-Nothing here imports anything else of ragkit, so every layer may raise these.
+Every layer may raise these. Their texts may repeat what an endpoint or a library said, so keys are taken out.
 """
 
 from __future__ import annotations
+
+from ragkit.redact import redacted
 
 
 class RagkitError(Exception):
@@ -17,6 +19,7 @@ class RagkitError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        message = redacted(message)
         super().__init__(message)
         self.message = message
         self.remedy = remedy

@@ -9,6 +9,7 @@ from the same file only, never the user's own.
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from functools import cached_property
@@ -20,7 +21,9 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ragkit.errors import ConfigError
+from ragkit.redact import keep_secret
 
+logger = logging.getLogger(__name__)
 _FOUND_HERE: Final = Path("ragkit.toml")
 
 
@@ -38,6 +41,11 @@ class Settings(BaseSettings):
     embedding_model: str = "auto"
     chat_model: str = "auto"
     agent: str = "interview"
+    agents_dir: Path | None = None
+    """Folder of agent files, besides the shipped ones and ``./agents``."""
+    allow_tools: tuple[str, ...] = ()
+    """Names of tools that may write or reach the network without asking, as far as a call is made of the words
+    of the question; what comes from anywhere else is asked about, see `ragkit.agent.provenance`."""
     tool_calling: Literal["auto", "native", "json"] = "auto"
     """How function calls reach the model: its own tool calls, or JSON under a schema."""
     chat_timeout: float = Field(default=120.0, gt=0)
@@ -179,6 +187,18 @@ class Settings(BaseSettings):
                 f"If you trust it, set RAGKIT_{name.upper()} or pass --config {_FOUND_HERE}.",
             )
 
+    def check_tools(self) -> None:
+        """Refuse that the ragkit.toml in the working folder, which nobody named, allows effects.
+
+        Raises:
+            ConfigError: If ``allow_tools`` is that file's.
+        """
+        if self.allow_tools and "allow_tools" in self._found_here:
+            raise ConfigError(
+                f"Setting 'allow_tools' in {_FOUND_HERE.resolve()} would let tools act without asking you.",
+                f"If you trust it, set RAGKIT_ALLOW_TOOLS or pass --config {_FOUND_HERE}.",
+            )
+
     def ensure_home(self) -> Path:
         """Create `home` readable by its owner only, and return it.
 
@@ -218,11 +238,15 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         source = f" in {file}" if file and from_file else ""
         remedy = f"Allowed: {', '.join(sorted(Settings.model_fields))}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"Setting {name!r}{source}: {first['msg']}.", remedy) from exc
+    for secret in (settings.openai_api_key, settings.backend_token):
+        keep_secret(secret.get_secret_value() if secret else None)
+    keep_secret(os.environ.get("OPENAI_API_KEY"))
     if file == _FOUND_HERE and config is None:
         settings._found_here = frozenset(key for key in values if key not in from_env.model_fields_set)
         for key in ("openai_base_url", "chat_model", "embedding_model"):
             settings.check_address(key, getattr(settings, key) or "")
         settings.check_backend()
+        settings.check_tools()
     return settings
 
 
@@ -235,7 +259,16 @@ def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | Non
     for file in candidates:
         if file is not None and file.is_file():
             try:
-                return file, tomllib.loads(file.read_text(encoding="utf-8"))
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
+                _warn_of_readers(file, values)
+                return file, values
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
                 raise ConfigError(f"{file} is not valid TOML: {exc}.", "Mend the line it names.") from exc
     return None, {}
+
+
+def _warn_of_readers(file: Path, values: dict[str, Any]) -> None:
+    """Say so if others can read a file with a key in it."""
+    keys = [key for key in ("openai_api_key", "backend_token") if values.get(key)]
+    if keys and os.name == "posix" and file.stat().st_mode & 0o077:
+        logger.warning("%s holds %s and others may read it; chmod 600 %s", file, keys[0], file)

@@ -113,6 +113,8 @@ def clean_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("RAGKIT_HOME", str(base / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(base / "cwd")
+    if (redact := sys.modules.get("ragkit.redact")) is not None:
+        redact._known.clear()
     if (common := sys.modules.get("ragkit.cli.common")) is not None:
         # Options of an earlier test's command line, which runs in this process, must not reach this one.
         vars(common.state).update(vars(common.Globals()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ragkit.agent.approval import ApprovalAsked
+from ragkit.agent.plan import Plan, PlanItem
 from ragkit.agent.rating import Origin, rate
 from ragkit.citations.support import Verdict
 from ragkit.feedback.records import Rating, Record
@@ -96,6 +98,10 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    plan: tuple[PlanItem, ...] = ()
+    """What a researcher set out to find, and what became of each part."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the next turn of the session must know, such as the question of a quiz; JSON values by workflow."""
 
     def feedback(self, rating: Rating, reason: str = "", settings: Settings | None = None) -> Record:
         """Keep what a user thought of this answer, ``good`` or ``bad``; see `ragkit.agent.rating.rate`."""
@@ -112,6 +118,7 @@ class Answer:
             "removed": [asdict(item) for item in self.removed],
             "unresolved_markers": self.unresolved_markers,
             "warnings": list(self.warnings),
+            "plan": [asdict(item) for item in self.plan],
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,
@@ -171,4 +178,4 @@ class Done:
     type: ClassVar[str] = "done"
 
 
-Event = Thought | ToolCalled | Observation | Token | CitationFound | Done
+Event = Thought | ToolCalled | Observation | Token | CitationFound | Plan | ApprovalAsked | Done

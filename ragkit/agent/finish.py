@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +17,7 @@ from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
+from ragkit.text.sentences import split_sentences
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
@@ -23,6 +25,9 @@ _UNFOUNDED: Final = {
 }
 LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
+INSTRUCTIONS: Final = "it repeats the instructions of the agent"
+_INSTRUCTION: Final = 24
+"""Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
 """Share of the question that the best passage must hold before it is quoted in place of an answer."""
 
@@ -57,6 +62,28 @@ def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     return composed
 
 
+def _without_instructions(turn: TurnState, message: AIMessage) -> tuple[AIMessage, tuple[Removed, ...]]:
+    """The message without sentences of the agent file: they are nothing that the notes say, whoever asked for them."""
+    gone: dict[str, None] = {}
+
+    def left(text: str) -> str:
+        for sentence in split_sentences(turn.instructions):
+            if len(sentence) >= _INSTRUCTION:
+                words = r"\s+".join(map(re.escape, sentence.strip("-* ").split()))
+                text, times = re.subn(words, "", text, flags=re.IGNORECASE)
+                gone.update({sentence: None} if times else {})
+        return text
+
+    extras = dict(message.additional_kwargs)
+    if SENTENCES in extras:
+        extras[SENTENCES] = [[left(text), numbers] for text, numbers in extras[SENTENCES]]
+    text = left(message.text)
+    if not gone:
+        return message, ()
+    removed = tuple(Removed(sentence=sentence, reason=INSTRUCTIONS) for sentence in gone)
+    return AIMessage(text or " ", additional_kwargs=extras), removed
+
+
 def _without_links(turn: TurnState, composed: Composed) -> Composed:
     """An address stays where the question or a cited passage holds it; a passage that is not cited vouches for none."""
     cited = [turn.passages[citation.marker - 1].text for citation in composed.citations]
@@ -72,5 +99,7 @@ def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
 
 
 def _composed(turn: TurnState, message: AIMessage) -> Composed:
-    given = message.additional_kwargs
-    return compose(turn, message.text, given.get(SENTENCES), quoted=bool(given.get(QUOTED)))
+    quoted = bool(message.additional_kwargs.get(QUOTED))
+    message, gone = (message, ()) if quoted else _without_instructions(turn, message)
+    composed = compose(turn, message.text, message.additional_kwargs.get(SENTENCES), quoted=quoted)
+    return replace(composed, removed=(*composed.removed, *gone))

@@ -6,7 +6,9 @@ import dataclasses
 import re
 from typing import Any, Final
 
+from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
+from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.values import Hit
@@ -16,7 +18,7 @@ UNKNOWN: Final = (
     "It was not made again. Say so in the answer; do not repeat it."
 )
 """Observation of a call with effects that was never closed."""
-_LIVE: Final = frozenset({"index", "emit", "lock", "cancelled"})
+_LIVE: Final = frozenset({"index", "emit", "structured", "lock", "cancelled"})
 """What a turn has of the running process."""
 
 
@@ -27,7 +29,7 @@ def snapshot(turn: TurnState) -> dict[str, Any]:
         if field.name not in _LIVE:
             value = getattr(turn, field.name)
             kept[field.name] = value.copy() if isinstance(value, (list, dict, set)) else value
-    return {**kept, "spotlight": turn.spotlight.mark}
+    return {**kept, "spotlight": turn.spotlight.mark, "provenance": turn.provenance.kept()}
 
 
 def restore(turn: TurnState, kept: dict[str, Any]) -> None:
@@ -37,7 +39,8 @@ def restore(turn: TurnState, kept: dict[str, Any]) -> None:
     broken off, are shown when they are found again.
     """
     if kept:
-        kept = {**kept, "spotlight": Spotlight(kept["spotlight"])}
+        provenance = Provenance(turn.question, kept["provenance"])
+        kept = {**kept, "spotlight": Spotlight(kept["spotlight"]), "provenance": provenance}
     for field in dataclasses.fields(turn):
         if field.name not in _LIVE and field.name in kept:
             setattr(turn, field.name, kept[field.name])
@@ -71,5 +74,7 @@ def doubts(turn: TurnState) -> list[str]:
 
 
 def _stands(index: Index, hit: Hit) -> bool:
+    if hit.document.startswith(PREFIX):
+        return True  # what a tool said was kept with the turn
     document = index.document(hit.document)
     return document is not None and document.text[hit.start : hit.end] == hit.text

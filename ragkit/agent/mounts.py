@@ -16,6 +16,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.tool_gate import ToolGate
+from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.native_tools import NativeToolModel
 from ragkit.agent.parts import AgentParts
@@ -51,11 +53,14 @@ def turn_middleware(
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made. A turn that is kept for a restart has `Replay`
+    stands inside sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. A turn that is kept for a restart has `Replay`
     around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    mounted = [UniqueCalls(), TurnControl(turn, reply), *parts.middleware]
+    results = ToolResults(turn, own=TOOLS)
+    gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
+    mounted = [UniqueCalls(), TurnControl(turn, reply), results, *parts.middleware, gate]
     return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
 
 

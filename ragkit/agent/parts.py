@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragkit.agent.approval import Approve
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
@@ -32,5 +33,7 @@ class AgentParts:
     """Tools of the program's own, beside those that the agent file names."""
     middleware: Sequence[AgentMiddleware[Any, Any]] = field(default=())
     """LangChain middleware of the program's own."""
+    approve: Approve | None = None
+    """Decides about effects of tools; None asks whoever reads the events."""
     quote_when_down: bool = True
     """Whether passages are quoted where the chat model cannot be reached; otherwise that is an error."""

@@ -35,6 +35,7 @@ from pydantic import TypeAdapter
 
 from ragkit.agent.answer import Step
 from ragkit.errors import AgentError
+from ragkit.redact import redacted
 from ragkit.retrieval.planner import Plan, Stage
 from ragkit.retrieval.retriever import Query
 from ragkit.values import Chunk, Hit, LegScore
@@ -129,7 +130,7 @@ def _encode(value: object) -> Any:
         case Overwrite():
             return ["overwrite", _encode(value.value)]
         case BaseException():
-            return ["error", f"{type(value).__name__}: {value}"]
+            return ["error", redacted(f"{type(value).__name__}: {value}")]
     kind = type(value).__name__
     if _VALUES.get(kind) is type(value) and is_dataclass(value):
         return [kind, {field.name: _encode(getattr(value, field.name)) for field in fields(value)}]

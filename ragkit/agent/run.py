@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought, Token
+from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
 from ragkit.agent.keeping import doubts, drop_changed, restore
@@ -25,7 +26,11 @@ from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
+from ragkit.agent.showing import Showing
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError, EndpointDownError, ReplyCutError
 from ragkit.models.chat import endpoint_errors, quoting
 from ragkit.retrieval.planner import Name, Plan
@@ -56,6 +61,7 @@ class Run:
         emit: Called with each event, in this thread or in that of a tool.
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
+        alone: Whether the question has nothing to do with the conversation.
     """
 
     def __init__(
@@ -65,6 +71,8 @@ class Run:
         emit: Callable[[Event], None],
         cancelled: threading.Event,
         kept: TurnFile | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._parts = parts
         self._question = question
@@ -72,8 +80,11 @@ class Run:
         self._cancelled = cancelled
         self._kept = kept
         self._id = ""
+        self._alone = alone
         self._said = ""
-        """What of the answer was shown while it was written."""
+        """What of the answer was written before it was checked."""
+        self._problem = ""
+        """Why passages are quoted in place of an answer."""
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -111,25 +122,15 @@ class Run:
 
     def _work(self) -> None:
         began = time.monotonic()
-        problem = ""
-        try:
-            plan, turn, warnings = self._prepared()
-        except EndpointDownError as exc:
-            problem = self._stand_in(exc)
-            plan, turn, warnings = self._prepared()
-        try:
-            final = self._final(turn)
-        except EndpointDownError as exc:
-            problem = self._stand_in(exc)
-            final = quote_passages(turn)
         parts = self._parts
+        outcome = self._outcome()
         if self._cancelled.is_set():
             return
-        composed = finish(turn, final, parts.chat)
+        turn, composed, warnings = outcome.turn, outcome.composed, list(outcome.warnings)
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
-        if problem and not composed.abstained:
+        if self._problem and not composed.abstained:
             stop = "endpoint_down"
         elif turn.out_of_steps:
             stop = "max_steps"
@@ -144,7 +145,7 @@ class Run:
             steps=tuple(turn.steps),
             stop_reason=stop,
             question=self._question,
-            standalone=plan.standalone,
+            standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
@@ -152,31 +153,17 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             passages=tuple(turn.passages),
-            notes=(*plan.notes, *map(str, plan.stages)),
+            notes=tuple(outcome.notes),
             origin=self._origin(),
+            plan=outcome.plan,
+            state=outcome.state,
         )
         if self._cancelled.is_set():
             return
         unsaved = parts.session.append(answer, self._id)
         self.drop()
-        warnings += [problem, *doubts(turn), unsaved]
+        warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
-
-    def _stand_in(self, exc: EndpointDownError) -> str:
-        """Go on without the chat model; what a user must know of that.
-
-        Raises:
-            EndpointDownError: The same, if the agent is not to do so.
-        """
-        if not self._parts.quote_when_down or self._cancelled.is_set():
-            raise exc
-        parts = copy.copy(self._parts)
-        parts.chat = quoting(parts.chat, exc.message)
-        self._parts = parts
-        said = " ".join(self._said.split())
-        if not said or not isinstance(exc, ReplyCutError):
-            return str(exc)
-        return f"{exc} Its unfinished answer, which nothing was checked of: {said[:_PARTIAL_CHARS]} …(broken off)"
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -192,11 +179,69 @@ class Run:
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
 
+    def _outcome(self) -> Outcome:
+        """What the workflow of the agent file makes of the question."""
+        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        if workflow is None:
+            return self.answered()
+        question, emit, cancelled = self._question, self._emit, self._cancelled
+        return workflow(
+            Task(
+                parts=self._parts,
+                question=question,
+                emit=emit,
+                cancelled=cancelled,
+                turn=lambda: new_turn(
+                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
+                ),
+                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+            )
+        )
+
+    def answered(self) -> Outcome:
+        """The question answered by tools and model, and checked."""
+        try:
+            plan, turn, warnings = self._prepared()
+        except EndpointDownError as exc:
+            self._stand_in(exc)
+            plan, turn, warnings = self._prepared()
+        try:
+            final = self._final(turn)
+        except EndpointDownError as exc:
+            self._stand_in(exc)
+            final = quote_passages(turn)
+        if self._cancelled.is_set():
+            return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        return Outcome(
+            finish(turn, final, self._parts.chat),
+            turn,
+            plan.standalone,
+            (*plan.notes, *map(str, plan.stages)),
+            state=dict(turn.state),
+            warnings=tuple(filter(None, [self._problem, *warnings])),
+        )
+
+    def _stand_in(self, exc: EndpointDownError) -> None:
+        """Go on without the chat model, and keep what a user must know of that.
+
+        Raises:
+            EndpointDownError: The same, if the agent is not to do so.
+        """
+        if not self._parts.quote_when_down or self._cancelled.is_set():
+            raise exc
+        parts = copy.copy(self._parts)
+        parts.chat = quoting(parts.chat, exc.message)
+        self._parts = parts
+        self._problem = str(exc)
+        if (said := " ".join(self._said.split())) and isinstance(exc, ReplyCutError):
+            self._problem += f" Its unfinished answer, unchecked: {said[:_PARTIAL_CHARS]} …(broken off)"
+
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
         graph = turn_graph(parts, turn, self._kept)
+        showing = Showing(turn)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
@@ -214,8 +259,9 @@ class Run:
                     # What is judged as a whole must not be on the screen before.
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
                         self._said += chunk.text
-                        self._emit(Token(chunk.text))
+                        showing.feed(chunk.text)
                     continue
+                showing.close()
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
@@ -280,7 +326,7 @@ class Run:
         return self._parts.spec.header.rewrite == "always" or is_follow_up(self._question)
 
     def _recent(self) -> list[PastAnswer]:
-        return self._parts.session.answers[-_HISTORY_TURNS:]
+        return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
         return new_turn(
@@ -288,7 +334,8 @@ class Run:
         )
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
-        messages: list[BaseMessage] = []
+        json_protocol = self._parts.chat.tool_calling == "json"
+        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
             messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
@@ -312,17 +359,22 @@ def new_turn(
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
     return TurnState(
         index=parts.index,
         question=question,
         standalone=standalone,
         queries=queries,
+        instructions=parts.spec.prompt,
         emit=emit,
         passages_per_search=header.passages,
         max_passages=header.max_passages,
         max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small else 2.0,
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
 

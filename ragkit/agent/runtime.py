@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,12 +18,15 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, Done, Event
+from ragkit.agent.approval import ApprovalAsked, Approve
 from ragkit.agent.json_protocol import to_plain_messages
 from ragkit.agent.mounts import turn_tools
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run, new_turn
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.spotlight import HEADED
+from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from ragkit.agent.checkpoints import TurnFile
+    from ragkit.agent.mcp import McpTools
 
 MAX_QUESTION_CHARS: Final = 8_000
 
@@ -50,9 +54,13 @@ class Agent(AgentParts):
         chat: Chat model; ``extractive`` works without any.
         session: Where the conversation is kept; None keeps it in memory only.
         settings: None takes the index's.
-        tools: LangChain tools beside those that the agent file names.
+        tools: Typed functions and LangChain tools beside those that the agent file names, see
+            `ragkit.agent.tools.permission.as_tools`.
         middleware: LangChain middleware; sees the model and tool calls that are made, after
             ragkit's own limits.
+        approve: Decides about calls of tools that write or reach the network, and about new MCP servers;
+            None: whoever reads the events of a question may answer `ApprovalAsked`, otherwise it is a no.
+        servers: The running MCP servers of the agent file; None starts them.
     """
 
     def __init__(
@@ -63,12 +71,20 @@ class Agent(AgentParts):
         session: Session | None = None,
         settings: Settings | None = None,
         *,
-        tools: Sequence[BaseTool] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        approve: Approve | None = None,
+        servers: McpTools | None = None,
     ) -> None:
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
-        super().__init__(spec, index, chat, session or Session(), settings, guard, tools, middleware)
+        if servers is None and spec.header.mcp:
+            from ragkit.agent.mcp import McpTools
+
+            servers = McpTools.open(spec, settings, approve)
+        self.servers = servers
+        own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
+        super().__init__(spec, index, chat, session or Session(), settings, guard, own, tuple(middleware), approve)
 
     @classmethod
     def load(
@@ -79,8 +95,9 @@ class Agent(AgentParts):
         model: str | BaseChatModel | None = None,
         settings: Settings | None = None,
         session: Session | None = None,
-        tools: Sequence[BaseTool] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        approve: Approve | None = None,
     ) -> Agent:
         """Make an agent.
 
@@ -91,18 +108,20 @@ class Agent(AgentParts):
                 the setting.
             settings: None takes the index's.
             session: An earlier conversation to go on with.
-            tools: LangChain tools beside those that the agent file names.
+            tools: Typed functions and LangChain tools beside those that the agent file names.
             middleware: LangChain middleware around the model and tool calls.
+            approve: Decides about effects, see `Agent`.
 
         Raises:
-            AgentError: If the agent file is missing or wrong.
+            AgentError: If the agent file is missing or wrong, or its MCP servers are not approved.
+            UsageError: If something in `tools` cannot be a tool.
             ModelError: If the model string names nothing that can be used here.
         """
         settings = settings or index.settings
-        spec = load_agent(agent)
+        spec = load_agent(agent, settings.agents_dir)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware)
+        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware, approve=approve)
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.
@@ -150,6 +169,11 @@ class Agent(AgentParts):
             # The generator may be running in its thread right now, so it cannot be closed from here.
             cancelled.set()
 
+    def close(self) -> None:
+        """End the MCP servers of the agent file, if it names some."""
+        if self.servers is not None:
+            self.servers.close()
+
     def unfinished(self) -> UnfinishedTurn | None:
         """The turn of the session whose process ended before it was answered, if there is one.
 
@@ -192,9 +216,10 @@ class Agent(AgentParts):
             sources = "\n".join(f"[{c.marker}] {c.where}" for c in answer.citations)
             return f"{answer.text}\n\n{sources}".strip(), answer
 
-        return StructuredTool.from_function(
+        made = StructuredTool.from_function(
             run, name=name, description=self.spec.header.description, response_format="content_and_artifact"
         )
+        return with_permission(made, "read")
 
     def warm(self) -> None:
         """Load the chat model and let it read the system prompt, so that the first answer starts sooner."""
@@ -229,6 +254,8 @@ class Agent(AgentParts):
                     over = True
                     raise event
                 yield event
+                if isinstance(event, ApprovalAsked):
+                    event.settle(False)  # whoever read it did not answer
             over = True
         finally:
             cancelled.set()

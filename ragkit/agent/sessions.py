@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +47,8 @@ class PastAnswer:
     """When it was given, ISO 8601 with the offset; empty in sessions of earlier versions."""
     turn: str = ""
     """Id of the turn, empty in sessions of earlier versions."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """See `ragkit.agent.answer.Answer.state`."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,13 @@ class Session:
                 answer.model,
                 now,
                 turn,
+                answer.state,
             )
         )
         if self.path is None:
             return ""
         record: dict[str, Any] = {"question": answer.question, "standalone": answer.standalone, **answer.to_json()}
-        record.update(time=now, turn=turn)
+        record.update(time=now, turn=turn, state=answer.state)
         self._waiting.append(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -271,4 +274,5 @@ def _past(record: dict[str, Any]) -> PastAnswer:
         str(record.get("model", "")),
         str(record.get("time", "")),
         str(record.get("turn", "")),
+        dict(record.get("state") or {}),
     )

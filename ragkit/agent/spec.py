@@ -1,107 +1,115 @@
-"""Agents as Markdown files: front matter with tools and limits, body with the system prompt."""
+"""Agents as Markdown files: front matter with tools and limits, body with the system prompt and examples.
+
+An agent is found by its name in the shipped folder, in ``./agents`` and in the folder of the setting
+``agents_dir``. A name stands for one file: the same name in two of them is an error, because a folder of
+notes from elsewhere may have an ``agents`` folder too.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
+from ragkit.agent.examples import Example, ExampleError, split_examples
+from ragkit.agent.header import TOOL_NAMES, AgentHeader, McpServer
 from ragkit.content import content_dir
 from ragkit.errors import AgentError
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
 
-TOOL_NAMES: Final = ("search_notes", "read_note", "calculate")
-"""Tools an agent file may name."""
-
-
-class AgentHeader(BaseModel):
-    """Front matter of an agent file. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
-    description: str = Field(min_length=1, max_length=300)
-    tools: tuple[str, ...] = TOOL_NAMES
-    model: str | None = None
-    """Chat model; None takes the setting."""
-    passages: int = Field(default=4, ge=1, le=20)
-    """Passages a search returns."""
-    max_steps: int = Field(default=4, ge=1, le=25)
-    """Tool calls per question; afterwards only answering remains."""
-    max_steps_json: int = Field(default=2, ge=1, le=25)
-    """The same for a model that is driven by the JSON protocol; small models plan badly."""
-    max_passages: int = Field(default=8, ge=1, le=40)
-    """Passages per question; afterwards only answering remains."""
-    enough_coverage: float = Field(default=0.5, ge=0, le=2)
-    """With a model that is driven by the JSON protocol: when one passage contains this share of what
-    the question asks for, only answering remains. Small models go on searching otherwise."""
-    max_answer_tokens: int = Field(default=400, ge=32, le=8192)
-    rewrite: Literal["auto", "always", "never"] = "auto"
-    """``auto``: follow-ups are made self-contained; ``always``: differently worded queries are added too."""
-    translate: Literal["auto", "always", "never"] = "auto"
-    """Whether a question is put into the notes' language, see `ragkit.retrieval.planner`."""
-    hyde: Literal["auto", "always", "never"] = "never"
-    """The same for searching with a hypothetical passage; ``true`` and ``false`` are ``always`` and ``never``."""
-
-    @field_validator("hyde", mode="before")
-    @classmethod
-    def _yes_or_no(cls, hyde: object) -> object:
-        return {True: "always", False: "never"}[hyde] if isinstance(hyde, bool) else hyde
-
-    @field_validator("tools")
-    @classmethod
-    def _known_tools(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [tool for tool in tools if tool not in TOOL_NAMES]
-        if unknown:
-            raise ValueError(f"unknown tool {unknown[0]!r}; available: {', '.join(TOOL_NAMES)}")
-        if len(set(tools)) != len(tools):
-            raise ValueError("a tool is named twice")
-        if "search_notes" not in tools:
-            raise ValueError("search_notes is missing; without it nothing can be cited")
-        return tools
+__all__ = ["TOOL_NAMES", "AgentHeader", "McpServer"]
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """An agent: its header, its system prompt and the file both came from."""
+    """An agent: its header, its system prompt, its examples and the file they came from."""
 
     header: AgentHeader
     prompt: str
     path: Path
+    examples: tuple[Example, ...] = ()
 
     @property
     def name(self) -> str:
         return self.header.name
 
 
-def load_agent(name_or_path: str | Path) -> AgentSpec:
-    """Read an agent by name (shipped, or in ``./agents``) or by path to its file.
+@dataclass(frozen=True)
+class Found:
+    """A file in a folder of agents, and what it holds or what is wrong with it."""
+
+    name: str
+    """Name in the file; that of the file if it cannot be read."""
+    path: Path
+    spec: AgentSpec | None
+    error: AgentError | None
+
+
+def load_agent(name_or_path: str | Path, agents_dir: Path | None = None) -> AgentSpec:
+    """Read an agent by name or by path to its file.
+
+    Args:
+        name_or_path: A path if it ends with ``.md`` or has a slash in it.
+        agents_dir: A folder of agents besides the shipped ones and ``./agents``.
 
     Raises:
-        AgentError: If there is no such agent, or the file is wrong; names file and line.
+        AgentError: If there is no such agent, two have this name, or the file is wrong; names file and line.
     """
     path = Path(name_or_path).expanduser()
     if path.suffix == ".md" or "/" in str(name_or_path):
         if not path.is_file():
             raise AgentError(f"Agent file not found: {path}", "Check the path.")
         return parse_agent(path)
-    known = available_agents()
-    if str(name_or_path) not in known:
-        raise AgentError(f"Unknown agent {str(name_or_path)!r}.", f"Available: {', '.join(sorted(known)) or 'none'}.")
-    return parse_agent(known[str(name_or_path)])
+    found = find_agents(agents_dir)
+    named = [each for each in found if each.name == str(name_or_path)]
+    if not named:
+        known = ", ".join(sorted({each.name for each in found if each.spec})) or "none"
+        raise AgentError(f"Unknown agent {str(name_or_path)!r}.", f"Available: {known}.")
+    if len(named) > 1:
+        raise duplicate(named)
+    if named[0].spec is None:
+        raise named[0].error or AgentError(f"{named[0].path} cannot be read.")
+    return named[0].spec
 
 
-def available_agents() -> dict[str, Path]:
-    """Agent files by name; those in ``./agents`` of the working folder come before shipped ones."""
-    found: dict[str, Path] = {}
-    for folder in (content_dir("agents"), Path("agents")):
-        if folder.is_dir():
-            found.update({file.stem: file for file in sorted(folder.glob("*.md"))})
+def duplicate(named: list[Found]) -> AgentError:
+    """The error for a name that stands in several files."""
+    places = [f"{each.path}:{_line_of(_text(each.path), ['name'])}" for each in named]
+    return AgentError(
+        f"{places[-1]}: name: agent {named[0].name!r} is defined in {places[0]} too.",
+        f"Rename one of them, or name the file: --agent {named[-1].path}",
+    )
+
+
+def find_agents(agents_dir: Path | None = None) -> list[Found]:
+    """Every agent file, shipped ones first; the same file under two paths, or a copy of it, counts once.
+
+    Raises:
+        AgentError: If `agents_dir` is no folder.
+    """
+    if agents_dir is not None and not agents_dir.expanduser().is_dir():
+        raise AgentError(f"The folder of agents is not there: {agents_dir}", "Check the setting agents_dir.")
+    found: list[Found] = []
+    seen: set[str | Path] = set()
+    for folder in (content_dir("agents"), Path("agents"), agents_dir and agents_dir.expanduser()):
+        for path in sorted(folder.glob("*.md")) if folder is not None and folder.is_dir() else ():
+            try:
+                spec, error, text = parse_agent(path), None, f"{path.name}\n{_text(path)}"
+            except AgentError as exc:
+                spec, error, text = None, exc, ""
+            if path.resolve() in seen or text in seen:
+                continue
+            seen |= {path.resolve(), *([text] if text else [])}
+            found.append(Found(spec.name if spec else path.stem, path, spec, error))
     return found
+
+
+def available_agents(agents_dir: Path | None = None) -> dict[str, Path]:
+    """Files of the agents that can be loaded, by name."""
+    return {each.name: each.path for each in find_agents(agents_dir) if each.spec}
 
 
 def parse_agent(path: Path) -> AgentSpec:
@@ -110,10 +118,7 @@ def parse_agent(path: Path) -> AgentSpec:
     Raises:
         AgentError: Naming file, line and what is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise AgentError(f"{path} cannot be read: {exc}.", "It must be a UTF-8 text file.") from exc
+    text = _text(path)
     front, body = split_front_matter(text)
     if front is None:
         raise AgentError(
@@ -129,20 +134,57 @@ def parse_agent(path: Path) -> AgentSpec:
         ) from exc
     if not isinstance(data, dict):
         raise AgentError(f"{path}:1: front matter must be a list of `key: value` lines.", "")
+    keys = re.findall(r"^([A-Za-z_]+)[ \t]*:", front, re.MULTILINE)
+    if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
+        raise AgentError(
+            f"{path}:{_last_line_of(text[:body], twice)}: {twice}: the key stands there twice.", "Keep one."
+        )
     try:
         header = AgentHeader.model_validate(data)
     except ValidationError as exc:
         first = exc.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "front matter"
+        keys = [str(part) for part in first["loc"] if not isinstance(part, int)]
         reason = first["msg"].removeprefix("Value error, ")
-        allowed = f"Allowed keys: {', '.join(AgentHeader.model_fields)}." if first["type"] == "extra_forbidden" else ""
-        raise AgentError(f"{path}:{_line_of(text, key)}: {key}: {reason}.", allowed) from exc
-    prompt = text[body:].strip()
+        fields = McpServer.model_fields if keys[:1] == ["mcp"] else AgentHeader.model_fields
+        allowed = f"Allowed keys: {', '.join(fields)}." if first["type"] == "extra_forbidden" else ""
+        raise AgentError(
+            f"{path}:{_line_of(text, keys)}: {'.'.join(keys) or 'front matter'}: {reason}.", allowed
+        ) from exc
+    try:
+        prompt, examples = split_examples(text[body:])
+    except ExampleError as exc:
+        line = text.count("\n", 0, body + exc.offset) + 1
+        raise AgentError(f"{path}:{line}: {exc}.", "See docs/agents.md.") from exc
+    for call in (call for example in examples for call in example.calls):
+        if call.tool not in header.tools and not call.tool.startswith(tuple(f"{name}_" for name in header.mcp)):
+            line = _line_of(text, [f"Call:\\s*{call.tool}"], pattern=True)
+            raise AgentError(f"{path}:{line}: the example calls {call.tool!r}.", "List it under tools first.")
     if not prompt:
-        raise AgentError(f"{path}: the system prompt is empty.", "Write it below the front matter.")
-    return AgentSpec(header, prompt, path)
+        raise AgentError(
+            f"{path}:{text.count(chr(10), 0, body) + 1}: the system prompt is empty.",
+            "Write it below the front matter.",
+        )
+    return AgentSpec(header, prompt, path, examples)
 
 
-def _line_of(text: str, key: str) -> int:
-    match = re.search(rf"^{re.escape(key)}\s*:", text, re.MULTILINE)
-    return text.count("\n", 0, match.start()) + 1 if match else 1
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise AgentError(f"{path} cannot be read: {exc}.", "It must be a UTF-8 text file.") from exc
+
+
+def _line_of(text: str, keys: list[str], *, pattern: bool = False) -> int:
+    """Line, from 1, of a key in nested keys; the first line if it is nowhere."""
+    at, line = 0, 1
+    for key in keys:
+        match = re.compile(key if pattern else rf"^\s*{re.escape(key)}\s*:", re.MULTILINE).search(text, at)
+        if match is None:
+            break
+        at = match.end()
+        line = text.count("\n", 0, at) + 1
+    return line
+
+
+def _last_line_of(text: str, key: str) -> int:
+    return [n for n, line in enumerate(text.split("\n"), start=1) if re.match(rf"{key}[ \t]*:", line)][-1]

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ragkit.agent.answer import Event, Observation, Step
+from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
@@ -45,10 +47,19 @@ class TurnState:
     """Names in the question that the notes never mention."""
     enough_coverage: float = 2.0
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
+    other_tools: bool = False
+    """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    instructions: str = ""
+    """The system prompt of the agent file, which no answer repeats."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What tools keep for the next turn of the session, JSON values by tool."""
+    structured: StructuredChat | None = None
+    """The chat model, for tools that ask it; None without one."""
     emit: Callable[[Event], None] = lambda event: None
     passages: list[Hit] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     spotlight: Spotlight = field(default_factory=Spotlight)
+    provenance: Provenance = field(init=False)
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
     model_calls: int = 0
@@ -67,10 +78,21 @@ class TurnState:
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
 
+    def __post_init__(self) -> None:
+        self.provenance = Provenance(self.question)
+
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""
         with self.lock:
             return self._number(hits)
+
+    def add_result(self, hit: Hit) -> list[tuple[int, Hit, bool]]:
+        """Number what a tool said, see `add`: two results of one tool are two sources, wherever they begin."""
+        with self.lock:
+            if len(self.passages) >= self.max_passages:
+                return []
+            self.passages.append(hit)
+            return [(len(self.passages), hit, True)]
 
     def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         numbered: list[tuple[int, Hit, bool]] = []
@@ -93,6 +115,8 @@ class TurnState:
     @property
     def off_topic(self) -> bool:
         """Whether even the best passage has nothing to do with the question."""
+        if self.other_tools:
+            return False
         floor = self.index.model.relevance_floor
         cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]
         return not self.passages or (floor is not None and bool(cosines) and max(cosines) < floor)
@@ -100,6 +124,8 @@ class TurnState:
     @property
     def about_the_unknown(self) -> bool:
         """Whether the question is about a name that the notes never mention, not merely beside one."""
+        if self.other_tools:
+            return False
         numbered = any(char.isdigit() for name in self.unknown_names for char in name)
         return numbered or (bool(self.unknown_names) and self.best_coverage < WEAK_COVERAGE)
 

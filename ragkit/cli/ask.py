@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragkit.agent.answer import Answer, Done, Thought, Token, ToolCalled
+from ragkit.agent.answer import Answer, Done, Event, Thought, Token, ToolCalled
 from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout, warn
 from ragkit.text.sanitize import one_line, printable
+
+if TYPE_CHECKING:
+    from ragkit.agent.runtime import Agent
+    from ragkit.agent.sessions import Session
+    from ragkit.settings import Settings
 
 
 def run(
@@ -21,8 +27,6 @@ def run(
     """Answer a question from the notes, with citations."""
     from ragkit.agent.runtime import Agent
     from ragkit.agent.sessions import Session
-    from ragkit.agent.spec import load_agent
-    from ragkit.models.chat import resolve_chat
 
     if question == "-":
         import sys
@@ -30,21 +34,51 @@ def run(
         question = sys.stdin.read()
     settings = state.settings(chat_model=model, agent=agent)
     # What can be wrong with the words typed is said before anything slow begins.
-    Agent.check(question)
-    spec = load_agent(settings.agent)
-    settings.check_address("agent", "" if model else spec.header.model or "")
+    asked = Agent.check(question)
     kept = Session.open(settings.ensure_home(), session) if session else None
+    left = kept.unfinished() if kept else None
+    loaded = ready_agent(settings, settings.agent, model, kept)
+    if left and left.question == asked and left.agent == loaded.spec.name:
+        note(f"{one_line(str(left), 600)}; going on")
+        events = loaded.resume()
+    else:
+        if left:
+            note(f"{one_line(str(left), 600)}; dropped for the new question", style="yellow")
+        events = loaded.stream(question)
+    answer_and_show(events, stream)
+
+
+def ready_agent(settings: Settings, agent: str, model: str | None, session: Session | None) -> Agent:
+    """The agent with its notes and its chat model, loaded; what can be wrong with it is said first.
+
+    Args:
+        settings: With the options of the command line.
+        agent: Name or file of the agent.
+        model: Chat model as typed; None takes the agent file's, then the setting.
+        session: The conversation; None keeps none.
+    """
+    from ragkit.agent.runtime import Agent
+    from ragkit.agent.spec import load_agent
+    from ragkit.models.chat import resolve_chat
+
+    spec = load_agent(agent, settings.agents_dir)
+    settings.check_address("agent", "" if model else spec.header.model or "")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)
         index = open_index(settings)
         if not chat.extractive:
             chat.model()
-    loaded = Agent(spec, index, chat, kept)
+    loaded = Agent(spec, index, chat, session)
     # Whoever names a model wants its answer or none.
     loaded.quote_when_down = model is None
+    return loaded
+
+
+def answer_and_show(events: Iterator[Event], stream: bool) -> None:
+    """Show the events of a question on stderr and its answer on stdout, as JSON if that was asked for."""
     answer: Answer | None = None
     streamed = ""
-    for event in loaded.stream(question):
+    for event in events:
         match event:
             case Done():
                 answer = event.answer

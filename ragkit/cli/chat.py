@@ -36,7 +36,7 @@ def run(
     settings = state.settings(chat_model=model, agent=agent)
     home = settings.ensure_home()
     kept = Session.open(home, session) if session else Session.start(home)
-    spec = load_agent(settings.agent)
+    spec = load_agent(settings.agent, settings.agents_dir)
     settings.check_address("agent", "" if model else spec.header.model or "")
     chat = ready_chat(model or spec.header.model or settings.chat_model, settings)
     conversation = Conversation(open_index(settings), settings, spec, chat, kept, model_named=model is not None)

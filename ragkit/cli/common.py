@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ragkit.content import default_corpus
+from ragkit.redact import RedactingFormatter
 from ragkit.settings import Settings, load_settings
 from ragkit.text.sanitize import escape_json, one_line, printable
 
@@ -84,12 +85,9 @@ state = Globals()
 def set_up_logging(verbosity: int) -> None:
     """Log to stderr: warnings by default, -v info, -vv debug, -q errors only."""
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=levels.get(verbosity, logging.DEBUG),
-        format="%(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=levels.get(verbosity, logging.DEBUG), handlers=[handler], force=True)
     if verbosity < 2:
         # Request logs of client libraries carry addresses and headers nobody asked for.
         for name in ("httpx", "httpcore", "openai", "urllib3", "markdown_it", "filelock", "matplotlib", "pinecone"):

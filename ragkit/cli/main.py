@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, train
+from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, sessions, train
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
+from ragkit.redact import redacted
 from ragkit.text.sanitize import one_line, printable
 
 _INTERRUPTED = 130
@@ -91,6 +92,7 @@ app.command("chat", epilog=_EPILOG)(chat.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(train.app, name="train")
 
@@ -119,6 +121,9 @@ def globals_first(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; never returns."""
     ensure_streams()
+    if hasattr(os, "umask"):
+        # Notes, questions and answers are nobody else's business, whatever file they end up in.
+        os.umask(os.umask(0o077) | 0o077)
     given = globals_first(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -161,14 +166,16 @@ def _run(arguments: list[str]) -> int:
         return 0
     except RagkitError as exc:
         _show_trace()
-        stderr.print(f"Error: {one_line(str(exc), 600)}", style="red")
+        stderr.print(f"Error: {one_line(redacted(str(exc)), 600)}", style="red")
         return exc.exit_code
     except Exception as exc:
         _show_trace()
-        stderr.print(f"Error: {type(exc).__name__}: {one_line(str(exc), 300)} (--debug shows where)", style="red")
+        stderr.print(
+            f"Error: {type(exc).__name__}: {one_line(redacted(str(exc)), 300)} (--debug shows where)", style="red"
+        )
         return 1
 
 
 def _show_trace() -> None:
     if state.debug:
-        traceback.print_exc()
+        sys.stderr.write(redacted(printable(traceback.format_exc())))

@@ -44,7 +44,7 @@ You work through the notes.
 SCRIPT: list[list[tuple[str, dict[str, Any]]]] = [
     [("send", {"item": "one"})],
     [("search_notes", {"query": "RNN token"})],
-    [("send", {"item": 'two \ud800 {"lc": 1}'}), ("send", {"item": "three"})],
+    [("send", {"item": 'two {"lc": 1}'}), ("send", {"item": "three"})],
     [("send", {"item": "four"}), ("read_note", {"document": "cache.md", "line": 3})],
     [("send", {"item": "five"})],
     [("search_notes", {"query": "learning rate warm-up"})],
@@ -125,7 +125,8 @@ def worker(place: Path, home: Path, hook: Hook = nothing) -> Agent:
     tool = StructuredTool.from_function(send, name="send", description="send an item")
     session = Session.open(home, "s")
     model = Worker(hook=hook)
-    return Agent.load(place / "worker.md", index=index, model=model, settings=settings, session=session, tools=[tool])
+    given = {"settings": settings, "session": session, "tools": [tool], "approve": lambda approval: True}
+    return Agent.load(place / "worker.md", index=index, model=model, **given)
 
 
 def effects(home: Path) -> Counter[str]:

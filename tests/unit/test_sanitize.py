@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 import unicodedata
+from collections.abc import Callable
 
 import pytest
+from hazards import HAZARDS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.text.sanitize import clean_question, escape_json, one_line, printable
 
-HAZARDS = {
-    "clear screen": "\x1b[2J",
-    "colour": "\x1b[31m",
-    "clipboard (OSC 52)": "\x1b]52;c;ZXZpbA==\x07",
-    "link (OSC 8)": "\x1b]8;;http://x\x1b\\",
-    "title, unterminated": "\x1b]0;owned",
-    "device control": "\x1bPq\x1b\\",
-    "C1 control sequence": "\x9b2J",
-    "backspace overwrite": "safe\b\b\b\bevil",
-    "NUL": "a\0b",
-    "bell": "\x07",
-    "delete": "\x7f",
-    "right-to-left override": "\u202egnp.exe",
-    "isolate": "\u2066x\u2069",
-    "zero width space": "pass\u200bword",
-    "byte order mark": "\ufeffx",
-    "tag characters": "\U000e0041\U000e0042",
-    "half a surrogate pair": "\ud83d",
-    "line separator": "a\u2028b",
-    "variation selectors that hide bytes": "a\U000e0101\U000e0102",
-    "annotation": "a\ufff9b\ufffb",
-}
 ALLOWED_CONTROLS = {"\n", "\t"}
 
 
@@ -43,11 +24,32 @@ def test_no_control_or_invisible_character_is_left(text: str) -> None:
     assert not [c for c in left if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c not in ALLOWED_CONTROLS]
 
 
+def test_a_text_may_come_in_pieces_cut_anywhere() -> None:
+    for text in HAZARDS.values():
+        assert "".join(map(printable, text)) == printable(text)
+
+
+@pytest.mark.parametrize("clean", [printable, escape_json, one_line])
+def test_it_is_quick_on_clean_and_on_hostile_text(clean: Callable[[str], str]) -> None:
+    text = "自注意力对词的顺序不敏感。The KV cache keeps keys.\u200b\x1b[31m" * 20_000
+    seconds = min(timed(clean, text) for _ in range(5))
+    assert len(text.encode()) / seconds > 10e6
+
+
+def timed(clean: Callable[[str], str], text: str) -> float:
+    began = time.process_time()
+    clean(text)
+    return time.process_time() - began
+
+
 def test_a_carriage_return_becomes_a_line_break_and_cannot_overwrite_the_line() -> None:
     assert printable("100%\rsafe") == "100%\nsafe"
 
 
-@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"])))
+FILLERS = "\u115f\u1160\u3164\uffa0"
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"], exclude_characters=FILLERS)))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
 

@@ -7,12 +7,28 @@ from typing import Final
 
 from langchain_core.tools import BaseTool
 
+from ragkit.agent.approval import Permission
 from ragkit.agent.tools.calculate import calculate
+from ragkit.agent.tools.listing import list_notes
 from ragkit.agent.tools.notes import read_note, search_notes
+from ragkit.agent.tools.permission import with_permission
+from ragkit.agent.tools.quiz_me import quiz_me
 from ragkit.agent.turn import TurnState
 
-TOOLS: Final[dict[str, Callable[[TurnState], BaseTool]]] = {
-    "search_notes": search_notes,
-    "read_note": read_note,
-    "calculate": calculate,
+Maker = Callable[[TurnState], BaseTool]
+"""Makes the tool of one turn."""
+
+
+def _may(permission: Permission, make: Maker) -> Maker:
+    return lambda turn: with_permission(make(turn), permission)
+
+
+TOOLS: Final[dict[str, Maker]] = {
+    "search_notes": _may("read", search_notes),
+    "read_note": _may("read", read_note),
+    "list_notes": _may("read", list_notes),
+    "calculate": _may("read", calculate),
+    "quiz_me": _may("read", quiz_me),
 }
+NOTE_TOOLS: Final = frozenset({"search_notes", "read_note", "calculate"})
+"""Those that bring nothing but what the notes say; any other may answer what the notes do not."""

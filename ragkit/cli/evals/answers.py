@@ -81,7 +81,7 @@ def run(
     settings = state.settings(chat_model=model, agent=agent)
     data = select(load_dataset(dataset, settings.notes), split, limit)
     questions = data.questions
-    spec = load_agent(settings.agent)
+    spec = load_agent(settings.agent, settings.agents_dir)
     store = RowStore(rows or settings.ensure_home() / "evals" / f"answers-{data.name}.jsonl")
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
         answering = model or spec.header.model or settings.chat_model

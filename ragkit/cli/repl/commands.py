@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ragkit.agent.answer import Citation
+from ragkit.agent.session_store import list_sessions
 from ragkit.agent.spec import available_agents
 from ragkit.cli.repl.loop import Conversation
 from ragkit.cli.repl.rating import rates
@@ -79,7 +80,9 @@ def values(conversation: Conversation, name: str) -> list[tuple[str, str]]:
     if name == "model":
         return list(_MODELS.items())
     if name == "agent":
-        return [(agent, str(path)) for agent, path in sorted(available_agents().items())]
+        return [
+            (agent, str(path)) for agent, path in sorted(available_agents(conversation.settings.agents_dir).items())
+        ]
     return []
 
 
@@ -172,7 +175,7 @@ def _agent(conversation: Conversation, screen: Screen, argument: str) -> None:
         conversation.use_agent(argument)
     screen.line(f"agent: {conversation.spec.name} ({conversation.spec.path}), model {one_line(conversation.chat.name)}")
     if not argument:
-        screen.line(f"available: {', '.join(sorted(available_agents()))}", "dim")
+        screen.line(f"available: {', '.join(sorted(available_agents(conversation.settings.agents_dir)))}", "dim")
 
 
 def _new(conversation: Conversation, screen: Screen, argument: str) -> None:
@@ -184,6 +187,16 @@ def _session(conversation: Conversation, screen: Screen, argument: str) -> None:
     session = conversation.session
     screen.line(f"session {session.id}, {counted(len(session.answers), 'turn')}")
     screen.line(str(session.path) if session.answers else f"{session.path} (written with the first answer)", "dim")
+
+
+def _sessions(conversation: Conversation, screen: Screen, argument: str) -> None:
+    found = list_sessions(conversation.settings.home)
+    for info in found[:20]:
+        mark = " (unfinished)" if info.unfinished else ""
+        turns = counted(info.turns, "turn")
+        screen.line(f"{info.id}  {turns}{mark}  {one_line(info.first_question, 60)}")
+    hint = "ragkit chat --session ID goes on with one" if found else "no session was kept yet"
+    screen.line(hint, "dim")
 
 
 def _notes(conversation: Conversation, screen: Screen, argument: str) -> None:
@@ -205,6 +218,8 @@ COMMANDS = (
     Command("agent", "[NAME]", "show or switch the agent", _agent),
     Command("new", "", "begin a new session", _new),
     Command("session", "", "name and file of this session", _session),
+    Command("sessions", "", "earlier sessions", _sessions),
+    Command("resume", "", "go on with the turn that was broken off", lambda conversation, screen, argument: None),
     Command("notes", "", "the indexed notes", _notes),
     Command("quit", "", "leave; /exit and Ctrl-D do too", lambda conversation, screen, argument: None),
 )

@@ -7,6 +7,7 @@ the prompt does not wait for it.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ from ragkit.cli.repl.screen import Screen
 from ragkit.errors import RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT
 from ragkit.models.chat import ChatModel, resolve_chat
+from ragkit.redact import redacted
 from ragkit.settings import Settings
-from ragkit.text.sanitize import clean_question
+from ragkit.text.sanitize import clean_question, one_line, printable
 
 if TYPE_CHECKING:
     from ragkit.api import Index
@@ -35,6 +37,10 @@ class Answering(Protocol):
 
     def stream(self, question: str) -> Iterator[Event]:
         """Events of one question, the last one `Done`; closing the iterator cancels."""
+        ...
+
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn of the session that was broken off."""
         ...
 
     def warm(self) -> None:
@@ -96,6 +102,10 @@ class Conversation:
             self._warming.join(0.05)
         return self._made_agent().stream(question)
 
+    def resume(self) -> Iterator[Event]:
+        """Events of the turn that was broken off."""
+        return self._made_agent().resume()
+
     def warm(self) -> None:
         """Load embedding and chat model in a thread; `failures` tells what went wrong."""
         chat = self.chat
@@ -132,7 +142,7 @@ class Conversation:
 
     def use_agent(self, name: str) -> None:
         """Go on with another agent, and with its chat model unless the user named one."""
-        spec = load_agent(name)
+        spec = load_agent(name, self.settings.agents_dir)
         if spec.header.model and not self.model_named:
             self.chat = ready_chat(spec.header.model, self.settings)
         self.spec, self.agent = spec, None
@@ -173,6 +183,7 @@ class Repl:
             KeyboardInterrupt: On Ctrl-C when questions come from a pipe.
         """
         self._screen.header(self._conversation.index, self._conversation.chat, self._conversation.session)
+        self._tell_unfinished()
         while True:
             for failure in self._conversation.failures():
                 self._screen.error(failure)
@@ -194,6 +205,9 @@ class Repl:
         """Run a command or answer a question; returns whether to leave."""
         with _one_interrupt():
             try:
+                if message == "/resume":
+                    self._show(self._conversation.resume)
+                    return False
                 if message.startswith("/"):
                     return self._dispatch(self._conversation, self._screen, message)
                 self._answer(message)
@@ -204,18 +218,31 @@ class Repl:
             except BrokenPipeError:
                 raise
             except Exception as exc:
-                text = str(exc) if isinstance(exc, RagkitError) else f"{type(exc).__name__}: {exc}"
+                text = str(exc) if isinstance(exc, RagkitError) else redacted(f"{type(exc).__name__}: {exc}")
                 self._screen.error(text)
                 self._conversation.failures(shown=text)
                 if self._debug:
-                    traceback.print_exc()
+                    sys.stderr.write(redacted(printable(traceback.format_exc())))
         return False
 
+    def _tell_unfinished(self) -> None:
+        try:
+            left = self._conversation.session.unfinished()
+        except RagkitError as exc:
+            self._screen.error(str(exc))
+            return
+        if left:
+            self._screen.hint(f"{one_line(str(left), 600)}. /resume goes on with it; another question drops it.")
+
     def _answer(self, question: str) -> None:
+        self._show(lambda: self._conversation.stream(question))
+
+    def _show(self, begin: Callable[[], Iterator[Event]]) -> None:
+        """Show the events of a turn as they come."""
         events: Iterator[Event] | None = None
         try:
             with self._reader.silent(), self._screen.turn(self._conversation.doing):
-                events = self._conversation.stream(question)
+                events = begin()
                 for event in events:
                     if isinstance(event, Done):
                         self._conversation.last = event.answer

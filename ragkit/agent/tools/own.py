@@ -1,0 +1,64 @@
+"""A typed Python function as a LangChain tool; what cannot become one is refused with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final, get_type_hints
+
+from langchain_core.tools import BaseTool, StructuredTool
+
+from ragkit.errors import UsageError
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+"""What endpoints accept as the name of a function."""
+
+
+def from_function(function: Callable[..., Any]) -> BaseTool:
+    """The tool that calls `function`: its name, its docstring, and a schema from its types.
+
+    A coroutine function is run to its end in the thread of the tool.
+
+    Raises:
+        UsageError: If it cannot be a tool: no name, no docstring, an argument without a type.
+    """
+    name = getattr(function, "__name__", "")
+    if not callable(function) or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{function!r} cannot be a tool.", "Hand over a function with a name, or a LangChain BaseTool."
+        )
+    if not inspect.getdoc(function):
+        raise UsageError(
+            f"The function {name} has no docstring.", "Say in one line what it does: the model reads it to choose."
+        )
+    try:
+        hints = get_type_hints(function)
+    except NameError as exc:
+        raise UsageError(f"The function {name} has a type that cannot be found: {exc}.", "Import it.") from exc
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
+            raise UsageError(
+                f"The function {name} takes {parameter}, which has no place in a schema.", "Name each argument."
+            )
+        if parameter.name not in hints:
+            raise UsageError(
+                f"The argument {parameter.name!r} of {name} has no type.", f"Write {parameter.name}: str, for example."
+            )
+    try:
+        return StructuredTool.from_function(_blocking(function), name=name, description=inspect.getdoc(function))
+    except (TypeError, ValueError) as exc:
+        raise UsageError(f"The function {name} cannot be a tool: {exc}", "Use types that have a JSON schema.") from exc
+
+
+def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+    if not inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return asyncio.run(function(*args, **kwargs))
+
+    return run

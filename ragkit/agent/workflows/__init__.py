@@ -1,0 +1,12 @@
+"""Ways from a message to its answer, besides the plain one, by the name an agent file uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ragkit.agent.workflows.quiz import quiz
+from ragkit.agent.workflows.research import research
+from ragkit.agent.workflows.task import Outcome, Task
+
+WORKFLOWS: Final[dict[str, Callable[[Task], Outcome]]] = {"research": research, "quiz": quiz}
