@@ -142,7 +142,8 @@ def parse_agent(path: Path) -> AgentSpec:
     try:
         header = AgentHeader.model_validate(data)
     except ValidationError as exc:
-        first = exc.errors()[0]
+        # A misspelt key is also a missing one; the misspelling is what helps.
+        first = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
         keys = [str(part) for part in first["loc"] if not isinstance(part, int)]
         reason = first["msg"].removeprefix("Value error, ")
         fields = McpServer.model_fields if keys[:1] == ["mcp"] else AgentHeader.model_fields

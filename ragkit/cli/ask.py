@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.agent.answer import Answer, Done, Event, Thought, Token, ToolCalled
-from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout, warn
+from ragkit.agent.approval import ApprovalAsked
+from ragkit.agent.plan import Plan
+from ragkit.cli.approve import ask_terminal, servers_of
+from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stderr, stdout, warn
+from ragkit.cli.plan_view import PlanView
 from ragkit.text.sanitize import one_line, printable
 
 if TYPE_CHECKING:
@@ -68,7 +72,7 @@ def ready_agent(settings: Settings, agent: str, model: str | None, session: Sess
         index = open_index(settings)
         if not chat.extractive:
             chat.model()
-    loaded = Agent(spec, index, chat, session)
+    loaded = Agent(spec, index, chat, session, servers=servers_of(spec, settings))
     # Whoever names a model wants its answer or none.
     loaded.quote_when_down = model is None
     return loaded
@@ -78,12 +82,20 @@ def answer_and_show(events: Iterator[Event], stream: bool) -> None:
     """Show the events of a question on stderr and its answer on stdout, as JSON if that was asked for."""
     answer: Answer | None = None
     streamed = ""
+    drawn = stream and not state.json and state.verbosity >= 0 and stderr.is_terminal
+    plan = PlanView(stderr if drawn else None, note)
     for event in events:
         match event:
             case Done():
+                plan.stop()
                 answer = event.answer
             case ToolCalled():
                 note(f"· {event.tool} {one_line(str(event.arguments), 120)}")
+            case ApprovalAsked():
+                plan.stop()
+                event.settle(ask_terminal(event.approval))
+            case Plan():
+                plan.show(event)
             case Thought():
                 note(f"· {one_line(event.text, 160)}")
             case Token() if stream and not state.json:

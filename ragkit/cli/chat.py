@@ -14,6 +14,7 @@ from ragkit.cli.common import drop_closed_output, open_index, state
 from ragkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from ragkit.agent.approval import Approval
     from ragkit.cli.repl.loop import Reader
 
 
@@ -29,6 +30,7 @@ def run(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from ragkit.agent.sessions import Session
     from ragkit.agent.spec import load_agent
+    from ragkit.cli.approve import servers_of
     from ragkit.cli.repl import commands
     from ragkit.cli.repl.loop import Conversation, Repl, ready_chat
     from ragkit.cli.repl.screen import Screen
@@ -39,7 +41,9 @@ def run(
     spec = load_agent(settings.agent, settings.agents_dir)
     settings.check_address("agent", "" if model else spec.header.model or "")
     chat = ready_chat(model or spec.header.model or settings.chat_model, settings)
-    conversation = Conversation(open_index(settings), settings, spec, chat, kept, model_named=model is not None)
+    servers = servers_of(spec, settings)
+    index = open_index(settings)
+    conversation = Conversation(index, settings, spec, chat, kept, model_named=model is not None, servers=servers)
     conversation.warm()
 
     interactive = _is_interactive()
@@ -107,3 +111,9 @@ class PlainReader:
     def silent(self) -> AbstractContextManager[None]:
         """Nothing to do."""
         return nullcontext()
+
+    def confirm(self, approval: Approval) -> bool:
+        """Ask whoever types; the next line of a pipe is a question, not an answer to this."""
+        from ragkit.cli.approve import ask_terminal
+
+        return self._typed and ask_terminal(approval)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import ask, chat, doctor, evals, feedback, index, models, search, sessions, train
+from ragkit.cli import agents, ask, chat, doctor, evals, feedback, index, models, search, sessions, train
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
 from ragkit.redact import redacted
@@ -92,6 +92,7 @@ app.command("chat", epilog=_EPILOG)(chat.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")
+app.add_typer(agents.app, name="agents")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(train.app, name="train")

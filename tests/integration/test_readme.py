@@ -53,7 +53,11 @@ def test_every_command_of_the_table_exists(repository: Path, child_environment: 
     named = set(re.findall(r"^\| `ragkit (\w+)(?: ([\w-]+))?", text, re.MULTILINE))
     assert len(named) >= 6
     for command, sub in named:
-        words = [command, *([sub] if sub and command in {"eval", "models", "feedback", "train"} else []), "--help"]
+        words = [
+            command,
+            *([sub] if sub and command in {"agents", "eval", "models", "feedback", "train"} else []),
+            "--help",
+        ]
         result = subprocess.run(
             [sys.executable, "-m", "ragkit.cli", *words], capture_output=True, encoding="utf-8", timeout=60, check=False,
             env={**child_environment, "RAGKIT_HOME": os.environ["RAGKIT_HOME"]},

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ragkit.agent.examples import example_messages
+from ragkit.agent.json_protocol import parse_reply, reply_schema
 from ragkit.agent.spec import TOOL_NAMES, available_agents, load_agent
 from ragkit.agent.tools import TOOLS
 from ragkit.errors import AgentError
@@ -70,3 +72,115 @@ def test_an_unknown_agent_lists_what_there_is() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="Agent file not found"):
         load_agent(tmp_path / "none.md")
+
+
+EXAMPLE = """You answer.
+
+## Example
+
+Question: What is x?
+Thought: look
+Call: search_notes {"query": "x"}
+Observation:
+[1] a.md:1-2
+x is 1.
+Answer: x is 1 [1].
+
+## Rules
+
+Be brief.
+
+## 示例
+
+问题：什么是 x？
+回答：x 是 1 [1]。
+"""
+
+
+def test_examples_are_parted_from_the_prompt(tmp_path: Path) -> None:
+    spec = load_agent(write(tmp_path, GOOD.replace("You answer.\n", EXAMPLE)))
+    assert spec.prompt == "You answer.\n\n## Rules\n\nBe brief."
+    first, second = spec.examples
+    assert (first.calls[0].thought, first.calls[0].arguments, first.answer) == ("look", {"query": "x"}, "x is 1 [1].")
+    assert first.calls[0].observation == "[1] a.md:1-2\nx is 1."
+    assert (second.question, second.calls, second.answer) == ("什么是 x？", (), "x 是 1 [1]。")
+
+
+def test_examples_speak_the_protocol_of_the_model(tmp_path: Path) -> None:
+    spec = load_agent(write(tmp_path, GOOD.replace("You answer.\n", EXAMPLE)))
+    plain = example_messages(spec.examples, json_protocol=True)
+    assert [type(m).__name__ for m in plain] == [
+        "HumanMessage",
+        "AIMessage",
+        "HumanMessage",
+        "AIMessage",
+        "HumanMessage",
+        "AIMessage",
+    ]
+    query = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
+    schema = reply_schema([{"name": "search_notes", "parameters": query}], [1], {})
+    for message in plain:
+        if message.type == "ai":
+            parse_reply(message.text, schema)  # what the model is shown is what it must write
+    native = example_messages(spec.examples, json_protocol=False)
+    assert [m.type for m in native] == ["human", "ai", "tool", "ai", "human", "ai"]
+    assert native[1].tool_calls[0]["id"] == native[2].tool_call_id  # type: ignore[attr-defined]
+    assert native[3].text == "x is 1 [1]."
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("P\n\n## Example\n\nAnswer: a\n", ":9: an example begins with one `Question:`"),
+        ("P\n\n## Example\n\nQuestion: q\n", "an example begins with"),
+        ("P\n\n## Example\n\nQuestion:\nAnswer: a\n", ":11: question of the example is empty"),
+        (
+            "P\n\n## Example\n\nQuestion: q\nCall: search_notes\nObservation: o\nAnswer: a\n",
+            ":12: a call of an example is written",
+        ),
+        (
+            'P\n\n## Example\n\nQuestion: q\nCall: search_notes {"query": "x"}\nAnswer: a\n',
+            "each `Call:` is followed by",
+        ),
+        (
+            'P\n\n## Example\n\nQuestion: q\nCall: rm {"x": 1}\nObservation: o\nAnswer: a\n',
+            ":12: the example calls 'rm'",
+        ),
+        ("\n\n## Example\n\nQuestion: q\nAnswer: a\n", "system prompt is empty"),
+    ],
+)
+def test_a_broken_example_is_named_with_its_line(tmp_path: Path, body: str, said: str) -> None:
+    path = write(tmp_path, GOOD.replace("You answer.\n", body))
+    with pytest.raises(AgentError) as caught:
+        load_agent(path)
+    assert said in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_name_stands_for_one_file(tmp_path: Path) -> None:
+    Path("agents").mkdir()
+    write(Path("agents"), GOOD)
+    write(tmp_path, GOOD)
+    assert load_agent("mine", tmp_path).name == "mine"  # a copy is no second agent
+    write(tmp_path, GOOD.replace("You answer.", "You do as you like."))
+    with pytest.raises(AgentError, match=r"mine\.md:2: name: agent 'mine' is defined in agents/mine\.md:2 too"):
+        load_agent("mine", tmp_path)
+    assert load_agent(tmp_path / "mine.md").prompt == "You do as you like."
+    with pytest.raises(AgentError, match="folder of agents is not there"):
+        load_agent("mine", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ("command: x\n    comand: y", ":8: mcp.s.comand:"),
+        ("command: x\n    url: http://y", "name either a command or a url"),
+        ("args: [x]", "name either a command or a url"),
+        ("url: file:///etc/passwd", "must begin with http"),
+        ("url: http://x\n    env: {A: b}", "args and env belong to a command"),
+    ],
+)
+def test_a_wrong_server_is_named(tmp_path: Path, server: str, said: str) -> None:
+    path = write(tmp_path, GOOD.replace("max_steps: 3", f"mcp:\n  s:\n    {server}"))
+    with pytest.raises(AgentError) as caught:
+        load_agent(path)
+    assert said in str(caught.value)

@@ -21,6 +21,9 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 
+from ragkit.agent.approval import Approval
+from ragkit.cli.approve import ask_terminal
+
 PROMPT = "› "
 LEAVE = "Ctrl-D or /quit leaves"
 MAX_PASTE = 20_000
@@ -75,6 +78,10 @@ class Prompt:
         """The next message, which may have several lines; EOFError on Ctrl-D."""
         self._interrupts = 0
         return self._session.prompt()
+
+    def confirm(self, approval: Approval) -> bool:
+        """Ask whoever types, below what is on the screen."""
+        return ask_terminal(approval)
 
     @contextmanager
     def silent(self) -> Iterator[None]:

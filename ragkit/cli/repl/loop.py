@@ -17,8 +17,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from ragkit.agent.answer import Answer, Done, Event
+from ragkit.agent.approval import Approval, ApprovalAsked
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.cli.approve import servers_of
 from ragkit.cli.common import progress_bar
 from ragkit.cli.repl.screen import Screen
 from ragkit.errors import RagkitError
@@ -29,6 +31,7 @@ from ragkit.settings import Settings
 from ragkit.text.sanitize import clean_question, one_line, printable
 
 if TYPE_CHECKING:
+    from ragkit.agent.mcp import McpTools
     from ragkit.api import Index
 
 
@@ -56,6 +59,10 @@ class Reader(Protocol):
 
     def read(self) -> str:
         """The next message; raises EOFError at the end and KeyboardInterrupt on Ctrl-C."""
+        ...
+
+    def confirm(self, approval: Approval) -> bool:
+        """Asks for a yes to something with an effect; no where nobody can be asked."""
         ...
 
     def silent(self) -> AbstractContextManager[None]:
@@ -91,6 +98,8 @@ class Conversation:
     last: Answer | None = None
     agent: Answering | None = None
     """Made at first use: its libraries take longer to import than the index to open."""
+    servers: McpTools | None = None
+    """The MCP servers of the agent file, running."""
     _failures: list[str] = field(default_factory=list)
     _warming: threading.Thread | None = None
 
@@ -145,6 +154,9 @@ class Conversation:
         spec = load_agent(name, self.settings.agents_dir)
         if spec.header.model and not self.model_named:
             self.chat = ready_chat(spec.header.model, self.settings)
+        before, self.servers = self.servers, servers_of(spec, self.settings)
+        if before is not None:
+            before.close()
         self.spec, self.agent = spec, None
         self.warm()
 
@@ -156,7 +168,7 @@ class Conversation:
         if self.agent is None:
             from ragkit.agent.runtime import Agent
 
-            self.agent = Agent(self.spec, self.index, self.chat, self.session)
+            self.agent = Agent(self.spec, self.index, self.chat, self.session, servers=self.servers)
         return self.agent
 
 
@@ -246,6 +258,10 @@ class Repl:
                 for event in events:
                     if isinstance(event, Done):
                         self._conversation.last = event.answer
+                    if isinstance(event, ApprovalAsked):
+                        with self._screen.asking():
+                            event.settle(self._reader.confirm(event.approval))
+                        continue
                     self._screen.show(event)
         finally:
             # An interrupt between two events leaves the iterator open; closing it is what cancels the run.

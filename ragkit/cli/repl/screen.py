@@ -17,8 +17,10 @@ from rich.live import Live
 from rich.text import Text
 
 from ragkit.agent.answer import Answer, Done, Event, Observation, Thought, Token, ToolCalled
+from ragkit.agent.plan import Plan
 from ragkit.citations.markers import parse_answer
 from ragkit.cli.common import stderr, stdout
+from ragkit.cli.plan_view import PlanView, listed
 from ragkit.text.sanitize import one_line, printable
 from ragkit.values import source_place
 
@@ -51,6 +53,7 @@ class Screen:
         self._err = err
         self._streamed = self._thought = ""
         self._waiting = _Waiting(out if interactive else None)
+        self._lines = PlanView(None, self.aside)
 
     def line(self, text: str = "", style: str = "") -> None:
         """A line of an answer or of what a command shows."""
@@ -100,6 +103,8 @@ class Screen:
             doing: Says what takes time, for the line shown meanwhile.
         """
         self._streamed = self._thought = ""
+        self._waiting.above = ""
+        self._lines = PlanView(None, self.aside)
         self._waiting.begin(doing)
         try:
             yield
@@ -120,8 +125,28 @@ class Screen:
                 self._step(f"→ {call(tool, arguments)}")
             case Observation():
                 self._step(f"← {seen(event)} ({event.seconds:.2f} s)")
+            case Plan():
+                self._end_line()
+                self._plan(event)
             case Done(answer):
                 self._answer(answer)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Nothing is drawn while somebody is asked something."""
+        self._end_line()
+        self._waiting.pause()
+        try:
+            yield
+        finally:
+            self._waiting.resume()
+
+    def _plan(self, plan: Plan) -> None:
+        if self._interactive:
+            self._waiting.above = listed(plan.items)
+            self._waiting.resume()
+        else:
+            self._lines.show(plan)
 
     def _token(self, text: str) -> None:
         if not self._streamed.strip():
@@ -149,6 +174,9 @@ class Screen:
 
     def _answer(self, answer: Answer) -> None:
         self._waiting.pause()
+        self._waiting.above = ""
+        if answer.plan and self._interactive:
+            self.aside(listed(answer.plan))
         streamed = self._streamed
         self._end_line()
         if not streamed:
@@ -179,6 +207,8 @@ class _Waiting:
         self._doing: Callable[[], str] = str
         self._began = 0.0
         self._live: Live | None = None
+        self.above = ""
+        """Shown above the line: the plan of a researcher."""
 
     def begin(self, doing: Callable[[], str]) -> None:
         self._doing, self._began = doing, time.monotonic()
@@ -196,7 +226,8 @@ class _Waiting:
 
     def __rich__(self) -> Text:
         seconds = time.monotonic() - self._began
-        return Text("" if seconds < _PATIENCE else f"… {self._doing()}, {seconds:.0f} s (Ctrl-C stops)", style="dim")
+        line = "" if seconds < _PATIENCE else f"… {self._doing()}, {seconds:.0f} s (Ctrl-C stops)"
+        return Text("\n".join(filter(None, (self.above, line))), style="dim")
 
 
 def counted(number: int, thing: str) -> str:
