@@ -153,7 +153,7 @@ def test_no_payload_becomes_a_call_and_the_model_is_told_in_short(case: str) -> 
 
 
 @tool
-def search_notes(query: str, k: int = 5, exact: bool = False, score: float = 0.0, tags: list[str] | None = None) -> str:
+def search_notes(query: str, k: int = 5, exact: bool = False, score: float = 0.0, tags: tuple[str, ...] = ()) -> str:
     """Search the notes."""
     return query
 
@@ -162,7 +162,7 @@ NATIVE = {
     name: (text[len(arguments("")) - 2 : -2], said)
     for name, (text, said) in REFUSED.items()
     if text.startswith('{"thought": "t", "action": {"tool": "search_notes", "arguments": ') and text.endswith("}}")
-    if said != "two objects"
+    if said != "two objects" and "'object'" not in said
 }
 
 
