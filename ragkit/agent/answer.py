@@ -71,6 +71,27 @@ class Removed:
     reason: str
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How the answers that were sampled agree."""
+
+    samples: int
+    groups: tuple[int, ...]
+    """Sizes of the groups of answers that say the same, the largest first."""
+
+    @property
+    def share(self) -> float:
+        """Of the samples, how many agree with the answer that is given (0..1]."""
+        return self.groups[0] / self.samples
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` gives it."""
+        return {"samples": self.samples, "groups": list(self.groups), "share": round(self.share, 3)}
+
+    def __str__(self) -> str:
+        return f"{self.groups[0]} of {self.samples} sampled answers agree"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
@@ -98,6 +119,8 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    agreement: Agreement | None = None
+    """How the sampled answers agree, where the agent file asks for several."""
     plan: tuple[PlanItem, ...] = ()
     """What a researcher set out to find, and what became of each part."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +141,7 @@ class Answer:
             "removed": [asdict(item) for item in self.removed],
             "unresolved_markers": self.unresolved_markers,
             "warnings": list(self.warnings),
+            "agreement": self.agreement.to_json() if self.agreement else None,
             "plan": [asdict(item) for item in self.plan],
             "model": self.model,
             "embedding_model": self.embedding_model,

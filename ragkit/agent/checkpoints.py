@@ -63,8 +63,8 @@ class TurnFile:
         self._lock = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Made here and not by SQLite, which would let others read it.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _make(path)
+            before = path.stat().st_ino
             self._db = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
         except (OSError, sqlite3.Error) as exc:
             raise AgentError(f"{path} cannot be opened: {exc}.", "Check the folder's permissions.") from exc
@@ -76,9 +76,18 @@ class TurnFile:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_TABLES)
             self.saver = _Saver(self._db, self)
+            moved = path.stat().st_ino != before
+        except FileNotFoundError:
+            moved = True
         except sqlite3.Error as exc:
             self._db.close()
-            raise _unusable(path, exc) from exc
+            if path.exists():
+                raise _unusable(path, exc) from exc
+            moved = True
+        if moved:
+            # Its process finished while we opened it: what we hold is not in the folder any more.
+            self._db.close()
+            raise _busy(path)
 
     @property
     def thread(self) -> dict[str, Any]:
@@ -180,10 +189,13 @@ class TurnFile:
                 return
             try:
                 statements = rows()
-                self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+                if synced:
+                    self._db.execute("PRAGMA synchronous=FULL")
                 with self.saver.lock, self._db:
                     for statement, values in statements:
                         self._db.execute(statement, values)
+                if synced:
+                    self._db.execute("PRAGMA synchronous=NORMAL")
             except (sqlite3.Error, RagkitError):
                 self._give_up()
 
@@ -252,6 +264,21 @@ def remove_turn(path: Path) -> None:
         raise AgentError(f"{path} cannot be removed: {exc.strerror}.", "Remove it, then ask again.") from exc
 
 
+def _make(path: Path) -> None:
+    """Make the file if it is not there: SQLite would let others read it.
+
+    One that is there must not be opened: closing it again would drop the locks this process has on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _busy(path: Path) -> SessionBusyError:
+    return SessionBusyError(
+        f"Another process is answering in this conversation ({path.name}).", "Wait for it, or use another session."
+    )
+
+
 def _let_go(path: Path) -> None:
     """Remove what an earlier turn left, damaged or not, unless its process still runs."""
     try:
@@ -273,7 +300,5 @@ def _call(identity: str, tool: str, arguments: dict[str, Any], result: bytes | N
 
 def _unusable(path: Path, exc: sqlite3.Error) -> AgentError:
     if "locked" in str(exc) or "busy" in str(exc):
-        return SessionBusyError(
-            f"Another process is answering in this conversation ({path.name}).", "Wait for it, or use another session."
-        )
+        return _busy(path)
     return AgentError(f"{path} cannot be read: {exc}.", "Remove it: the turn it holds must be asked again.")

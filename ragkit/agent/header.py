@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ragkit.agent.strategy_keys import StrategyKeys
+
 TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate", "quiz_me")
 """Tools an agent file may name."""
 Workflow = Literal["answer", "research", "quiz"]
@@ -39,7 +41,7 @@ class McpServer(BaseModel):
         return self
 
 
-class AgentHeader(BaseModel):
+class AgentHeader(StrategyKeys):
     """Front matter of an agent file. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +52,7 @@ class AgentHeader(BaseModel):
     """``answer``: one loop of tool calls and an answer; ``research``: see `ragkit.agent.workflows.research`;
     ``quiz``: see `ragkit.agent.workflows.quiz`."""
     tools: tuple[str, ...] = ("search_notes", "read_note", "calculate")
-    mcp: dict[str, McpServer] = {}
+    mcp: dict[str, McpServer] = Field(default_factory=dict)
     """MCP servers by name; their tools are called ``NAME_tool``."""
     model: str | None = None
     """Chat model; None takes the setting."""

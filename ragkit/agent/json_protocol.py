@@ -35,6 +35,9 @@ SENTENCES: Final = "ragkit_sentences"
 QUOTED: Final = "ragkit_quoted"
 """Key that says that the sentences are word for word those of their passages."""
 THOUGHT: Final = "ragkit_thought"
+HIDDEN_THOUGHT: Final = "ragkit_hidden_thought"
+"""Key of a thought that is nobody's business but the model's."""
+SHORT_THOUGHT: Final = 120
 GAVE_UP: Final = "ragkit_gave_up"
 _MAX_SENTENCES: Final = 6
 
@@ -52,6 +55,8 @@ class JsonProtocolModel(BaseChatModel):
     told: list[dict[str, Any]] = Field(default_factory=list)
     """Function descriptions of all tools of a turn. The prompt lists these, whichever of them may still be called:
     a prompt that begins as the last one did is not read again by llama.cpp."""
+    thought_chars: int = SHORT_THOUGHT
+    """Longest thought before an action, in characters; 0 for none."""
 
     @property
     def _llm_type(self) -> str:
@@ -79,8 +84,8 @@ class JsonProtocolModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         tools = kwargs.get("tools") or []
         citable = kwargs.get("citable")
-        schema = reply_schema(tools, citable, kwargs.get("argument_values") or {})
-        prompt = to_plain_messages(messages, self.told or tools, citable is not None)
+        schema = reply_schema(tools, citable, kwargs.get("argument_values") or {}, self.thought_chars)
+        prompt = to_plain_messages(messages, self.told or tools, citable is not None, self.thought_chars)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
             # Callbacks of the run must not see the raw JSON; what may be shown is passed on below.
@@ -114,7 +119,10 @@ class JsonProtocolModel(BaseChatModel):
 
 
 def reply_schema(
-    tools: Sequence[dict[str, Any]], citable: Sequence[int] | None, argument_values: dict[str, list[Any]]
+    tools: Sequence[dict[str, Any]],
+    citable: Sequence[int] | None,
+    argument_values: dict[str, list[Any]],
+    thought_chars: int = SHORT_THOUGHT,
 ) -> dict[str, Any]:
     """JSON schema of one reply.
 
@@ -122,13 +130,15 @@ def reply_schema(
         tools: OpenAI function descriptions of the tools that may still be called.
         citable: Passage numbers a sentence may cite; None if answers carry no sources.
         argument_values: Allowed values by ``"tool.argument"``.
+        thought_chars: Longest thought before the action, in characters; 0 for none.
     """
     actions = [_tool_action(tool, argument_values) for tool in tools]
     if citable is None or citable:
         actions.append(_answer_action(citable))
     if citable is not None:
         actions.append(_object({"tool": {"const": "give_up"}, "reason": {"type": "string", "maxLength": 120}}))
-    return _object({"thought": {"type": "string", "maxLength": 120}, "action": {"anyOf": actions}})
+    thought = {"thought": {"type": "string", "maxLength": thought_chars}} if thought_chars else {}
+    return _object({**thought, "action": {"anyOf": actions}})
 
 
 def _answer_action(citable: Sequence[int] | None) -> dict[str, Any]:
@@ -172,19 +182,23 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_plain_messages(
-    messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]], cited: bool
+    messages: Sequence[BaseMessage],
+    tools: Sequence[dict[str, Any]],
+    cited: bool,
+    thought_chars: int = SHORT_THOUGHT,
 ) -> list[BaseMessage]:
     """The conversation for a model that knows no tool roles: calls and observations as text."""
     plain: list[BaseMessage] = []
-    instructions = _instructions(tools, cited)
+    instructions = _instructions(tools, cited, thought_chars)
     for message in messages:
         if isinstance(message, SystemMessage):
             plain.append(SystemMessage(f"{message.text}\n\n{instructions}"))
         elif isinstance(message, AIMessage) and message.tool_calls:
             call = message.tool_calls[0]
             action = {"tool": call["name"], "arguments": call["args"]}
-            thought = message.additional_kwargs.get(THOUGHT, "")
-            plain.append(AIMessage(json.dumps({"thought": thought, "action": action}, ensure_ascii=False)))
+            given = message.additional_kwargs
+            thought = {"thought": given.get(THOUGHT) or given.get(HIDDEN_THOUGHT) or ""} if thought_chars else {}
+            plain.append(AIMessage(json.dumps({**thought, "action": action}, ensure_ascii=False)))
         elif isinstance(message, ToolMessage):
             plain.append(HumanMessage(f"Observation ({message.name}):\n{message.text}"))
         else:
@@ -192,10 +206,12 @@ def to_plain_messages(
     return plain if any(isinstance(m, SystemMessage) for m in plain) else [SystemMessage(instructions), *plain]
 
 
-def _instructions(tools: Sequence[dict[str, Any]], cited: bool) -> str:
+def _instructions(tools: Sequence[dict[str, Any]], cited: bool, thought_chars: int) -> str:
     sources = ', "sources": [numbers of the passages it is taken from]' if cited else ""
+    length = "one short line" if thought_chars <= SHORT_THOUGHT else "your reasoning, step by step"
+    thought = f'"thought": {length}, ' if thought_chars else ""
     lines = [
-        'Reply with one JSON object {"thought": one short line, "action": {...}}. The action is one of:',
+        f'Reply with one JSON object {{{thought}"action": {{...}}}}. The action is one of:',
         f'- {{"tool": "answer", "sentences": [{{"text": a sentence{sources}}}]}}: if the passages answer it.',
     ]
     for tool in tools:

@@ -14,8 +14,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.extractive import NoModel, quote_passages
-from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.strategy import Strategy
 from ragkit.agent.middleware.tool_gate import ToolGate
 from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
@@ -33,11 +34,17 @@ if TYPE_CHECKING:
 
 def turn_model(parts: AgentParts, tools: Iterable[BaseTool] = ()) -> BaseChatModel:
     """The chat model as the loop calls it: its own tool calls, checked, or the JSON protocol around it."""
+    header = parts.spec.header
+    thought = 0 if header.thought == "off" else header.thought_chars
     if parts.chat.extractive:
         return NoModel()
     if parts.chat.tool_calling == "json":
-        told = [convert_to_openai_tool(tool)["function"] for tool in tools]
-        return JsonProtocolModel(inner=parts.chat.model(), max_tokens=parts.spec.header.max_answer_tokens, told=told)
+        return JsonProtocolModel(
+            inner=parts.chat.model(),
+            max_tokens=header.max_answer_tokens + max(0, thought - SHORT_THOUGHT) // 2,
+            thought_chars=thought,
+            told=[convert_to_openai_tool(tool)["function"] for tool in tools],
+        )
     return NativeToolModel(inner=parts.chat.model())
 
 
@@ -48,7 +55,7 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
 
 
 def turn_middleware(
-    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
@@ -60,17 +67,30 @@ def turn_middleware(
     reply = quote_passages if parts.chat.extractive else None
     results = ToolResults(turn, own=TOOLS)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
-    mounted = [UniqueCalls(), TurnControl(turn, reply), results, *parts.middleware, gate]
-    return [Replay(turn, kept), *mounted, Journal(kept)] if kept else mounted
+    mounted = [
+        UniqueCalls(),
+        TurnControl(turn, reply),
+        results,
+        Strategy(turn, parts.spec.header),
+        *parts.middleware,
+        gate,
+    ]
+    outside = [Replay(turn, kept)] if kept else []
+    return [*outside, *mounted, *([Journal(journal)] if journal else [])]
 
 
-def turn_graph(parts: AgentParts, turn: TurnState, kept: TurnFile | None = None) -> Any:
-    """The agent loop of a turn, ready to stream; with `kept`, every step of it is checkpointed there."""
+def turn_graph(
+    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+) -> Any:
+    """The agent loop of a turn, ready to stream.
+
+    With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
+    """
     tools = list(turn_tools(parts, turn).values())
     return create_agent(
         turn_model(parts, tools),
         tools,
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, kept),
+        middleware=turn_middleware(parts, turn, kept, journal),
         checkpointer=kept.saver if kept else None,
     )

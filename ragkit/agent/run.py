@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Callable
@@ -15,25 +14,29 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
-from ragkit.agent.answer import Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.consistency import majority
 from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
+from ragkit.agent.stand_in import StandIn
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
+from ragkit.agent.wording import DOING, LANGUAGE_LINE
 from ragkit.agent.workflows import WORKFLOWS
 from ragkit.agent.workflows.task import Outcome, Task
-from ragkit.errors import AgentError, EndpointDownError, ReplyCutError
-from ragkit.models.chat import endpoint_errors, quoting
-from ragkit.retrieval.planner import Name, Plan
+from ragkit.errors import AgentError, EndpointDownError
+from ragkit.models.chat import endpoint_errors
+from ragkit.retrieval.planner import Plan
 from ragkit.retrieval.retriever import Query
 from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.text.language import answer_language
@@ -41,15 +44,7 @@ from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
 _HISTORY_CHARS: Final = 300
-_PARTIAL_CHARS: Final = 1000
-_DOING: Final[dict[Name, dict[str, str]]] = {
-    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
-    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
-    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
-    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
-}
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
-_LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
 class Run:
@@ -81,10 +76,8 @@ class Run:
         self._kept = kept
         self._id = ""
         self._alone = alone
-        self._said = ""
-        """What of the answer was written before it was checked."""
-        self._problem = ""
-        """Why passages are quoted in place of an answer."""
+        self._down = StandIn()
+        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -92,8 +85,7 @@ class Run:
         In a session on disk the turn is kept step by step until it is done or cancelled.
 
         Raises:
-            EndpointError: If the chat model's endpoint refuses. If it cannot be reached, or its reply breaks off,
-                passages are quoted and the answer says so.
+            EndpointError: If the chat model's endpoint refuses; while it is down, passages are quoted.
             ModelError: If it cannot be loaded or used.
             SessionBusyError: If another process is answering in the session.
         """
@@ -103,6 +95,7 @@ class Run:
                 self._emit(Done(told))
                 return
             self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        self._journal = self._kept
         if self._kept is not None:
             self._id = str(self._kept.fact("turn")["id"])
         try:
@@ -130,7 +123,7 @@ class Run:
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
-        if self._problem and not composed.abstained:
+        if self._down.problem and not composed.abstained:
             stop = "endpoint_down"
         elif turn.out_of_steps:
             stop = "max_steps"
@@ -155,6 +148,7 @@ class Run:
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
+            agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
         )
@@ -164,6 +158,16 @@ class Run:
         self.drop()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
+        """The checked answer; of several samples the one that most of them agree with."""
+        composed = finish(turn, final, self._parts.chat)
+        if not turn.samples:
+            return composed, None
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        at, agreement = majority(checked, self._parts.index.model)
+        self._emit(Thought(str(agreement)))
+        return checked[at], agreement
 
     def _prepared(self) -> tuple[Plan, TurnState, list[str]]:
         """The plan, the turn as far as it is, and what a user must know of a turn that was resumed."""
@@ -184,6 +188,13 @@ class Run:
         workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
         if workflow is None:
             return self.answered()
+        if self._kept and (begun := self._kept.journal()):
+            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
+            self.drop()
+            raise AgentError(
+                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
+                "Look at what it did, then ask again.",
+            )
         question, emit, cancelled = self._question, self._emit, self._cancelled
         return workflow(
             Task(
@@ -194,53 +205,46 @@ class Run:
                 turn=lambda: new_turn(
                     self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
                 ),
-                answered=lambda part, tell: Run(self._parts, part, tell, cancelled, alone=True).answered(),
+                answered=lambda part, tell: self._part(part, tell).answered(),
             )
         )
+
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
+        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+        run = Run(self._parts, question, emit, self._cancelled, alone=True)
+        run._journal = self._kept
+        return run
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
         try:
             plan, turn, warnings = self._prepared()
         except EndpointDownError as exc:
-            self._stand_in(exc)
+            self._parts = self._down.parts(self._parts, exc)
             plan, turn, warnings = self._prepared()
         try:
             final = self._final(turn)
         except EndpointDownError as exc:
-            self._stand_in(exc)
+            self._parts = self._down.parts(self._parts, exc)
             final = quote_passages(turn)
         if self._cancelled.is_set():
             return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
+        composed, agreement = self._chosen(turn, final)
         return Outcome(
-            finish(turn, final, self._parts.chat),
+            composed,
             turn,
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
-            warnings=tuple(filter(None, [self._problem, *warnings])),
+            warnings=tuple(filter(None, [self._down.problem, *warnings])),
+            agreement=agreement,
         )
-
-    def _stand_in(self, exc: EndpointDownError) -> None:
-        """Go on without the chat model, and keep what a user must know of that.
-
-        Raises:
-            EndpointDownError: The same, if the agent is not to do so.
-        """
-        if not self._parts.quote_when_down or self._cancelled.is_set():
-            raise exc
-        parts = copy.copy(self._parts)
-        parts.chat = quoting(parts.chat, exc.message)
-        self._parts = parts
-        self._problem = str(exc)
-        if (said := " ".join(self._said.split())) and isinstance(exc, ReplyCutError):
-            self._problem += f" Its unfinished answer, unchecked: {said[:_PARTIAL_CHARS]} …(broken off)"
 
     def _final(self, turn: TurnState) -> AIMessage | None:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept)
+        graph = turn_graph(parts, turn, self._kept, self._journal)
         showing = Showing(turn)
         config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
@@ -248,6 +252,8 @@ class Run:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
                 start, final = None, _last_words(earlier)
+        # What is judged as a whole, or chosen among others, must not be on the screen before.
+        unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
             for mode, part in graph.stream(
                 start, config, stream_mode=["messages", "updates"], durability="sync" if self._kept else None
@@ -256,9 +262,8 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    # What is judged as a whole must not be on the screen before.
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not parts.guard.judges_answers:
-                        self._said += chunk.text
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
+                        self._down.said += chunk.text
                         showing.feed(chunk.text)
                     continue
                 showing.close()
@@ -297,7 +302,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured()
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -306,7 +311,7 @@ class Run:
             hyde=header.hyde if structured else "never",
             history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
             chat=structured,
-            started=lambda name: self._emit(Thought(_DOING[name][answer_language(question)])),
+            started=lambda name: self._emit(Thought(DOING[name][answer_language(question)])),
         )
         for note in plan.notes:
             self._emit(Thought(note))
@@ -343,7 +348,7 @@ class Run:
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
 
 
@@ -383,6 +388,10 @@ def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
     return last if isinstance(last, AIMessage) and not last.tool_calls else None
+
+
+def _usable(sample: AIMessage) -> bool:
+    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
 
 
 def _count(turn: TurnState, message: AIMessage) -> None:

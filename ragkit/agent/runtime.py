@@ -230,7 +230,9 @@ class Agent(AgentParts):
             return
         turn = new_turn(self, "", "", (Query("-"),))
         tools = [convert_to_openai_tool(tool)["function"] for tool in turn_tools(self, turn).values()]
-        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, cited=True)
+        header = self.spec.header
+        thought = 0 if header.thought == "off" else header.thought_chars
+        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, True, thought)
         # One token is no reply; what counts is that the server keeps the prompt's state.
         model.bind(max_tokens=1).invoke(prompt)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from langchain_core.messages import AIMessage
+
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
@@ -72,6 +74,8 @@ class TurnState:
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
     thought: str = ""
+    samples: list[AIMessage] = field(default_factory=list)
+    """Further final messages over the same evidence, where the agent file asks for several."""
     unseen: set[int] = field(default_factory=set)
     """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)

@@ -123,5 +123,7 @@ def show_sources(answer: Answer) -> None:
     for citation in answer.citations:
         line = f"[{citation.marker}] {one_line(citation.where)}{citation.flag}  {one_line(citation.quote, 120)}"
         say(line, style="yellow" if citation.flag else "dim")
+    if answer.agreement:
+        say(str(answer.agreement), style="dim")
     for item in answer.removed:
         say(f"removed ({one_line(item.reason)}): {one_line(item.sentence, 160)}", style="yellow")

@@ -6,6 +6,7 @@ its extra is installed, else ``extractive``, which quotes passages and needs no 
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -21,6 +22,7 @@ from ragkit.models.bundled import BUNDLED_CHAT, QWEN_1_5B
 from ragkit.models.constraints import FORM, LLGUIDANCE, with_constraint
 from ragkit.models.discovery import Found, discover, known
 from ragkit.models.local import start_local
+from ragkit.models.sampling import Sampling, with_sampling
 from ragkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -105,6 +107,15 @@ class ChatModel:
             if self._model is None:
                 self._model = self._load()
             return self._model
+
+    def sampled(self, sampling: Sampling) -> ChatModel:
+        """This model with another temperature or top-p, under a name of its own; itself if nothing is set."""
+        if self._load is None or not sampling.given:
+            return self
+        other = copy.copy(self)
+        other.name = f"{self.name} ({', '.join(f'{name} {value:g}' for name, value in sampling.given.items())})"
+        other._load, other._model, other._lock = lambda: with_sampling(self.model(), sampling), None, threading.Lock()
+        return other
 
     def structured(self) -> StructuredChat | None:
         """This model as one that fills JSON schemas; None for ``extractive``."""

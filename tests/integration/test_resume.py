@@ -6,8 +6,12 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from langchain_core.tools import StructuredTool
 
 from ragkit import Agent, Index, load_settings
 from ragkit.agent import checkpoints, sessions
-from ragkit.agent.answer import Answer, Done
+from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.keeping import UNKNOWN
 from ragkit.agent.sessions import Session
@@ -266,8 +270,21 @@ def test_a_turn_that_ends_leaves_nothing_behind_and_equals_one_that_is_not_kept(
     assert (other.text, other.citations) == (answer.text, answer.citations)
 
 
-class Boom(Exception):
-    """Stands for whatever ends a run."""
+@contextmanager
+def paused(place: Path, home: Path) -> Iterator[Iterator[Event]]:
+    """The events of a run that is held at its next step, and closed in the end."""
+    goes_on = threading.Event()
+
+    def held(what: str) -> None:
+        goes_on.wait(60)
+
+    events = worker(place, home, held).stream(QUESTION)
+    try:
+        next(events)
+        yield events
+    finally:
+        events.close()  # type: ignore[attr-defined]
+        goes_on.set()
 
 
 def stopped(place: Path, home: Path, at: str, times: int = 1) -> Agent:
@@ -351,16 +368,36 @@ def test_another_agent_does_not_take_it_up(place: Path, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_answer_in_one_session(place: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    first = worker(place, home)
-    events = first.stream(QUESTION)
-    next(events)
     second = worker(place, home)
-    with pytest.raises(SessionBusyError, match="Another process"):
-        second.ask(QUESTION)
-    with pytest.raises(SessionBusyError):
-        second.unfinished()
-    events.close()  # type: ignore[attr-defined]
+    with paused(place, home):
+        with pytest.raises(SessionBusyError, match="Another process"):
+            second.ask(QUESTION)
+        with pytest.raises(SessionBusyError):
+            second.unfinished()
     assert second.ask(QUESTION).citations
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from ragkit.agent.sessions import Session
+try:
+    print(Session.open(Path(sys.argv[1]), "s").unfinished())
+except Exception as exc:
+    print(type(exc).__name__)
+"""
+
+
+def test_looking_at_a_running_turn_here_does_not_open_it_to_another_process(
+    place: Path, tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    home = tmp_path / "home"
+    look = [sys.executable, "-c", LOOK, str(home)]
+    with paused(place, home):
+        with pytest.raises(SessionBusyError):
+            worker(place, home).unfinished()
+        seen = subprocess.run(look, env=child_environment, capture_output=True, text=True, check=True).stdout
+    assert seen.strip() == "SessionBusyError"
 
 
 def test_passages_that_changed_meanwhile_are_not_cited(tmp_path: Path) -> None:

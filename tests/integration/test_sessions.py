@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import QUESTION, drain, finished, place, stopped, worker  # noqa: F401
+from test_resume import QUESTION, effects, place, stopped, worker  # noqa: F401
 
 from ragkit.agent.answer import Answer, Citation
 from ragkit.agent.session_store import delete_session, list_sessions, to_markdown
 from ragkit.agent.sessions import Session
 from ragkit.cli.main import _run, globals_first
+from ragkit.cli.repl import commands
+from ragkit.cli.repl.loop import Conversation, Repl
+from ragkit.cli.repl.screen import Screen
 from ragkit.errors import AgentError, SessionBusyError, UsageError
 from ragkit.models.cache import KeyValueFile
 
@@ -147,3 +151,50 @@ def test_an_unfinished_turn_is_listed_and_deleted_too(place: Path, tmp_path: Pat
 
 def test_markdown_of_an_empty_conversation() -> None:
     assert to_markdown(Session()) == "# Conversation\n"
+
+
+class Lines:
+    """A reader of these lines."""
+
+    echo = True
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = list(lines)
+
+    def read(self) -> str:
+        if not self._lines:
+            raise EOFError
+        return self._lines.pop(0)
+
+    def silent(self) -> Any:
+        return nullcontext()
+
+
+def chat(agent: Any, *lines: str) -> None:
+    """A chat with this agent in the session that it has."""
+    conversation = Conversation(agent.index, agent.settings, agent.spec, agent.chat, agent.session, agent=agent)
+    Repl(conversation, Screen(interactive=False), Lines(*lines), commands.run).run()
+
+
+def test_the_chat_says_what_was_unfinished_and_resumes_it(
+    place: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path / "home"
+    stopped(place, home, "model", times=5)
+    agent = worker(place, home)
+    chat(agent, "/resume", "/resume", "/session")
+    told = capsys.readouterr()
+    assert "was not finished" in told.err + told.out and "/resume goes on with it" in told.err + told.out
+    assert "The KV cache keeps the keys" in told.out and "no unfinished turn" in told.err + told.out
+    assert "1 turn" in told.out and max(effects(home).values()) == 1
+    assert Session.open(home, "s").unfinished() is None
+
+
+def test_the_chat_lists_earlier_sessions(place: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    keep(home, "one", answer("An earlier question"))
+    agent = worker(place, home)
+    agent.settings = agent.settings.model_copy(update={"home": home})
+    chat(agent, "/sessions")
+    assert "An earlier question" in capsys.readouterr().out

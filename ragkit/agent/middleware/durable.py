@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -19,10 +19,8 @@ from langgraph.types import Command
 
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.keeping import UNKNOWN, snapshot
+from ragkit.agent.tools.permission import permission_of
 from ragkit.agent.turn import TurnState, call_key
-
-REPEATABLE: Final = frozenset({"search_notes", "read_note", "list_notes", "calculate", "recall"})
-"""Tools that only read: a call of unknown outcome is simply made again."""
 
 
 class UniqueCalls(AgentMiddleware[Any, Any]):
@@ -59,7 +57,10 @@ class Replay(AgentMiddleware[Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
         response = handler(request)
-        self._file.keep(state=snapshot(self._turn))
+        result = [response] if isinstance(response, AIMessage) else getattr(response, "result", [])
+        if not any(isinstance(message, AIMessage) and message.tool_calls for message in result):
+            # After a reply with calls it is kept with the result of each of them.
+            self._file.keep(state=snapshot(self._turn))
         return response
 
     def wrap_tool_call(
@@ -92,19 +93,18 @@ class Journal(AgentMiddleware[Any, Any]):
 
     Args:
         file: Where the turn is kept.
-        repeatable: Whether a tool may be called again when the outcome of a call is not known.
     """
 
-    def __init__(self, file: TurnFile, repeatable: Callable[[str], bool] = REPEATABLE.__contains__) -> None:
+    def __init__(self, file: TurnFile) -> None:
         super().__init__()
         self._file = file
-        self._repeatable = repeatable
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         call = request.tool_call
-        if not self._repeatable(call["name"]):
+        # A tool that only reads is simply called again when the outcome of a call is not known.
+        if request.tool is None or permission_of(request.tool) != "read":
             self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
         return handler(request)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragkit.agent.answer import Event
+from ragkit.agent.answer import Agreement, Event
 from ragkit.agent.compose import Composed
 from ragkit.agent.plan import PlanItem
 from ragkit.agent.turn import TurnState
@@ -28,6 +28,7 @@ class Outcome:
     state: dict[str, Any] = field(default_factory=dict)
     """See `ragkit.agent.answer.Answer.state`."""
     warnings: Sequence[str] = ()
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,8 @@ class Screen:
             quote = one_line(citation.quote, _QUOTE)
             line = f'[{citation.marker}] {one_line(citation.where)}{citation.flag}  "{quote}"'
             self.line(line, style="yellow" if citation.flag else "dim")
+        if answer.agreement:
+            self.line(str(answer.agreement), style="dim")
         for item in answer.removed:
             self.line(f"removed ({one_line(item.reason)}): {one_line(item.sentence, _LINE)}", style="yellow")
         self.aside(footer(answer))
