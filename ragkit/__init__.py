@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ragkit.agent.runtime import Agent
     from ragkit.agent.tools.permission import tool
     from ragkit.api import Index
+    from ragkit.citations.verdicts import Verdict
+    from ragkit.citations.verify import verify
     from ragkit.errors import RagkitError
     from ragkit.settings import Settings, load_settings
     from ragkit.values import Chunk, Document, Hit
@@ -28,8 +30,10 @@ _HOMES = {
     "Index": "ragkit.api",
     "RagkitError": "ragkit.errors",
     "Settings": "ragkit.settings",
+    "Verdict": "ragkit.citations.verdicts",
     "load_settings": "ragkit.settings",
     "tool": "ragkit.agent.tools.permission",
+    "verify": "ragkit.citations.verify",
 }
 
 __all__ = [
@@ -43,8 +47,10 @@ __all__ = [
     "Index",
     "RagkitError",
     "Settings",
+    "Verdict",
     "load_settings",
     "tool",
+    "verify",
 ]
 
 

@@ -58,6 +58,26 @@ class Settings(BaseSettings):
     """Seconds for one call of the model, with its retries."""
     context_tokens: int = Field(default=8192, ge=2048, le=131_072)
     """Context window of a local model, in tokens."""
+    endpoint_context_tokens: int | None = Field(default=None, ge=2048, le=10_000_000)
+    """The same for a model behind an endpoint; None: what is known of the model, else 32,768 until it says less."""
+    max_question_steps: int | None = Field(default=None, ge=1)
+    """Tool calls per question. Of this and the agent file's ``max_steps`` the smaller one counts; so it is
+    with the budgets below, which have the same names there."""
+    max_question_tokens: int | None = Field(default=200_000, ge=1)
+    """Tokens read and written per question."""
+    max_question_seconds: float | None = Field(default=600.0, gt=0)
+    max_question_cost: float | None = Field(default=None, gt=0)
+    """In the currency of `price_read` and `price_written`."""
+    max_session_steps: int | None = Field(default=None, ge=1)
+    max_session_tokens: int | None = Field(default=None, ge=1)
+    max_session_seconds: float | None = Field(default=None, gt=0)
+    """Seconds spent on answering, not those in between."""
+    max_session_cost: float | None = Field(default=None, gt=0)
+    price_read: float | None = Field(default=None, ge=0)
+    """Price of a million tokens read by an endpoint's model; local models cost nothing."""
+    price_written: float | None = Field(default=None, ge=0)
+    tool_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Time that one call of a tool has."""
     chunk_target: float = Field(default=350, ge=50, le=2000)
     chunk_maximum: float = Field(default=600, ge=50, le=4000)
     sentence_vectors: Literal["auto", "on", "off"] = "auto"
@@ -111,6 +131,14 @@ class Settings(BaseSettings):
     """Whose memories: lower case letters, digits, ``-`` and ``_``. Each user has a folder of its own."""
     memory_items: int = Field(default=2000, ge=10, le=100_000)
     """How many memories a user may have, superseded ones included; the least trusted and oldest give way."""
+    on_unsupported: Literal["remove", "retry", "strike"] = "remove"
+    """What becomes of a sentence that no passage says: taken out and reported, sent back to the chat model once
+    and then taken out, or shown struck with the reason."""
+    entailment: str = "off"
+    """Judge of sentences that comparison with their source leaves undecided: ``off``, ``chat`` (the chat model), or a
+    cross-encoder for natural language inference by hub name or path."""
+    entailment_seconds: float = Field(default=5.0, gt=0, le=120)
+    """Time it has for one answer; what it does not get to keeps its verdict and its citation."""
     safety: Literal["off", "input", "both"] = "off"
     """Harmful-content filter: none, over questions, over questions and answers."""
     moderation_model: str | None = None

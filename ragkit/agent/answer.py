@@ -8,13 +8,29 @@ from typing import Any, ClassVar, Literal
 from ragkit.agent.approval import ApprovalAsked
 from ragkit.agent.plan import Plan, PlanItem
 from ragkit.agent.rating import Origin, rate
-from ragkit.citations.support import Verdict
+from ragkit.citations.verdicts import Verdict, VerdictName
 from ragkit.feedback.records import Rating, Record
 from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
 from ragkit.values import Hit, source_place
 
-StopReason = Literal["answered", "abstained", "max_steps", "cancelled", "error", "endpoint_down"]
+StopReason = Literal[
+    "answered",
+    "abstained",
+    "max_steps",
+    "max_tokens",
+    "max_seconds",
+    "max_cost",
+    "session_steps",
+    "session_tokens",
+    "session_seconds",
+    "session_cost",
+    "cancelled",
+    "error",
+    "endpoint_down",
+]
+"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session.
+``endpoint_down``: the chat model could not be reached, passages are quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +46,9 @@ class Citation:
     """Character offset into the source text, see `ragkit.values`."""
     end: int
     quote: str
-    verdict: Verdict
+    verdict: VerdictName
     note: str = ""
-    """What the verdict is about, if there is more to say: which numbers are in no source."""
+    """Why it is not simply right, if there is more to say: which numbers or names are in no source, what it denies."""
     page: int | None = None
     """Page or slide that the quote begins on, from 1; None for documents without pages."""
     stale: str = ""
@@ -93,6 +109,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Why a question was answered or declined, see `ragkit.agent.evidence`."""
+
+    score: float
+    """Estimated probability (0..1) that the notes bear the answer out: the search's, moved by the checks."""
+    retrieval: float
+    """What the first search alone says, 0..1."""
+    threshold: float
+    """Scores below it are declined."""
+    signals: dict[str, float]
+    """See `ragkit.retrieval.answerable.Signals`; empty where nothing was found."""
+    searched: tuple[str, ...]
+    """The queries that were run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer to one question."""
 
@@ -108,8 +140,12 @@ class Answer:
     embedding_model: str
     usage: dict[str, int]
     seconds: float
+    cost: float | None = None
+    """In the currency of the prices in the settings; None if none is set."""
     removed: tuple[Removed, ...] = ()
-    """Sentences that no retrieved passage supports."""
+    """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
+    verdicts: tuple[Verdict, ...] = ()
+    """Every sentence as the model wrote it, checked: its markers, spans and reasons."""
     unresolved_markers: int = 0
     """Markers that pointed to no retrieved passage."""
     passages: tuple[Hit, ...] = ()
@@ -119,6 +155,8 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
     origin: Origin = field(default_factory=Origin)
+    evidence: Evidence | None = None
+    """None where nothing was searched for."""
     agreement: Agreement | None = None
     """How the sampled answers agree, where the agent file asks for several."""
     plan: tuple[PlanItem, ...] = ()
@@ -135,10 +173,12 @@ class Answer:
         return {
             "answer": self.text,
             "abstained": self.abstained,
+            "evidence": asdict(self.evidence) if self.evidence else None,
             "citations": [{**asdict(citation), "heading": list(citation.heading)} for citation in self.citations],
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "unresolved_markers": self.unresolved_markers,
             "warnings": list(self.warnings),
             "agreement": self.agreement.to_json() if self.agreement else None,
@@ -146,6 +186,7 @@ class Answer:
             "model": self.model,
             "embedding_model": self.embedding_model,
             "usage": self.usage,
+            "cost": self.cost,
             "seconds": round(self.seconds, 3),
         }
 
@@ -187,6 +228,14 @@ class Token:
 
 
 @dataclass(frozen=True)
+class SentenceChecked:
+    """A sentence that was shown is complete and verified; its marks follow as a `Token`."""
+
+    verdict: Verdict
+    type: ClassVar[str] = "sentence"
+
+
+@dataclass(frozen=True)
 class CitationFound:
     """A marker was resolved and checked."""
 
@@ -202,4 +251,4 @@ class Done:
     type: ClassVar[str] = "done"
 
 
-Event = Thought | ToolCalled | Observation | Token | CitationFound | Plan | ApprovalAsked | Done
+Event = Thought | ToolCalled | Observation | Token | SentenceChecked | CitationFound | Plan | ApprovalAsked | Done

@@ -1,7 +1,8 @@
 """From what the model wrote to an answer that holds: every marker resolved, every sentence checked.
 
-A sentence goes to the passage that supports it best. If that is not the one it named, the marker
-is moved and said so; a sentence that no retrieved passage supports is taken out and reported.
+Every sentence is judged by `ragkit.citations.checker`. If another passage than the one it named says it, the marker
+is moved and said so; what no retrieved passage says is taken out or struck, and reported with the reason. Where
+passages contradict a cited line, the answer says so and cites both.
 """
 
 from __future__ import annotations
@@ -12,19 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ragkit.agent.answer import Citation, Removed
+from ragkit.agent.evidence import searched
 from ragkit.agent.turn import TurnState
+from ragkit.citations.checker import Checker
+from ragkit.citations.contradictions import Contradiction, contradictions
+from ragkit.citations.entailment import EntailmentJudge, settle
+from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import (
-    Support,
-    Verdict,
-    best_span,
-    content_terms,
-    crosses_languages,
-    is_quoted,
-    numbers_in,
-    support,
-    support_across,
-)
+from ragkit.citations.support import best_span, content_terms, numbers_in
+from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
+from ragkit.citations.verify import as_passage
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -41,11 +39,20 @@ _WORDLESS: Final = {
     "en": "The question has no words to look for; please ask in words.",
 }
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
+_LOOKED: Final = {"zh": "找过：{}", "en": "Looked for: {}"}
+_BETWEEN: Final = {"zh": "；", "en": "; "}
+_QUERY: Final = 80
+"""Longest query that is shown."""
 _SHOWN: Final = 3
 _QUESTION_MARKS: Final = " ?？.。!！"
 _LEAD_IN: Final = 40
-_MOVE_GAIN: Final = 0.15
-"""Another passage must support a sentence by this much more before its marker is moved."""
+_CONTRADICTS: Final = {
+    "zh": "注意，笔记之间有矛盾：“{}”[{}]；“{}”[{}]。",
+    "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
+}
+_CONTRADICTIONS: Final = 2
+"""That an answer tells at most."""
+_QUOTE_CHARS: Final = 160
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Composed:
     removed: tuple[Removed, ...]
     unresolved: int
     abstained: bool
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass
@@ -64,18 +72,23 @@ class _Cited:
     """What an answer says with one passage as its source."""
 
     sentences: list[str] = field(default_factory=list)
-    verdict: Verdict = "supported"
-    missing: list[str] = field(default_factory=list)
-    """Numbers that stand in no source."""
+    verdict: VerdictName = "supported"
+    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """The passages that a sentence is to cite, and how well they support it."""
+class Rules:
+    """What becomes of sentences that fail.
 
-    markers: tuple[int, ...]
-    verdict: Verdict
-    missing: tuple[str, ...] = ()
+    Args:
+        strike: Show them struck, with the reason, instead of taking them out.
+        judge: Entailment judge for sentences that comparison alone leaves undecided.
+        seconds: Time the judge has for one answer.
+    """
+
+    strike: bool = False
+    judge: EntailmentJudge | None = None
+    seconds: float = 5.0
 
 
 def compose(
@@ -84,6 +97,7 @@ def compose(
     sentences: Sequence[tuple[str, Sequence[int]]] | None,
     *,
     quoted: bool = False,
+    rules: Rules | None = None,
 ) -> Composed:
     """Check an answer against the passages of its turn.
 
@@ -92,42 +106,117 @@ def compose(
         written: The model's text.
         sentences: Its sentences with passage numbers, where the model gave them apart.
         quoted: Whether the sentences are word for word those of the passages they name.
+        rules: What becomes of sentences that fail; None takes them out.
     """
-    parsed = parse_answer(printable(written)) if sentences is None else _given(sentences, quoted)
+    rules = rules or Rules()
+    parsed = _distinct(parse_answer(printable(written)) if sentences is None else _given(sentences, quoted))
+    evidence = Evidence([as_passage(hit) for hit in turn.passages])
+    verdicts = _verdicts(turn, parsed, evidence, quoted, rules)
     kept: list[CitedSentence] = []
     cited: dict[int, _Cited] = {}
     removed: list[Removed] = []
-    unresolved = 0
-    said: set[str] = set()
-    for sentence in parsed:
-        if (key := fold(sentence.text)) in said and not sentence.verbatim:
-            continue
-        said.add(key)
-        if sentence.verbatim or (not quoted and _is_lead_in(turn, sentence.text)):
+    for sentence, verdict in zip(parsed, verdicts, strict=True):
+        if verdict is None:
             kept.append(sentence)
             continue
-        valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
-        unresolved += len(sentence.markers) - len(valid)
-        placed = _Placed(valid, "supported") if quoted else _place(turn, sentence.text, valid)
-        if placed.verdict == "unsupported":
-            removed.append(Removed(sentence=sentence.text, reason="no retrieved passage supports it"))
+        if reason := _refused(turn, sentence.text, verdict, quoted):
+            removed.append(Removed(sentence=sentence.text, reason=reason))
+            if rules.strike:
+                kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
             continue
-        if not quoted and _only_names_a_heading(turn, sentence.text, placed.markers):
-            removed.append(Removed(sentence=sentence.text, reason="it only repeats a heading"))
-            continue
-        if not quoted and _only_asks_again(turn, sentence.text):
-            removed.append(Removed(sentence=sentence.text, reason="it only repeats the question"))
-            continue
-        kept.append(replace(sentence, markers=placed.markers))
-        for marker in placed.markers:
+        kept.append(replace(sentence, markers=verdict.sources))
+        for marker in verdict.sources:
             source = cited.setdefault(marker, _Cited())
             source.sentences.extend(split_sentences(sentence.text))
-            source.verdict = max(source.verdict, placed.verdict, key=_ORDER.index)
-            source.missing.extend(placed.missing)
+            source.verdict = max(source.verdict, verdict.verdict, key=ORDER.index)
+            source.reasons.extend(reason.text for reason in verdict.reasons if reason.kind in _TOLD)
+    unresolved = sum(
+        not 1 <= n <= len(turn.passages) for s, v in zip(parsed, verdicts, strict=True) if v for n in s.markers
+    )
+    checked = tuple(verdict for verdict in verdicts if verdict is not None)
     if not cited:
-        return Composed(abstention(turn), (), tuple(removed), unresolved, abstained=True)
+        return Composed(abstention(turn), (), tuple(removed), unresolved, abstained=True, verdicts=checked)
+    text = render(kept)
+    if not quoted:
+        text += _contradicted(turn, evidence, checked, cited)
     citations = tuple(_citation(turn, marker, cited[marker]) for marker in sorted(cited))
-    return Composed(render(kept), citations, tuple(removed), unresolved, abstained=False)
+    return Composed(text, citations, tuple(removed), unresolved, abstained=False, verdicts=checked)
+
+
+_TOLD: Final = frozenset({"number", "unit", "name", "term", "quote", "pieces", "negation", "opposite"})
+"""Kinds of reasons that a citation's note repeats."""
+
+
+def _distinct(parsed: Sequence[CitedSentence]) -> list[CitedSentence]:
+    """The sentences without those that were said before."""
+    said: set[str] = set()
+    out = []
+    for sentence in parsed:
+        if sentence.verbatim or (key := fold(sentence.text)) not in said:
+            out.append(sentence)
+        if not sentence.verbatim:
+            said.add(key)
+    return out
+
+
+def _verdicts(
+    turn: TurnState, parsed: Sequence[CitedSentence], evidence: Evidence, quoted: bool, rules: Rules
+) -> list[Verdict | None]:
+    """A verdict for every sentence that states something, None for the others."""
+    checker = Checker(evidence)
+    found: list[Verdict | None] = []
+    for sentence in parsed:
+        if sentence.verbatim or (not quoted and _is_lead_in(turn, sentence.text)):
+            found.append(None)
+        elif quoted:
+            valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
+            found.append(
+                Verdict(sentence=sentence.text, markers=valid, sources=valid, verdict="supported", share=1.0)
+                if valid
+                else checker.check(sentence.text, ())
+            )
+        else:
+            found.append(check_sentence(turn, checker, sentence.text, sentence.markers))
+    if rules.judge is not None:
+        settled = iter(settle([v for v in found if v is not None], evidence, rules.judge, rules.seconds))
+        found = [None if verdict is None else next(settled) for verdict in found]
+    return found
+
+
+def check_sentence(turn: TurnState, checker: Checker, sentence: str, markers: Sequence[int]) -> Verdict:
+    """One sentence, with what the calculator found in this turn as needing no source."""
+    return checker.check(sentence, markers, [n for n in numbers_in(sentence) if turn.computed(n)])
+
+
+def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> str:
+    """Why a sentence cannot be part of the answer; empty if it can."""
+    if verdict.verdict == "unsupported" or not verdict.sources:
+        return "; ".join(r.text for r in verdict.reasons if r.kind != "marker") or "no retrieved passage supports it"
+    if not quoted and _only_names_a_heading(turn, sentence, verdict.sources):
+        return "it only repeats a heading"
+    if not quoted and _only_asks_again(turn, sentence):
+        return "it only repeats the question"
+    return ""
+
+
+def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdict], cited: dict[int, _Cited]) -> str:
+    """What other passages say against the cited lines, both cited; empty where they agree."""
+    spans = [span for verdict in verdicts if verdict.ok for span in verdict.spans if span.passage in cited]
+    lines = []
+    for found in contradictions(evidence, spans)[:_CONTRADICTIONS]:
+        lines.append(_tell(found, answer_language(turn.question)))
+        for span in (found.first, found.second):
+            source = cited.setdefault(span.passage, _Cited())
+            source.sentences.append(span.quote)
+    return "".join(f"\n\n{line}" for line in lines)
+
+
+def _tell(found: Contradiction, language: str) -> str:
+    def shown(quote: str) -> str:
+        return one_line(without_markers(quote, keep_numbers=True), _QUOTE_CHARS)
+
+    first, second = found.first, found.second
+    return _CONTRADICTS[language].format(shown(first.quote), first.passage, shown(second.quote), second.passage)
 
 
 def _given(sentences: Sequence[tuple[str, Sequence[int]]], quoted: bool) -> list[CitedSentence]:
@@ -142,6 +231,8 @@ def abstention(turn: TurnState) -> str:
     lines = [ABSTENTION[language]]
     if turn.unknown_names:
         lines = [ABSENT[language].format(", ".join(turn.unknown_names))]
+    if looked := searched(turn)[:_SHOWN]:
+        lines.append(_LOOKED[language].format(_BETWEEN[language].join(one_line(text, _QUERY) for text in looked)))
     if turn.passages:
         lines.append(_NEAREST[language])
         lines.extend(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
@@ -161,44 +252,6 @@ def place(hit: Hit) -> str:
     )
 
 
-def _place(turn: TurnState, sentence: str, named: tuple[int, ...]) -> _Placed:
-    """The passages that a sentence is to cite, and how well they support it."""
-    judged = {n: _judge(turn, sentence, hit, n in named) for n, hit in enumerate(turn.passages, start=1)}
-    best = max(judged, key=lambda n: (judged[n].share - len(judged[n].missing_numbers), n in named, -n), default=0)
-    if not best:
-        return _Placed((), "unsupported")
-    good = tuple(n for n in named if judged[n].verdict != "unsupported")
-    if good:
-        missing = _in_none([judged[n] for n in good])
-        elsewhere = bool(missing) and judged[best].verdict == "supported"
-        if not elsewhere and judged[best].share < max(judged[n].share for n in good) + _MOVE_GAIN:
-            share = max(judged[n].share for n in good)
-            return _Placed(good, Support(share, missing).verdict, missing)
-    found = judged[best]
-    if found.verdict == "unsupported":
-        return _Placed((), "unsupported")
-    moved = bool(named) and best not in named and not found.missing_numbers
-    return _Placed((best,), "misattributed" if moved else found.verdict, found.missing_numbers)
-
-
-def _judge(turn: TurnState, sentence: str, hit: Hit, named: bool) -> Support:
-    # What the calculator found in this turn needs no passage.
-    computed = " ".join(number for number in numbers_in(sentence) if turn.computed(number))
-    # Invisible characters were taken out of the sentence; in the passage they would part its words.
-    passage = f"{printable(hit.chunk.search_text)}\n{computed}"
-    if is_quoted(sentence, passage):
-        return Support(1.0)
-    if crosses_languages(sentence, hit.chunk):
-        # Terms of two languages cannot be compared: the passage must at least be the one that was named.
-        return support_across(sentence, passage) if named else Support(0.0)
-    return support(sentence, passage, turn.index.idf)
-
-
-def _in_none(found: Sequence[Support]) -> tuple[str, ...]:
-    """The numbers that every one of these passages lacks."""
-    return tuple(n for n in found[0].missing_numbers if all(n in other.missing_numbers for other in found[1:]))
-
-
 def _only_names_a_heading(turn: TurnState, sentence: str, markers: tuple[int, ...]) -> bool:
     """Small models sometimes answer with the heading of a passage instead of what stands below it."""
     terms = set(tokenize(sentence))
@@ -209,10 +262,6 @@ def _only_asks_again(turn: TurnState, sentence: str) -> bool:
     """Small models sometimes hand the question back, with a marker on it."""
     asked = {fold(turn.question).strip(_QUESTION_MARKS), fold(turn.standalone).strip(_QUESTION_MARKS)}
     return fold(sentence).strip(_QUESTION_MARKS) in asked
-
-
-_ORDER: Final[tuple[Verdict, ...]] = ("supported", "misattributed", "partly", "unsupported")
-"""From strong to weak."""
 
 
 def _citation(turn: TurnState, marker: int, cited: _Cited) -> Citation:
@@ -228,16 +277,9 @@ def _citation(turn: TurnState, marker: int, cited: _Cited) -> Citation:
         end=span.end,
         quote=span.quote,
         verdict=cited.verdict,
-        note=_missing_note(cited.missing),
+        note="; ".join(dict.fromkeys(cited.reasons)),
         page=turn.index.page(hit.document, span.start) if hit.page is not None else None,
     )
-
-
-def _missing_note(numbers: Sequence[str]) -> str:
-    distinct = list(dict.fromkeys(numbers))
-    if len(distinct) > 1:
-        return f"numbers {', '.join(distinct)} are in no source"
-    return f"number {distinct[0]} is in no source" if distinct else ""
 
 
 def _is_lead_in(turn: TurnState, sentence: str) -> bool:

@@ -9,20 +9,34 @@ from typing import Final
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Removed
-from ragkit.agent.compose import Composed, abstention, compose
+from ragkit.agent.budget import Stop
+from ragkit.agent.compose import Composed, Rules, abstention, compose, place
+from ragkit.agent.evidence import SURE, asks_a_tool, verified
 from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.retry import corrected
 from ragkit.agent.turn import TurnState, best_coverage
+from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
+from ragkit.text.sanitize import one_line
 from ragkit.text.sentences import split_sentences
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
     "en": "What the model wrote has no basis in the notes; these are quotes from them.",
 }
+_NOT_SEEN: Final = {
+    "zh": "模型没有写出答案，以下是最相关的笔记原文摘录。",
+    "en": "The model came to no answer; these are quotes from the passages nearest to the question.",
+}
+_COMPUTED: Final = {"zh": "计算结果：", "en": "Computed:"}
+_QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quotes from the notes."}
+_NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
+_NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
+_SHOWN: Final = 3
 LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
@@ -47,19 +61,66 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
 
 
 def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
+    if turn.stop is not None:
+        return _cut_short(turn, turn.stop)
+    composed = _written(turn, final, chat)
+    return _results(turn, composed) if composed.abstained else composed
+
+
+def _results(turn: TurnState, composed: Composed) -> Composed:
+    """What the calculator said, where that was asked for and the model made no sentence of it that holds."""
+    found = [step.observation for step in turn.steps if step.tool == "calculate" and step.observation[:5] != "Error"]
+    if not found or not asks_a_tool(turn.question):
+        return composed
+    text = "\n".join([_COMPUTED[answer_language(turn.question)], *(f"- {one_line(line, 300)}" for line in found)])
+    return replace(composed, text=text, abstained=False)
+
+
+def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
     if final is None or final.additional_kwargs.get(GAVE_UP):
-        return Composed(abstention(turn), (), (), 0, abstained=True)
+        nothing = Composed(abstention(turn), (), (), 0, abstained=True)
+        return _instead(turn, nothing, _NOT_SEEN) if turn.model_calls and not turn.hopeless else nothing
     if not final.text.strip():
         raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
-    composed = _composed(turn, final)
+    composed = _composed(turn, final, rules_of(turn, chat))
+    again = turn.index.settings.on_unsupported == "retry" and not chat.extractive and turn.budget.over() is None
+    if again and composed.removed:
+        composed = _again(turn, final, composed, chat)
     language = answer_language(turn.question)
     if chat.extractive:
         return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
-    if composed.abstained and composed.removed and best_coverage(turn.passages) >= _QUOTED_COVERAGE:
-        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE))
-        if not quotes.abstained:
-            return replace(quotes, text=f"{_UNFOUNDED[language]}\n{quotes.text}", removed=composed.removed)
+    if composed.abstained:
+        return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
+    score = verified(turn.judgement.probability, composed.citations, len(composed.removed))
+    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not turn.other_tools:
+        return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return composed
+
+
+def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Composed:
+    """Quotes in place of an answer that came to nothing, where the notes hold one as good as surely."""
+    covered = best_coverage(turn.passages) >= _QUOTED_COVERAGE and bool(composed.removed)
+    if not covered and turn.judgement.probability < SURE:
+        return composed
+    quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE if covered else 0.0), Rules())
+    if quotes.abstained:
+        return composed
+    language = answer_language(turn.question)
+    return replace(quotes, text=f"{notice[language]}\n{quotes.text}", removed=composed.removed)
+
+
+def _cut_short(turn: TurnState, stop: Stop) -> Composed:
+    """What there is when a budget is used up: quotes if a passage plainly is about the question, else the reason."""
+    language = answer_language(turn.question)
+    if best_coverage(turn.passages) >= _QUOTED_COVERAGE:
+        quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE), Rules())
+        if not quotes.abstained:
+            return replace(quotes, text=f"{stop.says(turn.question)}{_QUOTES[language]}\n{quotes.text}")
+    nearest = "\n".join(f"- {place(hit)}" for hit in turn.passages[:_SHOWN])
+    text = f"{stop.says(turn.question)}{_NO_ANSWER[language]}" + (
+        f"\n{_NEAREST[language]}\n{nearest}" if nearest else ""
+    )
+    return Composed(text, (), (), 0, abstained=True)
 
 
 def _without_instructions(turn: TurnState, message: AIMessage) -> tuple[AIMessage, tuple[Removed, ...]]:
@@ -98,8 +159,35 @@ def _with_staleness(turn: TurnState, composed: Composed) -> Composed:
     return replace(composed, citations=tuple(citations))
 
 
-def _composed(turn: TurnState, message: AIMessage) -> Composed:
+def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
     quoted = bool(message.additional_kwargs.get(QUOTED))
     message, gone = (message, ()) if quoted else _without_instructions(turn, message)
-    composed = compose(turn, message.text, message.additional_kwargs.get(SENTENCES), quoted=quoted)
+    given = message.additional_kwargs.get(SENTENCES)
+    composed = compose(turn, message.text, given, quoted=quoted, rules=rules)
     return replace(composed, removed=(*composed.removed, *gone))
+
+
+def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatModel) -> Composed:
+    """The answer with what the model makes of the sentences that failed; they are checked like the first ones."""
+    model = chat.structured()
+    written = corrected(turn, composed.removed, model) if model is not None else []
+    if not written:
+        return composed
+    failed = {item.sentence for item in composed.removed}
+    kept = [(v.sentence, v.sources) for v in composed.verdicts if v.sentence not in failed]
+    second = compose(turn, final.text, [*kept, *written], rules=rules_of(turn, chat))
+    if second.abstained:
+        return composed
+    return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)
+
+
+def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
+    """What the settings say about sentences that fail."""
+    settings = turn.index.settings
+    judge: EntailmentJudge | None = None
+    if settings.entailment == "chat":
+        model = chat.structured()
+        judge = ChatEntailment(model) if model is not None else None
+    elif settings.entailment != "off":
+        judge = CrossEncoderEntailment(settings.entailment)
+    return Rules(strike=settings.on_unsupported == "strike", judge=judge, seconds=settings.entailment_seconds)

@@ -68,6 +68,14 @@ class AgentHeader(StrategyKeys):
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
+    max_question_tokens: int | None = Field(default=None, ge=1)
+    """Budgets of a question and of a session, see the settings of the same names; the smaller one counts."""
+    max_question_seconds: float | None = Field(default=None, gt=0)
+    max_question_cost: float | None = Field(default=None, gt=0)
+    max_session_steps: int | None = Field(default=None, ge=1)
+    max_session_tokens: int | None = Field(default=None, ge=1)
+    max_session_seconds: float | None = Field(default=None, gt=0)
+    max_session_cost: float | None = Field(default=None, gt=0)
     sub_questions: int = Field(default=4, ge=1, le=8)
     """``research``: parts a goal is split into at first; at most two more are added for what is missing."""
     rewrite: Literal["auto", "always", "never"] = "auto"

@@ -18,7 +18,9 @@ UNKNOWN: Final = (
     "It was not made again. Say so in the answer; do not repeat it."
 )
 """Observation of a call with effects that was never closed."""
-_LIVE: Final = frozenset({"index", "emit", "structured", "lock", "cancelled"})
+_LIVE: Final = frozenset(
+    {"index", "emit", "structured", "lock", "cancelled", "running", "budget", "stop", "cuts", "window"}
+)
 """What a turn has of the running process."""
 
 

@@ -6,7 +6,7 @@ tool calls in `turn_middleware`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
@@ -16,8 +16,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
+from ragkit.agent.middleware.model_guard import ModelGuard
 from ragkit.agent.middleware.strategy import Strategy
 from ragkit.agent.middleware.tool_gate import ToolGate
+from ragkit.agent.middleware.tool_guard import ToolGuard
 from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.native_tools import NativeToolModel
@@ -55,28 +57,31 @@ def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
 
 
 def turn_middleware(
-    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
+    parts: AgentParts,
+    turn: TurnState,
+    tools: Mapping[str, BaseTool],
+    kept: TurnFile | None = None,
+    journal: TurnFile | None = None,
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
     `TurnControl` stands outside: it decides whether a model or a tool is called at all, so what
-    stands inside sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
-    lets through is what runs, whatever they made of the call. A turn that is kept for a restart has `Replay`
-    around everything and `Journal` next to the tools.
+    stands between sees only calls that are made. `ToolGate` stands inside the program's own middleware: what it
+    lets through is what runs, whatever they made of the call. The guards stand inside of all: a prompt fits
+    whatever middleware added to it, and a tool's time begins when it does. A turn that is kept for a
+    restart has `Replay` around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
     results = ToolResults(turn, own=TOOLS)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
-    mounted = [
-        UniqueCalls(),
-        TurnControl(turn, reply),
-        results,
-        Strategy(turn, parts.spec.header),
-        *parts.middleware,
-        gate,
-    ]
     outside = [Replay(turn, kept)] if kept else []
-    return [*outside, *mounted, *([Journal(journal)] if journal else [])]
+    strategy = Strategy(turn, parts.spec.header)
+    mounted = [TurnControl(turn, reply), UniqueCalls(), results, strategy, *parts.middleware, gate]
+    guards = [
+        ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
+        ModelGuard(turn, parts.window, parts.chat.name),
+    ]
+    return [*outside, *mounted, *([Journal(journal)] if journal else []), *guards]
 
 
 def turn_graph(
@@ -86,11 +91,11 @@ def turn_graph(
 
     With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
     """
-    tools = list(turn_tools(parts, turn).values())
+    tools = turn_tools(parts, turn)
     return create_agent(
-        turn_model(parts, tools),
-        tools,
+        turn_model(parts, tools.values()),
+        list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, kept, journal),
+        middleware=turn_middleware(parts, turn, tools, kept, journal),
         checkpointer=kept.saver if kept else None,
     )

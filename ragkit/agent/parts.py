@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ragkit.agent.approval import Approve
+from ragkit.agent.budget import Limits, limits_of, prices_of
+from ragkit.agent.context import ContextWindow
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
@@ -37,3 +39,12 @@ class AgentParts:
     """Decides about effects of tools; None asks whoever reads the events."""
     quote_when_down: bool = True
     """Whether passages are quoted where the chat model cannot be reached; otherwise that is an error."""
+
+    def __post_init__(self) -> None:
+        self.prices = prices_of(self.settings, self.limits, free=self.chat.local or self.chat.extractive)
+        self.window = ContextWindow(self.chat, self.settings, self.spec.header.max_answer_tokens)
+
+    @property
+    def limits(self) -> tuple[Limits, Limits]:
+        """What a question, and what the session, may spend."""
+        return limits_of(self.spec.header, self.settings)

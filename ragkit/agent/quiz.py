@@ -39,6 +39,7 @@ _HEADING: Final = re.compile(r"^#{1,6}[ \t]+([^\n]+?)[ \t#]*(?:\n|$)", re.MULTIL
 _CANDIDATES: Final = 12
 _PASSAGE_CHARS: Final = 1200
 _NO_POINT: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$|!\[|[|:=*_\s-]+$|\|")
+_FENCED: Final = re.compile(r"^(```|~~~).*?(?:^\1|\Z)|\$\$.+?\$\$", re.DOTALL | re.MULTILINE)
 _QUESTION: Final = re.compile(r"[?？]\s*$|^(?:什么|为什么|如何|怎么|what|why|how)\b", re.IGNORECASE)
 _ASK: Final = {
     "zh": "你是面试官。根据给出的笔记段落，用中文出一道面试题：一句话，答案必须在段落里，题目里不要透露答案。",
@@ -106,15 +107,20 @@ class Section:
 def sections_of(hit: Hit) -> list[Section]:
     """The parts of a passage that have points to ask about; a small note is one passage with several headings."""
     found: list[Section] = []
+    top = hit.heading[0] if hit.heading else ""
     heading, begun = " / ".join(hit.heading[-2:]) or hit.document, 0
-    marks = [*_HEADING.finditer(hit.text), None]
+    # Code makes no points, and its comments no headings; its lines still count.
+    prose = _FENCED.sub(lambda code: "\n" * code[0].count("\n"), hit.text)
+    marks = [*_HEADING.finditer(prose), None]
     for mark in marks:
-        end = mark.start() if mark else len(hit.text)
-        text = hit.text[begun:end]
+        end = mark.start() if mark else len(prose)
+        text = prose[begun:end]
         if len(points_of(text)) > 1:
-            found.append(Section(one_line(heading, 120), text, hit.start_line + hit.text.count("\n", 0, begun)))
+            found.append(Section(one_line(heading, 120), text, hit.start_line + prose.count("\n", 0, begun)))
         if mark:
-            heading, begun = mark[1], mark.end()
+            # "Pitfalls" alone would ask about nothing.
+            heading = mark[1] if not top or top in mark[1] or _QUESTION.search(mark[1]) else f"{top} / {mark[1]}"
+            begun = mark.end()
     return found
 
 

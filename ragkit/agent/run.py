@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,21 +14,23 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
 from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.budget import Budget
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
+from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
 from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
 from ragkit.agent.stand_in import StandIn
-from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.agent.wording import DOING, LANGUAGE_LINE
 from ragkit.agent.workflows import WORKFLOWS
@@ -45,6 +46,7 @@ from ragkit.text.tokens import query_terms
 _HISTORY_TURNS: Final = 3
 _HISTORY_CHARS: Final = 300
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
+_NODES_PER_STEP: Final = 50
 
 
 class Run:
@@ -57,6 +59,7 @@ class Run:
         cancelled: Set by whoever does not want the answer any more; the session stays as it was then.
         kept: An unfinished turn of the session to go on with, instead of a new one.
         alone: Whether the question has nothing to do with the conversation.
+        budget: What the question is part of pays for it; None gives it a budget of its own.
     """
 
     def __init__(
@@ -68,13 +71,16 @@ class Run:
         kept: TurnFile | None = None,
         *,
         alone: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
+        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices)
         self._kept = kept
         self._id = ""
+        self._charged = False
         self._alone = alone
         self._down = StandIn()
         self._journal: TurnFile | None = kept
@@ -101,10 +107,17 @@ class Run:
         try:
             self._work()
         finally:
+            self._charge()
             if self._cancelled.is_set():
                 self.drop()
             elif self._kept is not None:
                 self._kept.close()
+
+    def _charge(self) -> None:
+        """Let the session know, once, what was spent."""
+        if not self._charged:
+            self._charged = True
+            self._parts.session.charge(self._budget.spent)
 
     def drop(self) -> None:
         """Keep nothing of the turn any more; safe to call while it runs."""
@@ -114,7 +127,6 @@ class Run:
                 self._kept.remove()
 
     def _work(self) -> None:
-        began = time.monotonic()
         parts = self._parts
         outcome = self._outcome()
         if self._cancelled.is_set():
@@ -123,10 +135,13 @@ class Run:
         if refusal := parts.guard.answer(composed.text):
             composed = Composed(refusal.text, (), composed.removed, composed.unresolved, abstained=True)
         stop: StopReason = "answered"
+        if turn.cuts:
+            warnings.append(turn.cuts.says(self._question, turn.window))
         if self._down.problem and not composed.abstained:
             stop = "endpoint_down"
-        elif turn.out_of_steps:
-            stop = "max_steps"
+        elif (ended := turn.stop or self._budget.stopped) is not None:
+            stop = ended.reason
+            warnings.append(ended.says(self._question))
         elif composed.abstained:
             stop = "abstained"
         for citation in composed.citations:
@@ -142,12 +157,15 @@ class Run:
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
             usage=dict(turn.usage),
-            seconds=time.monotonic() - began,
+            seconds=self._budget.spent.seconds,
+            cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
+            verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             origin=self._origin(),
+            evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
             plan=outcome.plan,
             state=outcome.state,
@@ -156,8 +174,14 @@ class Run:
             return
         unsaved = parts.session.append(answer, self._id)
         self.drop()
+        # Before the answer is out: the next question may come at once.
+        self._charge()
         warnings += [*doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
+
+    def _priced(self) -> bool:
+        settings = self._parts.settings
+        return settings.price_read is not None or settings.price_written is not None
 
     def _chosen(self, turn: TurnState, final: AIMessage | None) -> tuple[Composed, Agreement | None]:
         """The checked answer; of several samples the one that most of them agree with."""
@@ -180,6 +204,9 @@ class Run:
             return plan, self._turn(plan), []
         turn = self._turn(plan)
         restore(turn, kept.fact("state") or {})
+        # What was spent before the restart counts too; its seconds are not known.
+        self._budget.add_tokens(turn.usage["prompt_tokens"], turn.usage["completion_tokens"])
+        self._budget.add_step(turn.reserved)
         changed = drop_changed(turn)
         return plan, turn, [CHANGED.format(changed)] if changed else []
 
@@ -202,16 +229,14 @@ class Run:
                 question=question,
                 emit=emit,
                 cancelled=cancelled,
-                turn=lambda: new_turn(
-                    self._parts, question, question, (Query(question),), emit=emit, cancelled=cancelled
-                ),
+                turn=lambda: self._new_turn(question, (Query(question),)),
                 answered=lambda part, tell: self._part(part, tell).answered(),
             )
         )
 
     def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
         """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
-        run = Run(self._parts, question, emit, self._cancelled, alone=True)
+        run = Run(self._parts, question, emit, self._cancelled, alone=True, budget=self._budget)
         run._journal = self._kept
         return run
 
@@ -246,7 +271,8 @@ class Run:
         parts = self._parts
         graph = turn_graph(parts, turn, self._kept, self._journal)
         showing = Showing(turn)
-        config: dict[str, Any] = {"recursion_limit": 4 * parts.spec.header.max_steps + 20}
+        # The loop ends by its budgets; this is far beyond them, whatever nodes middleware adds.
+        config: dict[str, Any] = {"recursion_limit": _NODES_PER_STEP * (turn.max_steps + 3)}
         start: dict[str, Any] | None = {"messages": self._messages(turn)}
         if self._kept:
             config.update(self._kept.thread)
@@ -270,14 +296,16 @@ class Run:
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
-                            _count(turn, message)
                             final = message if not message.tool_calls else None
         return final
 
     def _told_at_once(self) -> Answer | None:
         """What is said without looking for anything; the conversation does not keep it."""
         text = ""
-        if not query_terms(self._question):
+        reason: StopReason = "abstained"
+        if stop := self._budget.over():
+            text, reason = stop.says(self._question), stop.reason
+        elif not query_terms(self._question):
             # Punctuation or emoji only: dense retrieval would find something near to it all the same.
             text = wordless(self._question)
         elif refusal := self._parts.guard.question(self._question):
@@ -289,7 +317,7 @@ class Run:
             citations=(),
             abstained=True,
             steps=(),
-            stop_reason="abstained",
+            stop_reason=reason,
             question=self._question,
             standalone=self._question,
             model=self._parts.chat.name,
@@ -302,7 +330,7 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.sampled(header.sampling.rewrite).structured()
+        structured = parts.chat.sampled(header.sampling.rewrite).structured() if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,
@@ -334,9 +362,12 @@ class Run:
         return [] if self._alone else self._parts.session.answers[-_HISTORY_TURNS:]
 
     def _turn(self, plan: Plan) -> TurnState:
-        return new_turn(
-            self._parts, self._question, plan.standalone, plan.queries, emit=self._emit, cancelled=self._cancelled
-        )
+        return self._new_turn(plan.standalone, plan.queries)
+
+    def _new_turn(self, standalone: str, queries: tuple[Query, ...]) -> TurnState:
+        turn = new_turn(self._parts, self._question, standalone, queries, emit=self._emit, cancelled=self._cancelled)
+        turn.budget = self._budget
+        return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         json_protocol = self._parts.chat.tool_calling == "json"
@@ -352,38 +383,6 @@ class Run:
         return messages
 
 
-def new_turn(
-    parts: AgentParts,
-    question: str,
-    standalone: str,
-    queries: tuple[Query, ...],
-    *,
-    emit: Callable[[Event], None] = lambda event: None,
-    cancelled: threading.Event | None = None,
-) -> TurnState:
-    """The state a turn begins with, its limits from the agent file."""
-    header = parts.spec.header
-    small = parts.chat.tool_calling == "json"
-    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
-    return TurnState(
-        index=parts.index,
-        question=question,
-        standalone=standalone,
-        queries=queries,
-        instructions=parts.spec.prompt,
-        emit=emit,
-        passages_per_search=header.passages,
-        max_passages=header.max_passages,
-        max_steps=min(header.max_steps, header.max_steps_json) if small else header.max_steps,
-        unknown_names=tuple(parts.index.unknown_names(standalone)),
-        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
-        other_tools=other_tools,
-        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
-        structured=parts.chat.structured(),
-        cancelled=cancelled or threading.Event(),
-    )
-
-
 def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
     """The final message, if the loop came so far."""
     last = messages[-1]
@@ -392,9 +391,3 @@ def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
 
 def _usable(sample: AIMessage) -> bool:
     return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
-
-
-def _count(turn: TurnState, message: AIMessage) -> None:
-    if message.usage_metadata:
-        turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
-        turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]

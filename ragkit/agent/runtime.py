@@ -21,8 +21,9 @@ from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import ApprovalAsked, Approve
 from ragkit.agent.json_protocol import to_plain_messages
 from ragkit.agent.mounts import turn_tools
+from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
-from ragkit.agent.run import Run, new_turn
+from ragkit.agent.run import Run
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent
 from ragkit.agent.spotlight import HEADED

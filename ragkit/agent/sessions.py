@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ragkit.agent.answer import Answer, Citation
+from ragkit.agent.budget import Spent
 from ragkit.errors import AgentError, UsageError
 from ragkit.index.fsops import append_line
 from ragkit.retrieval.rewrite import Turn
@@ -49,6 +50,7 @@ class PastAnswer:
     """Id of the turn, empty in sessions of earlier versions."""
     state: dict[str, Any] = field(default_factory=dict)
     """See `ragkit.agent.answer.Answer.state`."""
+    spent: Spent = field(default=Spent())
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,13 @@ class Session:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.answers: list[PastAnswer] = []
+        self.spent = Spent()
+        """What all questions of the conversation have cost so far, those without an answer too."""
         self._waiting: list[bytes] = []
         self._warned = False
         if path is not None and path.is_file():
             self.answers = _read(path)
+            self.spent = sum((answer.spent for answer in self.answers), Spent())
 
     @property
     def id(self) -> str:
@@ -113,6 +118,10 @@ class Session:
     def start(cls, home: Path) -> Session:
         """A new session with a name from date and chance."""
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+
+    def charge(self, spent: Spent) -> None:
+        """Add what a question has cost, whatever became of it."""
+        self.spent = self.spent + spent
 
     def append(self, answer: Answer, turn: str = "") -> str:
         """Add a finished turn and save it.
@@ -275,4 +284,10 @@ def _past(record: dict[str, Any]) -> PastAnswer:
         str(record.get("time", "")),
         str(record.get("turn", "")),
         dict(record.get("state") or {}),
+        Spent(
+            len(record.get("steps", ())),
+            sum(record.get("usage", {}).values()),
+            float(record.get("seconds", 0.0)),
+            float(record.get("cost") or 0.0),
+        ),
     )

@@ -6,17 +6,20 @@ that a marker means the same in the prompt, on the screen and in the citations.
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Event, Observation, Step
+from ragkit.agent.budget import Budget, Stop
+from ragkit.agent.evidence import Judgement, asks_a_tool, judge_search
 from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
@@ -26,12 +29,19 @@ from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
 
+if TYPE_CHECKING:
+    from ragkit.agent.fitting import Cuts
+
 WEAK_COVERAGE: Final = 0.35
 """Coverage below which the best passage is not about what the question asks."""
 PASSAGE_CHARS: Final = 1600
 """Longest text of one passage shown to a model."""
 _ROUNDING: Final = 0.05
 """How far a rounded result may be from the exact one, relative to it."""
+
+
+class TurnCancelled(Exception):
+    """The reader of the events went away."""
 
 
 @dataclass
@@ -64,12 +74,25 @@ class TurnState:
     provenance: Provenance = field(init=False)
     calls: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each call made -> its observation."""
+    running: set[str] = field(default_factory=set)
+    """Fingerprints of calls that are not done yet."""
     model_calls: int = 0
     malformed: int = 0
     """Malformed tool calls of a native model so far."""
     reserved: int = 0
     """Tool calls begun, counted before they run because calls of one reply run side by side."""
-    out_of_steps: bool = False
+    empty_replies: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    """Identity of a call that is not run -> why."""
+    order: dict[str, int] = field(default_factory=dict)
+    """Identity of a call -> its place among all calls of the turn."""
+    budget: Budget = field(default_factory=Budget)
+    stop: Stop | None = None
+    """The budget that ended the turn."""
+    cuts: Cuts | None = None
+    """What was left out of the last prompt that had to be shortened."""
+    window: int = 0
+    """Context window, in tokens, that it was shortened for."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
@@ -79,6 +102,9 @@ class TurnState:
     unseen: set[int] = field(default_factory=set)
     """Numbers of passages whose text no finished call has shown, after a resumed run."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    judged: Judgement | None = None
+    """See `judgement`."""
+    _places: list[int] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
     """prompt_tokens and completion_tokens, summed over the model calls."""
 
@@ -114,7 +140,21 @@ class TurnState:
     def only_answering(self) -> bool:
         """Whether the tools are closed: enough evidence, or no step or room for evidence left."""
         spent = len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
-        return spent or self.best_coverage >= self.enough_coverage
+        return spent or (self.best_coverage >= self.enough_coverage and not asks_a_tool(self.question))
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the first search says of the question; computed once."""
+        if self.judged is None:
+            self.judged = judge_search(self)
+        return self.judged
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the question is declined on the search alone: no model need read the passages."""
+        if self.other_tools or asks_a_tool(self.question):
+            return False
+        return self.off_topic or self.about_the_unknown or self.judgement.declined
 
     @property
     def off_topic(self) -> bool:
@@ -156,15 +196,56 @@ class TurnState:
         except (ValueError, OverflowError):
             return False
 
+    def claim(self, key: str) -> bool:
+        """Whether a call is for the claimer to make: it was not made, and is not being made, by another."""
+        with self.lock:
+            if key in self.calls or key in self.running:
+                return False
+            self.running.add(key)
+            return True
+
+    def made(self, key: str, observation: str) -> None:
+        """Keep the observation of a call that was claimed."""
+        with self.lock:
+            self.running.discard(key)
+            self.calls[key] = observation
+
+    def forget(self, key: str) -> None:
+        """Take back the claim of a call that ended without a result; it may be made again."""
+        with self.lock:
+            self.running.discard(key)
+
+    def reserve(self) -> bool:
+        """Take one of the steps that are left; False if there is none."""
+        with self.lock:
+            if self.reserved >= self.max_steps:
+                return False
+            self.reserved += 1
+        self.budget.add_step()
+        return True
+
     def record(
-        self, tool: str, arguments: dict[str, Any], observation: str, seconds: float, hits: Sequence[Hit] = ()
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        observation: str,
+        seconds: float,
+        hits: Sequence[Hit] = (),
+        place: int | None = None,
     ) -> None:
-        """Keep a finished tool call and tell whoever listens."""
+        """Keep a finished tool call and tell whoever listens.
+
+        Steps stand in the order of their `place`, not in the order in which calls that run side by
+        side end; None puts a step last.
+        """
         observation = self.spotlight.plain(observation)
-        self.steps.append(
-            Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds)
-        )
-        self.thought = ""
+        step = Step(thought=self.thought, tool=tool, arguments=arguments, observation=observation, seconds=seconds)
+        with self.lock:
+            place = len(self.order) if place is None else place
+            at = bisect.bisect_right(self._places, place)
+            self._places.insert(at, place)
+            self.steps.insert(at, step)
+            self.thought = ""
         self.emit(Observation(tool, observation, seconds, tuple(hits)))
 
 

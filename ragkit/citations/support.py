@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from ragkit.citations.verdicts import Span, VerdictName
 from ragkit.text.language import answer_language
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import fold, tokenize
 from ragkit.values import Chunk
 
-Verdict = Literal["supported", "partly", "unsupported", "misattributed"]
 Idf = Callable[[str], float]
 Similarity = Callable[[str, Sequence[str]], Sequence[float]]
 
@@ -39,17 +39,6 @@ _MIN_QUOTED: Final = 6
 
 
 @dataclass(frozen=True)
-class Span:
-    """A verbatim slice of the source, in characters and lines of the document."""
-
-    start: int
-    end: int
-    start_line: int
-    end_line: int
-    quote: str
-
-
-@dataclass(frozen=True)
 class Support:
     """How well a passage supports a sentence."""
 
@@ -58,7 +47,7 @@ class Support:
     missing_numbers: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> VerdictName:
         if self.missing_numbers:
             return "partly" if self.share >= SUPPORTED else "unsupported"
         if self.share >= SUPPORTED:
@@ -131,7 +120,7 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
         similarity: Likeness of a sentence to each of several texts, used where answer and source
             are in different languages and share few terms.
     """
-    spans = _body(chunk.text) or list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
+    spans = body_spans(chunk.text)
     tokens = [set(tokenize(chunk.text[a:b])) for a, b in spans]
     chosen: list[int] = []
     for sentence in sentences:
@@ -146,13 +135,16 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
     return _span(chunk, start, end)
 
 
-def _body(text: str) -> list[tuple[int, int]]:
-    """Sentences, list items and table rows of a source text, without headings, fences and rules."""
-    return [
-        (start, end)
-        for start, end in sentence_spans(text)
-        if not _NO_BODY.match(text[start:end]) and not _UNDERLINE.match(text, end)
+def body_spans(text: str) -> list[tuple[int, int]]:
+    """Sentences, list items and table rows of a source text, as offsets, without headings, fences and rules.
+
+    Never empty: a text that has nothing else gives those, or itself.
+    """
+    spans = list(sentence_spans(text))
+    body = [
+        (start, end) for start, end in spans if not _NO_BODY.match(text[start:end]) and not _UNDERLINE.match(text, end)
     ]
+    return body or spans or [(0, len(text))]
 
 
 def _span(chunk: Chunk, start: int, end: int) -> Span:

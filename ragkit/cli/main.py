@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import agents, ask, chat, doctor, evals, feedback, index, models, search, sessions, train
+from ragkit.cli import agents, ask, chat, doctor, evals, feedback, index, models, search, sessions, train, verify
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
 from ragkit.redact import redacted
@@ -89,6 +89,7 @@ app.command("index", epilog=_EPILOG)(index.run)
 app.command("search", epilog=_EPILOG)(search.run)
 app.command("ask", epilog=_EPILOG)(ask.run)
 app.command("chat", epilog=_EPILOG)(chat.run)
+app.command("verify", epilog=_EPILOG)(verify.run)
 app.command("doctor", epilog=_EPILOG)(doctor.run)
 app.add_typer(evals.app, name="eval")
 app.add_typer(models.app, name="models")

@@ -11,8 +11,10 @@ import ragkit
 from ragkit.agent.runtime import Agent
 from ragkit.evaluation.answers import AnswerRow
 from ragkit.evaluation.citations import TermJudge
+from ragkit.evaluation.risk import risk_coverage
 from ragkit.evaluation.stats import bootstrap_ci95
 from ragkit.evaluation.text_metrics import TextMetrics
+from ragkit.retrieval.answerable import fit_for
 
 METRICS: Final[dict[str, str]] = {
     "citation_recall": "share of the sentences that their cited passages support (ALCE)",
@@ -145,6 +147,7 @@ def answers_json(
         **aggregate(rows, bleu),
         "by_type": _grouped(rows, lambda row: row.type, bleu),
         "by_language": _grouped(rows, lambda row: row.language, bleu),
+        "risk_coverage": risk_coverage(rows, fit_for(agent.index.model.name).threshold),
         "text_metrics": metrics.describe(),
         "support_judge": support_judge,
         "judge": dict(judge) if judge else None,

@@ -7,7 +7,6 @@ say of an answer is no part of what is kept: another judge never asks the agent 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -16,13 +15,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from ragkit.agent.answer import Answer
 from ragkit.agent.extractive import NOTICE
-from ragkit.agent.middleware.turn_control import FIRST_THOUGHT
 from ragkit.agent.runtime import Agent
 from ragkit.agent.sessions import Session
-from ragkit.agent.tools import TOOLS
-from ragkit.agent.turn import TurnState
 from ragkit.api import Index
 from ragkit.citations.markers import parse_answer
 from ragkit.errors import EndpointError, ModelError
@@ -43,24 +38,12 @@ from ragkit.evaluation.gold import check_gold, gold_places
 from ragkit.evaluation.judge import VALUE, AnswerJudge, Grade
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.text_metrics import NOTHING, TextMetrics, as_dict, unrelated_sentences
+from ragkit.evaluation.tool_calls import calls_of, tool_schemas
 from ragkit.text.sentences import split_sentences
 
 log = logging.getLogger(__name__)
 
 Score = float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolCall:
-    """One tool call of a turn."""
-
-    tool: str
-    arguments: dict[str, Any]
-    valid: bool
-    """The tool is one the agent has, and the arguments satisfy its schema."""
-    by_model: bool
-    """False for the first search, which the framework makes."""
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +111,7 @@ def evaluate_answers(
     store = store or RowStore()
     support = support_judge or TermJudge(agent.index.idf)
     facts = run_facts(agent)
-    schemas = _schemas(agent)
+    schemas = tool_schemas(agent)
     if not agent.chat.extractive:
         agent.chat.model()
     own, quoted, rows = agent.session, agent.quote_when_down, []
@@ -206,9 +189,11 @@ def _ask(
     plain = "" if answer.abstained else plain_text(body)
     cited = {n for _, markers in cited_sentences(body) for n in markers}
     gold = gold_scores(gold_places(question, agent.index), answer.citations, answer.passages)
-    calls = [_call(step, first, schemas) for first, step in _numbered(answer)]
+    calls = calls_of(answer, schemas)
     scores: dict[str, Score] = {
         "abstained": float(answer.abstained),
+        "evidence": answer.evidence.score if answer.evidence else None,
+        "retrieval": answer.evidence.retrieval if answer.evidence else None,
         "failed": 0.0,
         "quote_fidelity": quote_fidelity(answer.citations, agent.index),
         "cites_gold": None if gold.span_recall is None else float(gold.span_recall > 0),
@@ -288,25 +273,3 @@ def _grade(question: Question, plain: str, judge: AnswerJudge | None) -> Grade |
         # One reply the judge could not bring into form must not cost the answers of a long run.
         log.warning("question %s is not graded: %s", question.id, exc)
         return None
-
-
-def _numbered(answer: Answer) -> list[tuple[bool, Any]]:
-    """Steps, and for each whether it is the framework's own first search."""
-    return [(n == 0 and step.thought in FIRST_THOUGHT.values(), step) for n, step in enumerate(answer.steps)]
-
-
-def _call(step: Any, first: bool, schemas: dict[str, Draft202012Validator]) -> ToolCall:
-    schema = schemas.get(step.tool)
-    # What was kept of a call may hold values that JSON cannot; the schema is one of JSON.
-    arguments = json.loads(json.dumps(step.arguments, default=str))
-    valid = schema is not None and schema.is_valid(arguments)
-    return ToolCall(tool=step.tool, arguments=arguments, valid=valid, by_model=not first, seconds=step.seconds)
-
-
-def _schemas(agent: Agent) -> dict[str, Draft202012Validator]:
-    """Argument schemas of the tools the agent has."""
-    turn = TurnState(
-        index=agent.index, question="", standalone="", queries=(), passages_per_search=1, max_steps=1, max_passages=1
-    )
-    tools = {name: TOOLS[name](turn) for name in agent.spec.header.tools}
-    return {name: Draft202012Validator(tool.get_input_jsonschema()) for name, tool in tools.items()}

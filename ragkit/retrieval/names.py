@@ -18,6 +18,8 @@ Vocabulary = Callable[[str], list[str]]
 """Terms of the index that begin like a given one."""
 
 _WORD: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z][A-Za-z0-9]*(?:[.\-][A-Za-z0-9]+)*")
+_MARKED: Final = re.compile(r"(?<![A-Za-z0-9_])(?=[a-z][a-z]*[A-Z0-9_\-])[A-Za-z][A-Za-z0-9]*(?:[.\-_][A-Za-z0-9]+)*")
+"""A word that begins small and has a capital letter, a digit or a joint inside: vLLM, o3, text-embedding-v4."""
 _NUMBERED: Final = re.compile(r"([A-Z][A-Za-z]+)-?(\d+(?:\.\d+)?)")
 _LATIN: Final = re.compile(r"[A-Za-z][A-Za-z'’]*")
 _OPENING: Final = ' \t"“‘「『（(*#>-'
@@ -82,6 +84,28 @@ def unknown_names(
         if terms and not any(known(term) for term in terms) and not _misspelt(terms[0], like):
             unknown.append(word)
     return list(dict.fromkeys(unknown))
+
+
+def names_in(question: str) -> list[str]:
+    """All names of a question, whether or not the notes know them, in order.
+
+    Besides those that `unknown_names` looks at: words such as vLLM, o3 or speaker_selection_method.
+    """
+    english = answer_language(question) == "en"
+    titled, shouted = _case_says_nothing(question) if english else (False, False)
+    found: dict[int, str] = {}
+    for match in _WORD.finditer(question):
+        word = match.group()
+        before = question[: match.start()].rstrip(_OPENING)
+        begins = english and word[1:].islower() and (not before or before[-1] in _ENDING)
+        plain = shouted or (titled and word[1:].islower()) or word.lower() in _ORDINARY
+        if len(word) > 1 and not begins and not plain:
+            found[match.start()] = word
+    for match in _MARKED.finditer(question):
+        word = match.group()
+        if len(word) > 1 and not (english and "-" in word and word.replace("-", "").isalpha() and word.islower()):
+            found.setdefault(match.start(), word)
+    return list(dict.fromkeys(found[at] for at in sorted(found)))
 
 
 def _case_says_nothing(question: str) -> tuple[bool, bool]:

@@ -83,7 +83,8 @@ def _simplified_table() -> dict[int, str]:
 
 
 @lru_cache(maxsize=65_536)
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """The stem of a folded English word."""
     with _lock:
         return str(_stemmer.stemWord(word))
 
@@ -95,6 +96,12 @@ def fold(text: str) -> str:
     terminal escape sequences are taken out first: pasted text has them in the middle of words.
     """
     return _lowered(_composed(text))
+
+
+def fold_case_kept(text: str) -> str:
+    """`fold` without lower case, which tells names from words."""
+    composed = _composed(text)
+    return composed.translate(_simplified_table()) if _CJK_RUN.search(composed) else composed
 
 
 def _composed(text: str) -> str:
@@ -118,7 +125,7 @@ def _parts_of_camel(composed: str) -> list[str]:
         for part in _CAMEL_PART.findall(word)
         if len(part) >= _SHORTEST_PART
     )
-    return [_stem(part) for part in parts if part not in STOP_WORDS]
+    return [stem(part) for part in parts if part not in STOP_WORDS]
 
 
 def _runs(folded: str) -> list[str]:
@@ -142,8 +149,8 @@ def _terms_of_word(run: str) -> tuple[str, ...]:
         return ()
     # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
     parts = _JOINT.split(run)
-    inner = (_stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS) if len(parts) > 1 else ()
-    return (_stem(run), *inner)
+    inner = (stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS) if len(parts) > 1 else ()
+    return (stem(run), *inner)
 
 
 def tokenize(text: str) -> list[str]:
@@ -163,5 +170,5 @@ def query_terms(question: str) -> list[str]:
     tokens = (_runs(_QUESTION.sub(" ", folded)) or _runs(folded)) + _parts_of_camel(composed)
     if not tokens:
         # A question made of stop words only ("what is it") still deserves its words.
-        tokens = [_stem(run) for run in _RUN.findall(folded)]
+        tokens = [stem(run) for run in _RUN.findall(folded)]
     return list(dict.fromkeys(tokens))

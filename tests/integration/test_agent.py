@@ -385,8 +385,8 @@ def test_what_a_model_quotes_is_supported_by_its_source(foreign: Index) -> None:
 def test_a_number_in_no_source_is_said_with_the_citation(index: Index) -> None:
     bot, _ = agent(index, say(("The KV cache of a 7B model takes 524288 MB a token.", [1])))
     [citation] = bot.ask("How big is the KV cache of a 7B model per token?").citations
-    assert (citation.verdict, citation.note) == ("partly", "number 524288 is in no source")
-    assert citation.flag == " (partly: number 524288 is in no source)"
+    assert (citation.verdict, citation.note) == ("partly", "number 524288: the source says 0.5")
+    assert citation.flag == " (partly: number 524288: the source says 0.5)"
 
 
 @pytest.mark.parametrize("stated", ["1024", "1,024"])
@@ -401,7 +401,7 @@ def test_a_number_that_was_computed_in_this_turn_is_found(index: Index, stated: 
 
     assert ask(call("0.5 * 2048")).citations[0].verdict == "supported"
     for other in ((), (call("1024 * 0"),), (call("1024 / 0"),)):
-        assert ask(*other).citations[0].note == f"number {stated} is in no source", "an operand is no result"
+        assert ask(*other).citations[0].note == f"number {stated}: the source says 0.5", "an operand is no result"
 
 
 def test_numbers_may_be_spread_over_the_passages_that_are_named(index: Index) -> None:

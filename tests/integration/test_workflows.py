@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from ragkit import Agent, Index, load_settings
 from ragkit.agent.answer import Answer, Done
 from ragkit.agent.plan import Plan
+from ragkit.agent.quiz import points_of, sections_of
 from ragkit.agent.sessions import Session
 from ragkit.content import content_dir
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
@@ -253,3 +255,15 @@ def test_the_tool_asks_and_grades_across_turns(index: Index, tmp_path: Path) -> 
     second = bot.ask("梯度消失，不能并行训练")
     told = next((step.observation for step in second.steps if step.tool == "quiz_me"), str(second))
     assert "right: 2 of 2 points" in told and "made: RNN 的缺点是梯度消失" in told
+
+
+def test_code_makes_no_points_and_a_bare_heading_gets_its_note(index: Index) -> None:
+    text = "梯度可能爆炸，要裁剪。\n\n```python\n# 一行注释\nimport torch\nz = torch.cat([x, h]) @ W + b\n```\n\n初始化也很重要，遗忘门偏置设为一。\n"
+    chunk = index.passages_at("rnn.md", 1, after=0)[0].chunk
+    hit = replace(
+        index.passages_at("rnn.md", 1, after=0)[0],
+        chunk=replace(chunk, heading=("循环神经网络",), text=f"## 易错点\n\n{text}"),
+    )
+    (part,) = sections_of(hit)
+    assert part.heading == "循环神经网络 / 易错点"
+    assert points_of(part.text) == ["梯度可能爆炸，要裁剪。", "初始化也很重要，遗忘门偏置设为一。"]

@@ -12,6 +12,7 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
 
+from ragkit.agent.budget import OutOfBudget
 from ragkit.agent.json_protocol import GAVE_UP, HIDDEN_THOUGHT, THOUGHT
 from ragkit.agent.spec import AgentHeader
 from ragkit.agent.turn import TurnState
@@ -54,14 +55,14 @@ class Strategy(AgentMiddleware[Any, Any]):
             turn.model_calls += 1
             try:
                 response = handler(again)
+            except OutOfBudget:
+                # The answers that there are decide.
+                return
             except ModelError:
                 # One reply that cannot be used is a vote that is not cast.
                 turn.samples.append(AIMessage("", additional_kwargs={GAVE_UP: "the reply could not be used"}))
                 continue
             message = next(m for m in reversed(response.result) if isinstance(m, AIMessage))
-            if message.usage_metadata:
-                turn.usage["prompt_tokens"] += message.usage_metadata["input_tokens"]
-                turn.usage["completion_tokens"] += message.usage_metadata["output_tokens"]
             turn.samples.append(message)
 
 

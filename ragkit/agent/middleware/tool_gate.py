@@ -60,7 +60,9 @@ class ToolGate(AgentMiddleware[Any, Any]):
         if permission != "read" and not standing:
             read = self._turn.provenance.sources
             asked = Approval(tool.name, permission, copy.deepcopy(call["args"]), source_of(tool), read)
-            if not self._asked(asked):
+            with self._turn.budget.waiting():
+                yes = self._asked(asked)
+            if not yes:
                 return _error(request, REFUSED)
         return handler(request)
 

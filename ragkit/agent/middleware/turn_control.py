@@ -1,8 +1,9 @@
-"""What keeps one turn on its way: the first search, the step budget, no call twice.
+"""What keeps one turn on its way: the first search, the budgets, no call twice, no flood of calls.
 
 Small models repeat the same search for ever unless a call that was made is taken out of their
 choice. So each call is run once; a repeated one takes its tool out of the schema for the rest
 of the turn. When the step budget or the room for passages is used up, only answering remains.
+A turn of n steps asks the model at most n times.
 """
 
 from __future__ import annotations
@@ -18,26 +19,25 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.answer import Thought, ToolCalled
-from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, THOUGHT, JsonProtocolModel
+from ragkit.agent.budget import OutOfBudget, Stop
+from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
+from ragkit.agent.middleware.tool_guard import failure
+from ragkit.agent.replies import tidy
 from ragkit.agent.spotlight import HEADED
-from ragkit.agent.turn import TurnState, call_key
-from ragkit.errors import ModelError, RagkitError
+from ragkit.agent.turn import TurnCancelled, TurnState, call_key
+from ragkit.errors import ModelError
 from ragkit.text.language import answer_language
+from ragkit.values import Hit
 
-MAX_CALLS_PER_REPLY: Final = 8
 FIRST_THOUGHT: Final = {"zh": "先在笔记里找这个问题。", "en": "First look for the question in the notes."}
 _QUERY_CHARS: Final = 300
-_MAX_OBSERVATION: Final = 12_000
-_GRACE: Final = 3
-"""Model calls beyond the step budget before the turn is ended."""
-
-
-class TurnCancelled(Exception):
-    """The reader of the events went away."""
+_KEPT: Final = {GAVE_UP, SENTENCES}
+_REPEATED_CHARS: Final = 500
+"""Longest result of a call that is shown again where the call is repeated."""
 
 
 class TurnControl(AgentMiddleware[Any, Any]):
-    """Steers the agent loop of one turn.
+    """Steers the agent loop of one turn; stands outside all other middleware.
 
     Args:
         turn: State of the question being answered.
@@ -55,44 +55,66 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn = self._turn
         if turn.cancelled.is_set():
             raise TurnCancelled
-        if not turn.calls:
+        if stop := turn.budget.over():
+            return self._stopped(stop)
+        if not turn.calls and turn.max_steps > 0:
             # The question itself is always the first query; a model call would only repeat it.
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
             return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
-        if turn.model_calls == 0 and (turn.off_topic or turn.about_the_unknown):
+        if turn.max_steps > 0 and turn.model_calls == 0 and turn.hopeless:
             # No model call: there is nothing it could answer from.
             return AIMessage("", additional_kwargs={GAVE_UP: "nothing relevant in the notes"})
         if self._reply is not None:
             return self._reply(turn)
-        if turn.model_calls > turn.max_steps + _GRACE:
-            turn.out_of_steps = True
-            return AIMessage("", additional_kwargs={GAVE_UP: "the step budget is used up"})
-        for _ in range(len(request.tools) + 1):
-            response = handler(self._restricted(request))
-            message = _message(response)
-            turn.model_calls += 1
-            repeated = {c["name"] for c in message.tool_calls if call_key(c["name"], c["args"]) in turn.calls}
-            if not repeated:
-                break
-            turn.exhausted |= repeated
-        if thought := str(message.additional_kwargs.get(THOUGHT, "")).strip():
-            turn.thought = thought
-            turn.emit(Thought(thought))
-        if message.invalid_tool_calls and not message.tool_calls:
-            return self._returned(message)
-        if len(message.tool_calls) > MAX_CALLS_PER_REPLY:
-            message.tool_calls = message.tool_calls[:MAX_CALLS_PER_REPLY]
-        return response
+        try:
+            return self._asked(request, handler)
+        except OutOfBudget as exc:
+            return self._stopped(exc.stop)
 
-    def _returned(self, message: AIMessage) -> AIMessage:
-        """A malformed call of a native model as a call that comes back with the reason, at most twice."""
-        self._turn.malformed += 1
-        if self._turn.malformed > MAX_REPAIRS:
-            raise ModelError("The chat model keeps sending malformed tool calls.", "Try again, or another model.")
-        bad = message.invalid_tool_calls[0]
-        arguments = {"malformed": str(bad.get("args"))[:200], "attempt": self._turn.malformed}
-        return _call(bad.get("name") or "unknown", arguments, "")
+    def _asked(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | AIMessage:
+        """The model's reply. One that says nothing new is not kept, and the model is asked again."""
+        turn = self._turn
+        while turn.model_calls < turn.max_steps:
+            turn.model_calls += 1
+            message = self._tidied(handler(self._restricted(request)))
+            if thought := str(message.additional_kwargs.get(THOUGHT, "")).strip():
+                turn.thought = thought
+                turn.emit(Thought(thought))
+            if not message.tool_calls:
+                if message.text.strip() or _KEPT & set(message.additional_kwargs) or turn.empty_replies:
+                    return message
+                turn.empty_replies += 1
+                continue
+            if any(
+                c["id"] in turn.refused or call_key(c["name"], c["args"]) not in turn.calls for c in message.tool_calls
+            ):
+                return message
+            turn.exhausted |= {call["name"] for call in message.tool_calls}
+        return self._stopped(Stop("max_steps", turn.max_steps, turn.model_calls))
+
+    def _tidied(self, response: ModelResponse[Any]) -> AIMessage:
+        """The reply within bounds; one of malformed calls only comes back with the reason, at most twice."""
+        turn, given = self._turn, _message(response)
+        reply = tidy(given)
+        turn.refused.update(reply.refused)
+        for call in reply.message.tool_calls:
+            turn.order.setdefault(str(call["id"]), len(turn.order))
+        if given.invalid_tool_calls and not given.tool_calls:
+            turn.malformed += 1
+            if turn.malformed > MAX_REPAIRS:
+                raise ModelError("The chat model keeps sending malformed tool calls.", "Try again, or another model.")
+        return reply.message
+
+    def _stopped(self, stop: Stop) -> AIMessage:
+        """The end of a turn whose budget is used up."""
+        self._turn.stop = stop
+        if stop.reason != "max_steps":
+            # A part of a workflow has steps of its own; everything else is spent for all parts.
+            self._turn.budget.stopped = stop
+        return AIMessage("", additional_kwargs={GAVE_UP: stop.reason})
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
@@ -113,45 +135,55 @@ class TurnControl(AgentMiddleware[Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         turn, call = self._turn, request.tool_call
-        key = call_key(call["name"], call["args"])
         if turn.cancelled.is_set():
             raise TurnCancelled
-        headed = call["name"] in HEADED
-        if key in turn.calls:
-            before = turn.spotlight.wrap(turn.calls[key], headed=headed)
-            return ToolMessage(f"This call was made already:\n{before}", tool_call_id=call["id"], name=call["name"])
-        with turn.lock:
-            if turn.reserved >= turn.max_steps:
-                return ToolMessage(
-                    "The step budget is used up; answer from the passages there are.",
-                    tool_call_id=call["id"],
-                    name=call["name"],
-                )
-            turn.reserved += 1
+        if reason := turn.refused.get(str(call["id"])):
+            return failure(call, reason)
+        key = call_key(call["name"], call["args"])
+        if not turn.claim(key):
+            return self._repeated(call, key)
+        if not turn.reserve():
+            turn.made(key, "it was not run")
+            return _result(call, "The step budget is used up; answer from the passages there are.")
         turn.emit(ToolCalled(call["name"], dict(call["args"])))
         known = len(turn.passages)
         began = time.monotonic()
         try:
             result = handler(request)
-        except RagkitError as exc:
-            result = ToolMessage(f"Error: {exc}", tool_call_id=call["id"], name=call["name"], status="error")
-        if isinstance(result, ToolMessage):
-            text = str(result.text)
-            if len(text) > _MAX_OBSERVATION:
-                text = f"{text[:_MAX_OBSERVATION]} …({len(text) - _MAX_OBSERVATION} characters cut)"
-            result.content = turn.spotlight.wrap(text, headed=headed)
-            turn.calls[key] = text
-            failed = text.startswith("Error") or result.status == "error"
-            if turn.steps and not failed and len(turn.passages) == known and call["name"] != "calculate":
-                # It brought nothing that was not there: asking this tool again would not either.
-                turn.exhausted.add(call["name"])
-            turn.record(call["name"], dict(call["args"]), text, time.monotonic() - began, result.artifact or ())
+        except BaseException:
+            turn.forget(key)
+            raise
+        text = str(result.text) if isinstance(result, ToolMessage) else "done"
+        turn.made(key, text)
+        if not isinstance(result, ToolMessage):
+            return result
+        failed = text.startswith("Error") or result.status == "error"
+        result.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
+        if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
+            # It brought nothing that was not there: asking this tool again would not either.
+            turn.exhausted.add(call["name"])
+        found = result.artifact if isinstance(result.artifact, list | tuple) else ()
+        hits = [hit for hit in found if isinstance(hit, Hit)]
+        seconds = time.monotonic() - began
+        turn.record(call["name"], dict(call["args"]), text, seconds, hits, turn.order.get(str(call["id"])))
         return result
+
+    def _repeated(self, call: Any, key: str) -> ToolMessage:
+        """What a call that was made already gets: its result is in the transcript."""
+        text, spotlight = self._turn.calls.get(key), self._turn.spotlight
+        seen = "; its result stands above."
+        if text is not None and len(text) <= _REPEATED_CHARS:
+            seen = f":\n{spotlight.wrap(text, headed=call['name'] in HEADED)}"
+        return _result(call, f"This call was made already{seen}")
 
 
 def _call(tool: str, arguments: dict[str, Any], thought: str) -> AIMessage:
     call = {"name": tool, "args": arguments, "id": f"call_{uuid.uuid4().hex[:12]}", "type": "tool_call"}
     return AIMessage(content="", tool_calls=[call], additional_kwargs={THOUGHT: thought})
+
+
+def _result(call: Any, text: str) -> ToolMessage:
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
 
 
 def _message(response: ModelResponse[Any]) -> AIMessage:

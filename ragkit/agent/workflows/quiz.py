@@ -36,6 +36,7 @@ _TOPIC: Final = re.compile(
     r"|^(?:请)?(?:来)?(?:考一?考我|考考我|考我|面试我|问我|出(?:一?道|个|几道)?题|提问)(?:一下)?(?:关于|有关)?[：:，,\s]*|^关于",
     re.IGNORECASE,
 )
+_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,2}[.)、])\s+")
 _TAIL: Final = re.compile(r"(?:的(?:问题|题目?|知识|面试题)|方面)?[吧呀啊。.!！?？]*$")
 _SAY: Final[dict[str, dict[str, str]]] = {
     "zh": {
@@ -110,7 +111,7 @@ class _Reply:
     def quote(self, hit: Hit, points: tuple[str, ...]) -> None:
         """Points of a passage, word for word, with its number."""
         for number, _, _ in self._turn.add([hit]):
-            self.lines.extend(f"- {one_line(point, 400)} [{number}]" for point in points)
+            self.lines.extend(f"- {_MARK.sub('', one_line(point, 400))} [{number}]" for point in points)
             earlier = self._said.setdefault(number, [])
             earlier.extend(points)
             self.citations = [c for c in self.citations if c.marker != number]

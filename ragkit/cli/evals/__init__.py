@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.cli.evals import answers, compare, judge, make_questions, report, retrieval, run, safety, sweep
+from ragkit.cli.evals import answers, compare, judge, make_questions, report, retrieval, run, safety, sweep, tools
 
-app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers and safety.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Measure retrieval, answers, tool use and safety.", rich_markup_mode=None)
 
 
 @app.callback()
 def _group() -> None:
-    """Measure retrieval, answers and safety."""
+    """Measure retrieval, answers, tool use and safety."""
 
 
 app.command("retrieval")(retrieval.run)
@@ -21,6 +21,7 @@ app.command("trec")(compare.trec)
 app.command("failures")(compare.failures)
 app.command("safety")(safety.run)
 app.command("answers")(answers.run)
+app.command("tools")(tools.run)
 app.command("judge")(judge.run)
 app.command("sweep")(sweep.run)
 app.command("run")(run.run)

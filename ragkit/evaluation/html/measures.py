@@ -12,6 +12,7 @@ from typing import Any, Final
 from ragkit.errors import ConfigError
 from ragkit.evaluation.answer_report import COSTS, METRICS
 from ragkit.evaluation.html.layout import make_environment, without_credentials
+from ragkit.evaluation.html.risk import risk_curve
 from ragkit.index.fsops import write_text_atomically
 
 BY_GROUP: Final = {
@@ -66,6 +67,7 @@ def render_answers(report: Report) -> str:
                 _answer_groups(report, "by_type", "question type"),
                 _answer_groups(report, "by_language", "language"),
             ],
+            risk=_risk(report),
             columns=[title for name, title in BY_GROUP.items() if name in report["metrics"]],
             rows=[{**row, "marks": list(_marks(row))} for row in report["per_question"]],
         )
@@ -135,6 +137,12 @@ def _facts(report: Report) -> dict[str, str]:
         facts["answers judged by"] = f"{judge['model']} ({known})"
     facts["ragkit"] = str(report["ragkit"])
     return {name: without_credentials(value) for name, value in facts.items()}
+
+
+def _risk(report: Report) -> dict[str, Any] | None:
+    """The risk/coverage curve and its figures; None for a report without questions of both kinds."""
+    found = report.get("risk_coverage")
+    return {**found, "figure": risk_curve(found, "risk")} if found else None
 
 
 def _answer_groups(report: Report, key: str, title: str) -> dict[str, Any]:

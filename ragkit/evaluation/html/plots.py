@@ -69,7 +69,7 @@ def hit_at(run: RunData, depth: int) -> float:
 
 
 @contextmanager
-def _figure(height: float, bottom: float, *, left: float = 0.13) -> Iterator[tuple[Figure, Axes]]:
+def framed(height: float, bottom: float, *, left: float = 0.13) -> Iterator[tuple[Figure, Axes]]:
     """A figure of this height (inches) whose axes end `bottom` inches above its lower edge."""
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(_WIDTH, height), dpi=72)
@@ -79,7 +79,7 @@ def _figure(height: float, bottom: float, *, left: float = 0.13) -> Iterator[tup
 def _hit_curve(runs: Sequence[RunData], prefix: str) -> Markup:
     depths = range(1, DEPTHS[-1] + 1)
     marked = [DEPTHS.index(depth) for depth in (1, 3, 5, 10)]
-    with _figure(*_with_legend(runs)) as (figure, axes):
+    with framed(*_with_legend(runs)) as (figure, axes):
         for number, run in enumerate(runs):
             axes.plot(depths, [hit_at(run, depth) for depth in depths], **_line(number), linewidth=2)
             axes.plot(
@@ -105,7 +105,7 @@ def _hit_curve(runs: Sequence[RunData], prefix: str) -> Markup:
 
 
 def _bars(runs: Sequence[RunData], metric: str, prefix: str) -> Markup:
-    with _figure(0.75 + 0.55 * len(runs), 0.5, left=0.03) as (figure, axes):
+    with framed(0.75 + 0.55 * len(runs), 0.5, left=0.03) as (figure, axes):
         said = []
         for number, run in enumerate(runs):
             value, (low, high) = run.metrics[metric], run.ci95[metric]
@@ -131,7 +131,7 @@ def _bars(runs: Sequence[RunData], metric: str, prefix: str) -> Markup:
 
 
 def _latency(runs: Sequence[RunData], prefix: str) -> Markup:
-    with _figure(*_with_legend(runs)) as (figure, axes):
+    with framed(*_with_legend(runs)) as (figure, axes):
         entries = []
         for number, run in enumerate(runs):
             value, (low, high) = run.metrics["hit@5"], run.ci95["hit@5"]

@@ -1,0 +1,90 @@
+"""A tool that fails, hangs or returns something odd is a message to the model, never the end of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware.types import ToolCallRequest
+from langchain_core.messages import ToolMessage
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+
+from ragkit.agent.limited import NotInTime, within
+from ragkit.agent.turn import TurnCancelled, TurnState
+from ragkit.errors import RagkitError
+from ragkit.text.sanitize import one_line
+
+MAX_RESULT_CHARS: Final = 12_000
+"""Longest result of a tool that is kept; the rest is cut, and said to be."""
+SECONDS: Final = "ragkit_seconds"
+"""Key in a tool's ``metadata``: the time one call of it has, where the setting is not right for it."""
+_NAMES: Final = 20
+
+
+class ToolGuard(AgentMiddleware[Any, Any]):
+    """Runs a tool call within its time, and turns whatever happens into a result that fits a prompt.
+
+    It stands inside all other middleware: while somebody is asked for approval, no time runs.
+
+    Args:
+        turn: State of the question; its time budget ends a call too.
+        seconds: Time of one call.
+        names: The tools there are, for the message about one that there is not.
+    """
+
+    def __init__(self, turn: TurnState, seconds: float, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._turn = turn
+        self._seconds = seconds
+        self._names = names
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        call = request.tool_call
+        if request.tool is None:
+            known = ", ".join(self._names[:_NAMES])
+            return failure(call, f"there is no tool {one_line(call['name'], 60)!r}. Available: {known}")
+        left = self._turn.budget.seconds_left()
+        if left == 0:
+            return failure(call, "the time budget is used up; nothing was run")
+        allowed = float((request.tool.metadata or {}).get(SECONDS, self._seconds))
+        seconds = allowed if left is None else min(allowed, left)
+        try:
+            return within(seconds, lambda: _capped(handler(request)), quiet=True)
+        except NotInTime:
+            return failure(call, f"{call['name']} was not done after {seconds:.3g} s and was left behind")
+        except (GraphBubbleUp, TurnCancelled):
+            # An interrupt that waits for a person, or the end of the turn: no failure.
+            raise
+        except RagkitError as exc:
+            return failure(call, one_line(str(exc), 900))
+        except BaseException as exc:  # a tool that calls sys.exit must not end the program
+            reason = one_line(str(exc), 400)
+            return failure(call, f"{call['name']} failed ({type(exc).__name__}{': ' if reason else ''}{reason})")
+
+
+def failure(call: Any, reason: str) -> ToolMessage:
+    """The result of a call that has none."""
+    return ToolMessage(f"Error: {reason}", tool_call_id=call["id"], name=call["name"], status="error")
+
+
+def _capped(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
+    """A result as text of bounded length."""
+    if not isinstance(result, ToolMessage):
+        return result
+    content, left_out = result.content, 0
+    if not isinstance(content, str):
+        left_out = sum(1 for block in content if isinstance(block, dict) and block.get("type") != "text")
+        content = str(result.text) or ("" if left_out else json.dumps(content, ensure_ascii=False, default=str))
+    text = content[:MAX_RESULT_CHARS]
+    if len(content) > MAX_RESULT_CHARS:
+        text += f" …({len(content) - MAX_RESULT_CHARS} characters cut)"
+    if left_out:
+        text += f" ({left_out} parts that are no text left out)"
+    if text is not result.content:
+        result.content = text
+    return result

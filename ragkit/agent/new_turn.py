@@ -1,0 +1,45 @@
+"""The state a turn begins with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ragkit.agent.answer import Event
+from ragkit.agent.parts import AgentParts
+from ragkit.agent.tools import NOTE_TOOLS
+from ragkit.agent.turn import TurnState
+from ragkit.retrieval.retriever import Query
+
+
+def new_turn(
+    parts: AgentParts,
+    question: str,
+    standalone: str,
+    queries: tuple[Query, ...],
+    *,
+    emit: Callable[[Event], None] = lambda event: None,
+    cancelled: threading.Event | None = None,
+) -> TurnState:
+    """The state a turn begins with, its limits from the agent file."""
+    header = parts.spec.header
+    small = parts.chat.tool_calling == "json"
+    steps = parts.limits[0].steps or 0
+    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
+    return TurnState(
+        index=parts.index,
+        question=question,
+        standalone=standalone,
+        queries=queries,
+        instructions=parts.spec.prompt,
+        emit=emit,
+        passages_per_search=header.passages,
+        max_passages=header.max_passages,
+        max_steps=min(steps, header.max_steps_json) if small else steps,
+        unknown_names=tuple(parts.index.unknown_names(standalone)),
+        enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
+        other_tools=other_tools,
+        state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
+        structured=parts.chat.structured(),
+        cancelled=cancelled or threading.Event(),
+    )

@@ -1,0 +1,218 @@
+r"""A text as the atoms that are compared: Latin words, numbers, single Han characters, each with what it weighs.
+
+Before anything is compared, width, compatibility forms, case and traditional characters are folded
+(NFKC, lower case, t2s, as `ragkit.text.tokens.fold`), Markdown signs are left out, and LaTeX is read as plain
+words: ``$d_{ff}$`` is ``dff``, ``\alpha`` and α are ``alpha``. Numbers are compared by value: 1,024 is 1024, 三个 is
+3 个, "three" is 3; a number keeps the unit behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from ragkit.text.tokens import STOP_WORDS, fold_case_kept, stem
+
+_HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HAN_CHAR: Final = re.compile(f"[{_HAN}]")
+_ATOM: Final = re.compile(
+    rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)|(?P<han>[{_HAN}])"
+    r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
+)
+_BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")
+_LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]\s|[-*+]\s|#{1,6}\s|>\s)+")
+_PARTICLE: Final = re.compile(
+    r"^\s*(?:yes|no|是的|不是|不能|不会|不行|不对|可以|能|会|不|是|对)[，,。.]\s*", re.IGNORECASE
+)
+"""Yes or no in front of an answer; it denies nothing that follows."""
+_GREEK: Final = {
+    ord(letter): f" {name} "
+    for letter, name in zip(
+        "αβγδεζηθκλμνξπρστφχψω",
+        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega".split(),
+        strict=True,
+    )
+}
+_MATHS: Final = str.maketrans({"√": " sqrt ", "≥": ">", "≤": "<", "×": " ", "·": " ", "∝": " ", "’": "'"})
+_COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
+_MARKUP: Final = re.compile(r"[_{}$\\*`]")
+_LAYOUT: Final = frozenset(
+    "frac dfrac tfrac left right text mathrm mathbf mathcal operatorname cdot times quad hat bar".split()
+)
+_EMPHASIS: Final = re.compile(r"\*\*|__|`+")
+_FUNCTION: Final = frozenset(
+    "的了是在和与就也都而且及或被把对从到为以之其这那有个种等会可能要将于中上下时则因此所如果但由让使给来去再又才已还很更最"
+    "它他们该各每某吗呢吧着过地得即便若虽然并同样只需应当做作成当向比较些里外内后前间者性化"
+)
+_LIGHT: Final = 0.3
+_WORD_WEIGHT: Final = 2.0
+"""An English word says about as much as two Han characters."""
+_NAME_WEIGHT: Final = 2.5
+_HAN_DIGITS: Final = {c: i for i, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
+_MEASURES: Final = frozenset("个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节")
+_NUMBER_WORDS: Final = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve".split()
+    )
+    if value > 1
+}  # fmt: skip
+_UNITS: Final = frozenset(
+    """% ‰ 倍 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
+    billion trillion thousand x fold 年 月 日 天 小时 分钟 秒 hour hours minute minutes second seconds day days year
+    years percent""".split()
+)
+_SAME_UNIT: Final = {
+    "percent": "%", "bits": "bit", "比特": "bit", "bytes": "byte", "字节": "byte", "fold": "倍", "x": "倍", "times": "倍", "time": "倍",
+    "hours": "hour", "小时": "hour", "minutes": "minute", "分钟": "minute", "seconds": "second", "秒": "second", "s": "second",
+    "days": "day", "天": "day", "years": "year", "年": "year", "million": "m", "billion": "b", "trillion": "t", "thousand": "k", "千": "k",
+}  # fmt: skip
+_ZH_CUES: Final = frozenset("不没无非未勿莫")
+_ZH_NO_CUE: Final = re.compile(
+    r"不(?:同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
+    r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
+)
+_EN_CUES: Final = frozenset(
+    "not no never without cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
+)
+ANTONYMS: Final = tuple(
+    tuple(pair.split("/"))
+    for pair in (
+        "高/低 大/小 快/慢 多/少 增/减 升/降 前/后 先/后 长/短 强/弱 优/劣 省/费 深/浅 宽/窄 远/近 易/难 早/晚 松/紧 稀/稠 "
+        "more/less more/fewer higher/lower high/low larger/smaller large/small faster/slower fast/slow increas/decreas "
+        "before/after lower/rais longer/shorter long/short better/wors grow/shrink first/last most/least max/min "
+        "with/without always/never up/down deeper/shallow cheaper/expens same/differ"
+    ).split()
+)
+_OPPOSITES: Final[dict[str, frozenset[str]]] = {
+    word: frozenset(other for pair in ANTONYMS for other in pair if word in pair and other != word)
+    for pair in ANTONYMS
+    for word in pair
+}
+
+
+@dataclass
+class Atoms:
+    """The atoms of one text, in order."""
+
+    keys: list[str] = field(default_factory=list)
+    """Folded and stemmed; a number is ``#`` and its value, a negation ``!``."""
+    weights: list[float] = field(default_factory=list)
+    terms: list[tuple[str, int]] = field(default_factory=list)
+    """What is looked for in a source, and the bits of the atoms that it stands for."""
+    numbers: list[tuple[int, str, str]] = field(default_factory=list)
+    """Position, value, unit (empty: none)."""
+    names: list[int] = field(default_factory=list)
+    """Positions of words with a capital inside or a digit, and of capitalised words inside a sentence."""
+    breaks: set[int] = field(default_factory=set)
+    """Positions in front of which a clause ends."""
+    shown: list[str] = field(default_factory=list)
+    """As they stand in the text, for messages."""
+
+    def show(self, positions: Sequence[int]) -> str:
+        """Atoms at `positions` for a reader."""
+        words = [self.shown[at] for at in positions]
+        return "".join(w if not w.isascii() else f" {w} " for w in words).replace("  ", " ").strip()
+
+
+def opposite(a: str, b: str) -> bool:
+    """Whether two atoms are antonyms."""
+    return b in _OPPOSITES.get(a, ())
+
+
+@lru_cache(maxsize=4096)
+def analyse(text: str) -> Atoms:
+    """The atoms of `text`; the result is shared and must not be changed."""
+    out = Atoms()
+    clean = _clean(text)
+    skipped: set[int] = set()
+    if any(cue in clean for cue in _ZH_CUES):
+        skipped = {at for m in _ZH_NO_CUE.finditer(clean) for at in range(m.start(), m.end())}
+    # The first word of an English sentence has a capital in any case.
+    previous_end, sentence_start = -1, _HAN_CHAR.search(clean) is None
+    for match in _ATOM.finditer(clean):
+        raw, kind = match.group(), match.lastgroup
+        at = len(out.keys)
+        if at and match.start() > previous_end and _BREAK.search(clean, previous_end, match.start()):
+            out.breaks.add(at)
+        if kind == "han":
+            following = clean[match.end() : match.end() + 1]
+            if raw in _HAN_DIGITS and raw != "一" and following in _MEASURES:
+                _number(out, str(_HAN_DIGITS[raw]), raw)
+            else:
+                cue = raw in _ZH_CUES and match.start() not in skipped
+                _add(out, "!" if cue else raw, _LIGHT if cue or raw in _FUNCTION else 1.0, raw)
+                if match.start() == previous_end and at and _is_han(before := out.shown[at - 1]):
+                    out.terms.append((before + raw, 0b11 << (at - 1)))
+                else:
+                    out.terms.append((raw, 1 << at))
+        elif kind == "number":
+            _number(out, _value(raw), raw)
+        else:
+            _word(out, raw, named=kind == "name", initial=sentence_start)
+        if out.numbers and out.numbers[-1][0] == at - 1 and kind != "number":
+            _unit(out, at, clean[match.start() : match.end() + 1])
+        previous_end = match.end()
+        sentence_start = False
+    return out
+
+
+def _clean(text: str) -> str:
+    folded = fold_case_kept(_PARTICLE.sub("", _EMPHASIS.sub("", _LIST_MARK.sub("", text))))
+    if "\\" in folded:
+        folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)
+    return _MARKUP.sub("", folded.translate(_GREEK).translate(_MATHS))
+
+
+def _is_han(char: str) -> bool:
+    return len(char) == 1 and not char.isascii() and ("\u3400" <= char <= "\u9fff" or char >= "\uf900")
+
+
+def _value(raw: str) -> str:
+    return f"{float(raw.replace(',', '')):g}" if len(raw) < 16 else raw
+
+
+def _add(out: Atoms, key: str, weight: float, shown: str) -> None:
+    out.keys.append(key)
+    out.weights.append(weight)
+    out.shown.append(shown)
+
+
+def _number(out: Atoms, value: str, shown: str) -> None:
+    at = len(out.keys)
+    _add(out, f"#{value}", _WORD_WEIGHT, shown)
+    out.terms.append((f"#{value}", 1 << at))
+    out.numbers.append((at, value, ""))
+
+
+def _word(out: Atoms, raw: str, *, named: bool, initial: bool) -> None:
+    at, low = len(out.keys), raw.lower()
+    if low in _NUMBER_WORDS:
+        _number(out, str(_NUMBER_WORDS[low]), raw)
+        return
+    if low in _EN_CUES:
+        _add(out, "!", _LIGHT, raw)
+        return
+    key = stem(low)
+    upper = named or raw[1:] != low[1:]
+    if upper or (raw[:1].isupper() and not initial and len(raw) > 1 and low not in STOP_WORDS):
+        out.names.append(at)
+    weight = 0.0 if low in STOP_WORDS and not upper else _NAME_WEIGHT if upper else _WORD_WEIGHT
+    _add(out, key, 0.5 if len(raw) == 1 and weight else weight, raw)
+    if weight:
+        out.terms.append((key, 1 << at))
+
+
+def _unit(out: Atoms, at: int, text: str) -> None:
+    raw = out.shown[at].lower() if at < len(out.shown) else ""
+    pair = text[:2] if text[:1] and _is_han(text[0]) else raw
+    for candidate in (pair, raw):
+        if candidate in _UNITS or candidate in _SAME_UNIT:
+            position, value, _ = out.numbers[-1]
+            out.numbers[-1] = (position, value, _SAME_UNIT.get(candidate, candidate))
+            if out.names and out.names[-1] == at:
+                out.names.pop()
+            return

@@ -1,0 +1,302 @@
+"""Numbers, units, names, terms and negation of a sentence against the lines of a source that say the same.
+
+Likeness of words hides these: "24 layers" and "12 layers" share all words but one. Both texts are aligned atom by
+atom; what was exchanged in the midst of what is the same tells a slip from a paraphrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+
+from ragkit.citations.atoms import Atoms, opposite
+from ragkit.citations.verdicts import Reason
+from ragkit.text.tokens import stem
+
+_SHORT: Final = 5
+"""Atoms of an exchanged piece; a longer one is another wording."""
+_CANCEL: Final = 12
+"""Atoms between a negation that was left out and one that was put in which make up for each other."""
+_CLOSE: Final = 3
+"""Atoms between a negation and the words that it denies."""
+_SCOPE: Final = 5
+_DENIED: Final = 1.0
+"""What the words behind a negation weigh that both texts have, so that it is they that are denied."""
+_REPEATED: Final = 6
+_SAME: Final = (
+    {"只", "仅"},
+    {"需", "须"},
+    {"若", "如"},
+    {"较", "比"},
+    {"约", "近"},
+    {"及", "和", "与"},
+    {"使", "令", "让"},
+    {"式", "形"},
+)
+_VERBATIM: Final = 0.8
+"""Share of a sentence in its place from which an exchanged word is a slip and no paraphrase."""
+_FRAME: Final = 5
+_TERM: Final = 4
+_EVERYDAY: Final = frozenset(
+    """通常 一般 常常 往往 经常 使用 采用 利用 运用 应用 用 需要 须要 因为 由于 所以 因此 于是 但是 不过 然而 例如 比如 大约 大概 约 近 很 非常
+    十分 特别 显著 明显 仅 只 仅仅 只有 仅有 如果 若 假如 相比 相较 得到 获得 取得 提高 提升 增强 降低 减少 下降 缩短 缩小 放入 放进 进 入 加入 添加 造成
+    保持 维持 仍 仍是 仍然 依然 错误 多余 额外 细节 情况 导致 引起 带来 产生 生成 方法 办法 做法 方式 问题 之后 以后 然后 之前 以前 同时 并且 而且 以及 能够 可以 可能 应该 必须 主要 重要 关键 全部 所有 整个 部分
+    具体 直接 立即 马上 立刻 完全 彻底 基本 几乎 包括 包含 含有 成为 变成 作为 叫 称 称为 叫做 说 指 指的 表示 说明 表明 显示 认为 觉得 选择 选 挑 挑出 取 拿
+    当 当作 作 做 分 分成 分为 变 改 改成 换 换成 修改 改变 更 再 又 也 还 都 已 已经 个 种 类 条 份 道 题 题目 则 便 就 即 即使 大 多 好 让 给 把 看 查看""".split()
+) | frozenset(
+    stem(word)
+    for word in """about around roughly approximately some usually typically often commonly generally use uses used employ employs
+    apply applies show shows demonstrate demonstrates indicate large big great small little must has have need needs require requires
+    only merely just because since as so therefore thus hence also too may can could might will would should get gets obtain gain
+    make makes let lets give gives take takes taken made give keep keeps such like for example instance very much quite more most
+    mainly mostly chiefly roughly nearly almost both all every each any several many few own same way method approach""".split()
+)
+_NO_TERM: Final = frozenset("一二三四五六七八九十两几数第")
+
+
+_Code = tuple[str, int, int, int, int]
+"""An edit of `difflib`: tag, slice of the claim, slice of the source."""
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A piece of the claim that stands where the source has another."""
+
+    claim: tuple[int, ...]
+    source: tuple[int, ...]
+    left: int
+    """Atoms that are the same right before it."""
+    right: int
+    edge: bool
+    """Whether it begins or ends the claim."""
+
+    @property
+    def framed(self) -> bool:
+        return self.left + self.right >= 4 and (self.edge or min(self.left, self.right) >= 1)
+
+
+def compare(
+    claim: Atoms,
+    source: Atoms,
+    context: frozenset[str],
+    terms: Container[str] = (),
+    *,
+    table: bool = False,
+    computed: Container[str] = (),
+) -> list[Reason]:
+    """What a sentence says otherwise than its source.
+
+    Args:
+        claim: The sentence.
+        source: The lines of the passage that carry it.
+        context: Terms that need not stand in those lines: of the headings above them and of the lines around.
+        terms: Terms of all passages. An English word put in the place of another counts only if it is one
+            of them: what confuses two things takes the name of one for that of the other.
+        table: Whether the source is rows of a table, whose cells say yes and no by themselves.
+        computed: Numbers that need no source.
+    """
+    codes = SequenceMatcher(None, claim.keys, source.keys, autojunk=False).get_opcodes()
+    exchanges = list(_exchanges(codes, len(claim.keys)))
+    reasons = [*_numbers(claim, source, context, exchanges, computed), *_names(claim, source, context, exchanges)]
+    reasons += _opposites(claim, source, codes)
+    if not table:
+        reasons += _negations(claim, source, codes)
+    return reasons or list(_terms(claim, source, exchanges, terms))
+
+
+def _exchanges(codes: Sequence[_Code], size: int) -> Iterator[_Exchange]:
+    for i, (tag, a, b, c, d) in enumerate(codes):
+        if tag == "equal" or b - a > _SHORT or d - c > _SHORT:
+            continue
+        left = codes[i - 1] if i else None
+        right = codes[i + 1] if i + 1 < len(codes) else None
+        yield _Exchange(
+            tuple(range(a, b)),
+            tuple(range(c, d)),
+            left[2] - left[1] if left and left[0] == "equal" else 0,
+            right[2] - right[1] if right and right[0] == "equal" else 0,
+            a == 0 or b == size,
+        )
+
+
+def _numbers(
+    claim: Atoms,
+    source: Atoms,
+    context: frozenset[str],
+    exchanges: Sequence[_Exchange],
+    computed: Container[str],
+) -> Iterator[Reason]:
+    there: dict[str, set[str]] = {}
+    for _, value, unit in source.numbers:
+        there.setdefault(value, set()).add(unit)
+    exchanged = {at: e for e in exchanges if e.framed for at in e.claim}
+    for at, value, unit in claim.numbers:
+        if f"#{value}" in computed:
+            continue
+        shown = claim.shown[at]
+        known = f"#{value}" in context
+        other = _number_at(source, exchanged[at].source) if at in exchanged else ""
+        other = other or ("" if known else _instead(claim, source, at))
+        if other and not _listed(claim, source, other):
+            yield Reason("number", f"number {shown}: the source says {other}")
+        elif value not in there and not known and not _counted(claim, source, at):
+            yield Reason("number", f"number {shown} is in no source")
+        elif unit and value in there and "" not in there[value] and unit not in there[value]:
+            yield Reason("unit", f"unit of {shown}: {unit}; the source says {', '.join(sorted(there[value]))}")
+
+
+def _counted(claim: Atoms, source: Atoms, at: int) -> bool:
+    """Whether a number is a small count in words ("four models") of what the source lists and does not count."""
+    if not claim.shown[at].isalpha():
+        return False
+    following = claim.keys[at + 1 : at + 2]
+    return not any(source.shown[i].isalpha() and source.keys[i + 1 : i + 2] == following for i, _, _ in source.numbers)
+
+
+def _instead(claim: Atoms, source: Atoms, at: int) -> str:
+    """The number that the source has in the company in which the claim has the one at `at`, or nothing."""
+    following = _meaning(claim, at)
+    if not following:
+        return ""
+    value = claim.keys[at]
+    for i, _, _ in source.numbers:
+        if source.keys[i] == value and (_meaning(source, i)[:1] == following[:1] or _beside(claim, source, at, i)):
+            return ""
+    return next((source.shown[i] for i, _, _ in source.numbers if _meaning(source, i) == following), "")
+
+
+def _meaning(atoms: Atoms, at: int) -> list[str]:
+    """The two atoms behind a number."""
+    return atoms.keys[at + 1 : at + 3] if len(atoms.keys) > at + 2 else []
+
+
+def _beside(claim: Atoms, source: Atoms, at: int, i: int) -> bool:
+    """Whether two numbers have a word in common right before them."""
+    before = {claim.keys[k] for k in range(max(0, at - 4), at) if claim.weights[k] >= 1}
+    return not before.isdisjoint(source.keys[max(0, i - 4) : i])
+
+
+def _number_at(source: Atoms, positions: Sequence[int]) -> str:
+    return next((source.shown[at] for at in positions if source.keys[at].startswith("#")), "")
+
+
+def _listed(claim: Atoms, source: Atoms, other: str) -> bool:
+    """Whether the claim has the number of the source as often as it does: the same facts in another order."""
+    return claim.shown.count(other) >= source.shown.count(other)
+
+
+def _names(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequence[_Exchange]) -> Iterator[Reason]:
+    there = set(source.keys)
+    spelled = "".join(source.keys)
+    exchanged = {at: e for e in exchanges if e.framed for at in e.claim}
+    for at in claim.names:
+        key = claim.keys[at]
+        known = key in there or (len(key) > 3 and key in spelled)
+        other = [source.shown[i] for i in exchanged[at].source if i in source.names] if at in exchanged else []
+        if not known and key not in context:
+            instead = f": the source says {' '.join(other)}" if other else " is not in the source"
+            yield Reason("name", f"name {claim.shown[at]}{instead}")
+        elif other and not any(name in claim.shown for name in other) and exchanged[at].left + exchanged[at].right >= 6:
+            yield Reason("name", f"name {claim.shown[at]}: the source says {' '.join(other)}")
+
+
+def _negations(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[Reason]:
+    """A negation in front of words that both have, which only one of them denies."""
+    nets: list[tuple[int, int]] = []
+    said_apart = there_apart = 0
+    for i, (tag, a, b, c, d) in enumerate(codes):
+        if tag == "equal":
+            continue
+        said_apart += claim.keys[a:b].count("!")
+        there_apart += source.keys[c:d].count("!") if d - c <= _SHORT else 0
+        right = codes[i + 1] if i + 1 < len(codes) else None
+        left = codes[i - 1] if i else None
+        same = _content(claim, right[1], min(right[2], right[1] + _SCOPE)) if right else 0.0
+        before = left[2] - left[1] if left else 0
+        said, there = _last_clause(claim, a, b), _last_clause(source, c, d)
+        net = said.count("!") - there.count("!")
+        if not net or not (same >= _DENIED or (before >= 3 and b - a <= 2 and d - c <= 2)):
+            continue
+        if net > 0 and "!" in source.keys[max(0, c - 2) : d]:
+            continue
+        if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b]):
+            continue  # "neither a nor b", said once
+        nets.append((a, net))
+    total = sum(net for _, net in nets)
+    if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):
+        return
+    if (total > 0 and there_apart) or (total < 0 and said_apart):
+        return  # denied in another place of the sentence
+    put_in = total > 0 or (total == 0 and nets[0][1] > 0)
+    yield Reason("negation", "it denies what the source says" if put_in else "it says what the source denies")
+
+
+def _last_clause(atoms: Atoms, start: int, end: int) -> list[str]:
+    """The last atoms of a slice that no comma parts from what follows it."""
+    first = max([start, end - _CLOSE, *(at for at in atoms.breaks if start < at <= end)])
+    return atoms.keys[first:end]
+
+
+def _content(atoms: Atoms, start: int, end: int) -> float:
+    return sum(w for w in atoms.weights[start:end] if w >= 1)
+
+
+def _opposites(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[Reason]:
+    """An antonym where the source has its counterpart: in a short exchange, or right beside what both have."""
+    for _, a, b, c, d in (code for code in codes if code[0] == "replace"):
+        short = b - a <= _SHORT and d - c <= _SHORT
+        pairs = [(i, j) for i in range(a, b) for j in range(c, d)] if short else [(a, c), (b - 1, d - 1)]
+        for i, j in pairs:
+            if opposite(claim.keys[i], source.keys[j]):
+                yield Reason("opposite", f"{claim.shown[i]}: the source says {source.shown[j]}")
+                return
+
+
+def _terms(claim: Atoms, source: Atoms, exchanges: Sequence[_Exchange], terms: Container[str]) -> Iterator[Reason]:
+    """A content word exchanged for another in a sentence that is otherwise that of the source."""
+    there = set(source.keys)
+    same = sum(w for key, w in zip(claim.keys, claim.weights, strict=True) if key in there)
+    near_verbatim = same >= _VERBATIM * sum(claim.weights)
+    for e in exchanges:
+        if not e.claim or not e.source or not e.framed:
+            continue
+        said, real = [claim.keys[i] for i in e.claim], [source.keys[j] for j in e.source]
+        if any(key.startswith(("#", "!")) for key in (*said, *real)) or said[0].isascii() != real[0].isascii():
+            continue
+        if max(claim.weights[i] for i in e.claim) < 1 or max(source.weights[j] for j in e.source) < 1:
+            continue
+        inside_word = len(said) == len(real) == 1 and not said[0].isascii()
+        if inside_word and ({said[0], real[0]} & _NO_TERM or any({said[0], real[0]} <= group for group in _SAME)):
+            continue
+        if (
+            max(len(said), len(real)) > _TERM
+            or abs(len(said) - len(real)) > 1
+            or not near_verbatim
+            or e.left + e.right < _FRAME
+            or all(key in there for key in said)
+        ):
+            continue
+        if _general(said) or _general(real) or (said[0].isascii() and not _known(claim, e.claim, terms)):
+            continue
+        yield Reason("term", f"{_around(claim, e.claim)}: the source says {_around(source, e.source)}")
+
+
+def _known(claim: Atoms, positions: Sequence[int], terms: Container[str]) -> bool:
+    """Whether every exchanged atom stands somewhere in the passages, Han characters in pairs."""
+    bits = sum(1 << at for at in positions)
+    found = 0
+    for term, mask in claim.terms:
+        if mask & bits and term in terms:
+            found |= mask
+    return not bits & ~found
+
+
+def _general(keys: Sequence[str]) -> bool:
+    """Whether these are words of everyday language, which paraphrase exchanges freely."""
+    return "".join(keys) in _EVERYDAY or all(key in _EVERYDAY for key in keys)
+
+
+def _around(atoms: Atoms, positions: Sequence[int]) -> str:
+    return atoms.show(range(max(0, positions[0] - 1), min(len(atoms.keys), positions[-1] + 2)))
