@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _KEPT: Final = 512
 _SECONDS: Final = 5.0
 
 
+@lru_cache(maxsize=512)
 def estimate_tokens(text: str) -> int:
     """Tokens that a byte-level BPE model needs for `text`, rather too many than too few."""
     letters = sum(-(-len(run) // 3) if len(run) <= _WORD else -(-len(run) // 2) for run in _LETTERS.findall(text))

@@ -40,6 +40,7 @@ class ModelGuard(AgentMiddleware[Any, Any]):
         self._turn = turn
         self._window = window
         self._name = name
+        self._bases: dict[tuple[str, tuple[int, ...], bool], str] = {}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -95,9 +96,17 @@ class ModelGuard(AgentMiddleware[Any, Any]):
             request = request.override(messages=cast(Any, messages))
         return request, fixed + sum(window.size(message) for message in messages)
 
+    def _base(self, request: ModelRequest[Any]) -> str:
+        """What is sent whatever the conversation is: rules and tools, their schemas made once for each choice."""
+        cited = request.model_settings.get("citable") is not None
+        tools = tuple(id(tool) for tool in request.tools)
+        key = (request.system_message.text if request.system_message else "", tools, cited)
+        if key not in self._bases:
+            self._bases[key] = self._made_base(request)
+        return self._bases[key]
+
     @staticmethod
-    def _base(request: ModelRequest[Any]) -> str:
-        """What is sent whatever the conversation is: rules and tools."""
+    def _made_base(request: ModelRequest[Any]) -> str:
         tools = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in request.tools]
         rules = request.system_message.text if request.system_message else ""
         if isinstance(request.model, JsonProtocolModel):
