@@ -34,4 +34,5 @@ class StandIn:
             self.problem += f" Its unfinished answer, unchecked: {said[:_PARTIAL_CHARS]} …(broken off)"
         other = copy.copy(parts)
         other.chat = quoting(parts.chat, exc.message)
+        other.__post_init__()
         return other
