@@ -23,6 +23,7 @@ from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
 from ragkit.text.sanitize import one_line
 from ragkit.text.sentences import split_sentences
+from ragkit.values import MEMORY
 
 _UNFOUNDED: Final = {
     "zh": "模型的回答在笔记里没有依据，以下是笔记原文摘录。",
@@ -92,7 +93,9 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
     score = verified(turn.judgement.probability, composed.citations, len(composed.removed))
-    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not turn.other_tools:
+    # What the search of the notes says does not bear on an answer from elsewhere.
+    elsewhere = turn.other_tools or any(citation.document.startswith(MEMORY) for citation in composed.citations)
+    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not elsewhere:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return composed
 

@@ -35,6 +35,7 @@ from pydantic import TypeAdapter
 
 from ragkit.agent.answer import Step
 from ragkit.errors import AgentError
+from ragkit.memory.items import MemoryItem
 from ragkit.redact import redacted
 from ragkit.retrieval.planner import Plan, Stage
 from ragkit.retrieval.retriever import Query
@@ -49,7 +50,7 @@ _MESSAGES: Final[dict[str, type[BaseMessage]]] = {
     "tool": ToolMessage,
 }
 _VALUES: Final[dict[str, type[Any]]] = {
-    kind.__name__: kind for kind in (Chunk, Hit, LegScore, Plan, Query, Stage, Step)
+    kind.__name__: kind for kind in (Chunk, Hit, LegScore, MemoryItem, Plan, Query, Stage, Step)
 }
 _COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "list": list,

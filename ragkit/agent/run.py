@@ -22,12 +22,13 @@ from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
-from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
+from ragkit.agent.remembering import memories_used, recall_into, show_memories
+from ragkit.agent.said import last_words, usable
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
 from ragkit.agent.stand_in import StandIn
@@ -44,7 +45,6 @@ from ragkit.text.language import answer_language
 from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
-_HISTORY_CHARS: Final = 300
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
 _NODES_PER_STEP: Final = 50
 
@@ -164,6 +164,7 @@ class Run:
             verdicts=composed.verdicts,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
+            memories=memories_used(turn, composed.citations),
             origin=self._origin(),
             evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
@@ -176,7 +177,7 @@ class Run:
         self.drop()
         # Before the answer is out: the next question may come at once.
         self._charge()
-        warnings += [*doubts(turn), unsaved]
+        warnings += [turn.memory_trouble, *doubts(turn), unsaved]
         self._emit(Done(replace(answer, warnings=tuple(filter(None, warnings)))))
 
     def _priced(self) -> bool:
@@ -188,7 +189,7 @@ class Run:
         composed = finish(turn, final, self._parts.chat)
         if not turn.samples:
             return composed, None
-        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if usable(sample))]
         at, agreement = majority(checked, self._parts.index.model)
         self._emit(Thought(str(agreement)))
         return checked[at], agreement
@@ -201,9 +202,14 @@ class Run:
             plan = self._understand()
             if kept:
                 kept.keep(plan=plan)
-            return plan, self._turn(plan), []
+            turn = self._turn(plan)
+            recall_into(turn)
+            return plan, turn, []
         turn = self._turn(plan)
-        restore(turn, kept.fact("state") or {})
+        if state := kept.fact("state"):
+            restore(turn, state)
+        else:
+            recall_into(turn)
         # What was spent before the restart counts too; its seconds are not known.
         self._budget.add_tokens(turn.usage["prompt_tokens"], turn.usage["completion_tokens"])
         self._budget.add_step(turn.reserved)
@@ -277,7 +283,7 @@ class Run:
         if self._kept:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
-                start, final = None, _last_words(earlier)
+                start, final = None, last_words(earlier)
         # What is judged as a whole, or chosen among others, must not be on the screen before.
         unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
@@ -373,21 +379,18 @@ class Run:
         json_protocol = self._parts.chat.tool_calling == "json"
         messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
-        for answer in self._recent() if not self._parts.chat.local or self._leans() else []:
-            messages.append(HumanMessage(answer.question[:_HISTORY_CHARS]))
-            messages.append(AIMessage(answer.text[:_HISTORY_CHARS]))
+        if not self._parts.chat.local or self._leans():
+            messages += self._conversation()
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
 
-
-def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
-    """The final message, if the loop came so far."""
-    last = messages[-1]
-    return last if isinstance(last, AIMessage) and not last.tool_calls else None
-
-
-def _usable(sample: AIMessage) -> bool:
-    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
+    def _conversation(self) -> list[BaseMessage]:
+        """Earlier turns: the newest as they were, the others as a summary."""
+        said: list[BaseMessage] = []
+        for answer in [] if self._alone else self._parts.session.answers:
+            said += [HumanMessage(answer.question), AIMessage(answer.text)]
+        budget = self._parts.settings.conversation_tokens
+        return self._parts.conversation.fit(said, budget, answer_language(self._question))

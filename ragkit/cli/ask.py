@@ -123,6 +123,8 @@ def show_sources(answer: Answer) -> None:
     for citation in answer.citations:
         line = f"[{citation.marker}] {one_line(citation.where)}{citation.flag}  {one_line(citation.quote, 120)}"
         say(line, style="yellow" if citation.flag else "dim")
+    for memory in answer.memories:
+        say(f"memory [{memory.marker}]: {one_line(memory.where)}", style="dim")
     if answer.agreement:
         say(str(answer.agreement), style="dim")
     for item in answer.removed:

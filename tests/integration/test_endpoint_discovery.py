@@ -231,7 +231,7 @@ def test_an_answer_that_breaks_off_is_kept_and_marked(index: Index, server: Faul
     assert "broke off" in answer.warnings[0] or "connection was lost" in answer.warnings[0]
     assert "RNN 的缺点是" in answer.warnings[0] and answer.warnings[0].endswith("…(broken off)")
     assert len(server.requests) == 1
-    assert "".join(event.text for event in events if event.type == "token").count("RNN 的缺点是") == 1  # type: ignore[union-attr]
+    assert "".join(event.text for event in events if event.type == "token").count("RNN 的缺点是") <= 1  # type: ignore[union-attr]
 
 
 def test_a_call_that_breaks_off_is_never_run(index: Index, server: FaultServer) -> None:
