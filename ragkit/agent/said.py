@@ -14,4 +14,5 @@ def last_words(messages: list[BaseMessage]) -> AIMessage | None:
 
 
 def usable(sample: AIMessage) -> bool:
+    """Whether a sample answers, or says that it gives up."""
     return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))
