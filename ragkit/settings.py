@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     """Let the chat model write the questions that each chunk answers whenever ``ragkit index`` runs."""
     enrichment_share: float = Field(default=0.3, ge=0, le=1)
     """Of those questions in the dense score, where an index has them; 0 leaves them out."""
+    conversation_tokens: int = Field(default=1200, ge=200, le=100_000)
+    """Of the conversation before a question, in tokens: the newest turns as they were, the others summarised."""
     memory: Literal["on", "off"] = "on"
     """Whether what is remembered of the user takes part in answers; ``on`` costs nothing while nothing is."""
     memory_user: str = "default"

@@ -8,6 +8,7 @@ lines count from 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,10 @@ class Hit:
         return source_place(self.document, (self.start_line, self.end_line), (self.page, self.end_page))
 
 
+MEMORY: Final = "memory:"
+"""Begins the document name of a memory that stands among passages."""
+
+
 def source_place(document: str, lines: tuple[int, int], pages: tuple[int | None, int | None] = (None, None)) -> str:
     """Where something stands: ``file.md:3``, ``file.md:3-8``, ``file.pdf p. 12``, ``file.pptx slide 3-4``.
 
@@ -123,6 +128,8 @@ def source_place(document: str, lines: tuple[int, int], pages: tuple[int | None,
         lines: First and last line.
         pages: First and last page; None for documents without pages.
     """
+    if document.startswith(MEMORY):
+        return document
     first, last = lines if pages[0] is None else (pages[0], pages[1] or pages[0])
     numbers = f"{first}" if first == last else f"{first}-{last}"
     if pages[0] is None:

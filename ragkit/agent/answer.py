@@ -27,8 +27,10 @@ StopReason = Literal[
     "session_cost",
     "cancelled",
     "error",
+    "endpoint_down",
 ]
-"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session."""
+"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session.
+``endpoint_down``: the chat model could not be reached, passages are quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,30 @@ class Agreement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryUsed:
+    """A memory that an answer rests on."""
+
+    marker: int
+    """The number it is cited with."""
+    id: str
+    text: str
+    origin: str
+    trust: str
+    time: str
+    session: str
+
+    @property
+    def where(self) -> str:
+        """Whose word it is and since when: ``you said, 2026-11-22``."""
+        whose = {"user": "you said", "agent": "noted with your yes", "import": "imported"}
+        return f"{whose.get(self.origin, self.origin)}, {self.time[:10]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Why a question was answered or declined, see `ragkit.agent.evidence`."""
 
@@ -152,6 +178,8 @@ class Answer:
     """What became of each query transform: what it added, whether it ran, why, and how long it took."""
     warnings: tuple[str, ...] = ()
     """What went wrong beside the answer, such as a session that cannot be saved."""
+    memories: tuple[MemoryUsed, ...] = ()
+    """What was remembered of the user and is cited here."""
     origin: Origin = field(default_factory=Origin)
     evidence: Evidence | None = None
     """None where nothing was searched for."""
@@ -178,6 +206,7 @@ class Answer:
             "removed": [asdict(item) for item in self.removed],
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "unresolved_markers": self.unresolved_markers,
+            "memories": [memory.to_json() for memory in self.memories],
             "warnings": list(self.warnings),
             "agreement": self.agreement.to_json() if self.agreement else None,
             "plan": [asdict(item) for item in self.plan],

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ragkit.agent.strategy_keys import StrategyKeys
 
-TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate", "quiz_me")
+TOOL_NAMES: Final = ("search_notes", "read_note", "list_notes", "calculate", "quiz_me", "recall", "remember")
 """Tools an agent file may name."""
 Workflow = Literal["answer", "research", "quiz"]
 

@@ -11,7 +11,7 @@ from ragkit.agent.spotlight import Spotlight
 from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.turn import TurnState
 from ragkit.api import Index
-from ragkit.values import Hit
+from ragkit.values import MEMORY, Hit
 
 UNKNOWN: Final = (
     "It is not known whether this call took effect: the program was stopped while it ran. "
@@ -19,7 +19,7 @@ UNKNOWN: Final = (
 )
 """Observation of a call with effects that was never closed."""
 _LIVE: Final = frozenset(
-    {"index", "emit", "structured", "lock", "cancelled", "running", "budget", "stop", "cuts", "window"}
+    {"index", "memory", "emit", "structured", "lock", "cancelled", "running", "budget", "stop", "cuts", "window"}
 )
 """What a turn has of the running process."""
 
@@ -59,7 +59,7 @@ def drop_changed(turn: TurnState) -> int:
     """
     changed = 0
     for n, hit in enumerate(turn.passages):
-        if not _stands(turn.index, hit):
+        if not (_remembered(turn, hit) if hit.document.startswith(MEMORY) else _stands(turn.index, hit)):
             turn.passages[n] = dataclasses.replace(hit, chunk=dataclasses.replace(hit.chunk, text="", heading=()))
             changed += 1
     return changed
@@ -73,6 +73,12 @@ def doubts(turn: TurnState) -> list[str]:
         for step in turn.steps
         if step.observation == UNKNOWN
     ]
+
+
+def _remembered(turn: TurnState, hit: Hit) -> bool:
+    """Whether a memory was not forgotten in the meantime."""
+    item = turn.memory.get(hit.document.removeprefix(MEMORY)) if turn.memory is not None else None
+    return item is not None and item.text == hit.text
 
 
 def _stands(index: Index, hit: Hit) -> bool:

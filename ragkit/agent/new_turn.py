@@ -36,6 +36,8 @@ def new_turn(
         passages_per_search=header.passages,
         max_passages=header.max_passages,
         max_steps=min(steps, header.max_steps_json) if small else steps,
+        memory=parts.memory,
+        session=parts.session.id,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
         enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
         other_tools=other_tools,

@@ -12,6 +12,8 @@ from ragkit.agent.context import ContextWindow
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.api import Index
+from ragkit.memory.conversation import ConversationMemory
+from ragkit.memory.long_term import Memory
 from ragkit.models.chat import ChatModel
 from ragkit.safety.guard import SafetyGuard
 from ragkit.settings import Settings
@@ -37,6 +39,12 @@ class AgentParts:
     """LangChain middleware of the program's own."""
     approve: Approve | None = None
     """Decides about effects of tools; None asks whoever reads the events."""
+    quote_when_down: bool = True
+    """Whether passages are quoted where the chat model cannot be reached; otherwise that is an error."""
+    conversation: ConversationMemory = field(default_factory=ConversationMemory)
+    """Shortens earlier turns for the next question."""
+    memory: Memory | None = None
+    """What is remembered of the user; None where nothing is to be."""
 
     def __post_init__(self) -> None:
         self.prices = prices_of(self.settings, self.limits, free=self.chat.local or self.chat.extractive)

@@ -30,6 +30,8 @@ from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError
+from ragkit.memory.conversation import ConversationMemory
+from ragkit.memory.long_term import Memory, beside
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
 from ragkit.retrieval.retriever import Query, check_question
 from ragkit.safety.guard import open_guard
@@ -59,6 +61,7 @@ class Agent(AgentParts):
             `ragkit.agent.tools.permission.as_tools`.
         middleware: LangChain middleware; sees the model and tool calls that are made, after
             ragkit's own limits.
+        memory: What is remembered of the user; None takes what the settings say.
         approve: Decides about calls of tools that write or reach the network, and about new MCP servers;
             None: whoever reads the events of a question may answer `ApprovalAsked`, otherwise it is a no.
         servers: The running MCP servers of the agent file; None starts them.
@@ -76,6 +79,7 @@ class Agent(AgentParts):
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
         approve: Approve | None = None,
         servers: McpTools | None = None,
+        memory: Memory | None = None,
     ) -> None:
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
@@ -85,7 +89,21 @@ class Agent(AgentParts):
             servers = McpTools.open(spec, settings, approve)
         self.servers = servers
         own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
-        super().__init__(spec, index, chat, session or Session(), settings, guard, own, tuple(middleware), approve)
+        if memory is None and settings.memory == "on":
+            memory = beside(index.model, settings, chat.structured())
+        super().__init__(
+            spec,
+            index,
+            chat,
+            session or Session(),
+            settings,
+            guard,
+            tools=own,
+            middleware=tuple(middleware),
+            approve=approve,
+            conversation=ConversationMemory(chat.structured),
+            memory=memory,
+        )
 
     @classmethod
     def load(
@@ -98,6 +116,7 @@ class Agent(AgentParts):
         session: Session | None = None,
         tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        memory: Memory | None = None,
         approve: Approve | None = None,
     ) -> Agent:
         """Make an agent.
@@ -111,6 +130,8 @@ class Agent(AgentParts):
             session: An earlier conversation to go on with.
             tools: Typed functions and LangChain tools beside those that the agent file names.
             middleware: LangChain middleware around the model and tool calls.
+            memory: What is remembered of the user; None takes that of the setting ``memory_user``, unless ``memory``
+                is off.
             approve: Decides about effects, see `Agent`.
 
         Raises:
@@ -122,7 +143,17 @@ class Agent(AgentParts):
         spec = load_agent(agent, settings.agents_dir)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
-        return cls(spec, index, chat, session, settings, tools=tools, middleware=middleware, approve=approve)
+        return cls(
+            spec,
+            index,
+            chat,
+            session,
+            settings,
+            tools=tools,
+            middleware=middleware,
+            approve=approve,
+            memory=memory,
+        )
 
     def ask(self, question: str) -> Answer:
         """Answer a question; a follow-up is understood from the conversation so far.

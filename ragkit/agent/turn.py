@@ -24,6 +24,8 @@ from ragkit.agent.provenance import Provenance
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
+from ragkit.memory.items import MemoryItem
+from ragkit.memory.long_term import Memory
 from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.retriever import Query
 from ragkit.text.tokens import query_terms
@@ -59,6 +61,14 @@ class TurnState:
     """Names in the question that the notes never mention."""
     enough_coverage: float = 2.0
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
+    memory: Memory | None = None
+    """What is remembered of the user; None where nothing is to be."""
+    memories: dict[str, MemoryItem] = field(default_factory=dict)
+    """Those that stand among the passages, by id."""
+    memory_trouble: str = ""
+    """Why nothing was recalled, if something went wrong; empty otherwise."""
+    session: str = ""
+    """Name of the conversation; empty if it is not kept."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
     instructions: str = ""
@@ -152,14 +162,14 @@ class TurnState:
     @property
     def hopeless(self) -> bool:
         """Whether the question is declined on the search alone: no model need read the passages."""
-        if self.other_tools or asks_a_tool(self.question):
+        if self.other_tools or self.memories or asks_a_tool(self.question):
             return False
         return self.off_topic or self.about_the_unknown or self.judgement.declined
 
     @property
     def off_topic(self) -> bool:
         """Whether even the best passage has nothing to do with the question."""
-        if self.other_tools:
+        if self.other_tools or self.memories:
             return False
         floor = self.index.model.relevance_floor
         cosines = [leg.score for hit in self.passages if (leg := hit.legs.get("dense")) is not None]

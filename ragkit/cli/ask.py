@@ -72,7 +72,10 @@ def ready_agent(settings: Settings, agent: str, model: str | None, session: Sess
         index = open_index(settings)
         if not chat.extractive:
             chat.model()
-    return Agent(spec, index, chat, session, servers=servers_of(spec, settings))
+    loaded = Agent(spec, index, chat, session, servers=servers_of(spec, settings))
+    # Whoever names a model wants its answer or none.
+    loaded.quote_when_down = model is None
+    return loaded
 
 
 def answer_and_show(events: Iterator[Event], stream: bool) -> None:
@@ -109,6 +112,8 @@ def answer_and_show(events: Iterator[Event], stream: bool) -> None:
         show_sources(answer)
     for warning in answer.warnings:
         warn(warning)
+    if answer.stop_reason == "endpoint_down":
+        raise typer.Exit(1)
 
 
 def show_sources(answer: Answer) -> None:
@@ -118,6 +123,8 @@ def show_sources(answer: Answer) -> None:
     for citation in answer.citations:
         line = f"[{citation.marker}] {one_line(citation.where)}{citation.flag}  {one_line(citation.quote, 120)}"
         say(line, style="yellow" if citation.flag else "dim")
+    for memory in answer.memories:
+        say(f"memory [{memory.marker}]: {one_line(memory.where)}", style="dim")
     if answer.agreement:
         say(str(answer.agreement), style="dim")
     for item in answer.removed:

@@ -14,7 +14,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli import agents, ask, chat, doctor, evals, feedback, index, models, search, sessions, train, verify
+from ragkit.cli import (
+    agents,
+    ask,
+    chat,
+    doctor,
+    evals,
+    feedback,
+    index,
+    memory,
+    models,
+    search,
+    sessions,
+    train,
+    verify,
+)
 from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
 from ragkit.redact import redacted
@@ -96,6 +110,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(agents.app, name="agents")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(memory.app, name="memory")
 app.add_typer(train.app, name="train")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ragkit.errors import UsageError
+from ragkit.errors import RagkitError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.index.manifest import read_manifest
 from ragkit.index.model_choice import model_for
@@ -37,7 +37,7 @@ from ragkit.values import Hit
 _NEIGHBOURS: Final = 5
 _COVERAGE: Final = 0.45
 """Share of the question that a memory must have to be recalled by its words alone."""
-_COSINE: Final = 0.3
+_COSINE: Final = 0.285
 """Centred cosine (`ragkit.models.questions`) from which a memory is recalled, where the model's scale is known."""
 
 
@@ -235,6 +235,13 @@ class Memory:
         if not self._shelf.exists():
             return []
         return [item for item in self._shelf.state().items.values() if history or item.current]
+
+    def get(self, identity: str) -> MemoryItem | None:
+        """The item with this id, or None if there is none or it cannot be read."""
+        try:
+            return self._shelf.state().items.get(identity)
+        except RagkitError:
+            return None
 
     def search(self, query: str, k: int = 5, *, where: Mapping[str, str] | None = None) -> list[Recalled]:
         """The `k` memories nearest to a text, best first; superseded ones are not among them.

@@ -27,7 +27,7 @@ from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
 from ragkit.text.language import answer_language
-from ragkit.values import Hit
+from ragkit.values import MEMORY, Hit
 
 FIRST_THOUGHT: Final = {"zh": "先在笔记里找这个问题。", "en": "First look for the question in the notes."}
 _QUERY_CHARS: Final = 300
@@ -123,11 +123,12 @@ class TurnControl(AgentMiddleware[Any, Any]):
         )
         if not isinstance(request.model, JsonProtocolModel):
             return request.override(tools=tools)
+        notes = sorted({hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)})
         settings = {
             "citable": list(range(1, len(turn.passages) + 1)),
-            "argument_values": {"read_note.document": sorted({hit.document for hit in turn.passages})},
+            "argument_values": {"read_note.document": notes},
         }
-        if not turn.passages:
+        if not notes:
             tools = [tool for tool in tools if getattr(tool, "name", "") != "read_note"]
         return request.override(tools=tools, model_settings={**request.model_settings, **settings})
 

@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool
 from ragkit.agent.approval import Permission
 from ragkit.agent.tools.calculate import calculate
 from ragkit.agent.tools.listing import list_notes
+from ragkit.agent.tools.memory import recall, remember
 from ragkit.agent.tools.notes import read_note, search_notes
 from ragkit.agent.tools.permission import with_permission
 from ragkit.agent.tools.quiz_me import quiz_me
@@ -29,6 +30,8 @@ TOOLS: Final[dict[str, Maker]] = {
     "list_notes": _may("read", list_notes),
     "calculate": _may("read", calculate),
     "quiz_me": _may("read", quiz_me),
+    "recall": _may("read", recall),
+    "remember": _may("write", remember),
 }
 NOTE_TOOLS: Final = frozenset({"search_notes", "read_note", "calculate"})
 """Those that bring nothing but what the notes say; any other may answer what the notes do not."""

@@ -28,7 +28,7 @@ def search_notes(turn: TurnState) -> BaseTool:
     """The search tool of one turn; passages get their citation numbers here."""
 
     def run(query: str) -> tuple[str, list[Hit]]:
-        if query == turn.standalone[: len(query)] and not turn.passages:
+        if query == turn.standalone[: len(query)] and not any(step.tool == "search_notes" for step in turn.steps):
             hits = turn.index.search_queries(turn.queries, k=turn.passages_per_search, merge=True)
         else:
             # The model has put it into words of its own already.

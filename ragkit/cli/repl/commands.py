@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from ragkit.agent.answer import Citation
 from ragkit.agent.session_store import list_sessions
 from ragkit.agent.spec import available_agents
+from ragkit.cli.repl import memory
 from ragkit.cli.repl.loop import Conversation
 from ragkit.cli.repl.rating import rates
 from ragkit.cli.repl.screen import Screen, call, counted
@@ -164,7 +165,7 @@ def _model(conversation: Conversation, screen: Screen, argument: str) -> None:
     if argument:
         conversation.use_model(argument)
     chat = conversation.chat
-    how = "quotes only" if chat.extractive else f"function calls: {chat.tool_calling}"
+    how = "quotes only" if chat.extractive else f"function calls: {chat.tool_calling_note}"
     screen.line(f"chat model: {one_line(chat.name)} ({how})")
     if not argument:
         screen.line(f"others: {', '.join(_MODELS)}", "dim")
@@ -214,6 +215,9 @@ COMMANDS = (
     Command("trace", "", "every step of the last answer", _trace),
     Command("good", "[REASON]", "the last answer was good: keep it as an example", rates("good")),
     Command("bad", "[REASON]", "the last answer was bad, and why", rates("bad")),
+    Command("remember", "TEXT", "keep a fact about you over conversations", memory.remember),
+    Command("memory", "[WORDS]", "what is remembered of you, or what of it fits", memory.show),
+    Command("forget", "ID", "forget an item for good", memory.forget),
     Command("model", "[NAME]", "show or switch the chat model", _model),
     Command("agent", "[NAME]", "show or switch the agent", _agent),
     Command("new", "", "begin a new session", _new),

@@ -191,6 +191,8 @@ class Screen:
             quote = one_line(citation.quote, _QUOTE)
             line = f'[{citation.marker}] {one_line(citation.where)}{citation.flag}  "{quote}"'
             self.line(line, style="yellow" if citation.flag else "dim")
+        for memory in answer.memories:
+            self.line(f"memory [{memory.marker}]: {one_line(memory.where)}", style="dim")
         if answer.agreement:
             self.line(str(answer.agreement), style="dim")
         for item in answer.removed:
