@@ -27,8 +27,10 @@ StopReason = Literal[
     "session_cost",
     "cancelled",
     "error",
+    "endpoint_down",
 ]
-"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session."""
+"""Why a turn ended. ``max_*``: that budget of the question was used up first; ``session_*``: that of the session.
+``endpoint_down``: the chat model could not be reached, passages are quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ The file belongs to one process at a time. A killed process lets go of it at onc
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -24,6 +25,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from ragkit.agent.plain import PlainSerializer, dumps, loads
 from ragkit.errors import AgentError, RagkitError, SessionBusyError
 from ragkit.index.fsops import fsync_folder
+
+log = logging.getLogger(__name__)
 
 _PARTS: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside the file itself."""
@@ -122,9 +125,15 @@ class TurnFile:
         if self._stuck is not None:
             raise self._stuck
 
-    def done(self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: object) -> None:
-        """Close a tool call with its result, together with the state of the turn after it."""
-        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact("state", state)])
+    def done(
+        self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: Callable[[], object]
+    ) -> None:
+        """Close a tool call with its result, together with the state of the turn after it.
+
+        The state is taken when its turn to be written has come: of calls that end side by side the one
+        that writes last must not write what was true before the other ended.
+        """
+        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact("state", state())])
 
     def result(self, identity: str) -> tuple[bool, Any]:
         """Whether a call was begun, and its result; None if it was never closed.
@@ -166,8 +175,9 @@ class TurnFile:
                 self.close()
                 remove_turn(self.path)
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: Exception) -> None:
         """What is kept is not the state of the turn any more, so it must not be resumed from."""
+        log.warning("this turn is not kept for a restart: %s", reason)
         try:
             self.remove()
         except AgentError as exc:
@@ -196,8 +206,8 @@ class TurnFile:
                         self._db.execute(statement, values)
                 if synced:
                     self._db.execute("PRAGMA synchronous=NORMAL")
-            except (sqlite3.Error, RagkitError):
-                self._give_up()
+            except (sqlite3.Error, RagkitError) as exc:
+                self._give_up(exc)
 
 
 class _Saver(SqliteSaver):
@@ -220,8 +230,8 @@ class _Saver(SqliteSaver):
             if self._file.held:
                 try:
                     write()
-                except (sqlite3.Error, RagkitError):
-                    self._file._give_up()
+                except (sqlite3.Error, RagkitError) as exc:
+                    self._file._give_up(exc)
 
 
 def open_new_turn(path: Path, facts: dict[str, str]) -> TurnFile | None:

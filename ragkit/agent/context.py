@@ -50,8 +50,7 @@ class ContextWindow:
     def __init__(self, chat: ChatModel, settings: Settings, reply_tokens: int) -> None:
         self._chat = chat
         self._settings = settings
-        # The JSON protocol may send a bad reply back twice, with the reason.
-        self._reply = (3 * reply_tokens + 300) if chat.tool_calling == "json" else max(reply_tokens, 1024)
+        self._reply_tokens = reply_tokens
         self._limit: int | None = None
         self._cap: int | None = None
         self._count: TokenCounter | None = None
@@ -66,7 +65,10 @@ class ContextWindow:
     @property
     def room(self) -> int:
         """Tokens of the prompt: the window without the reply, which is at most a third of it."""
-        room = self.limit - min(self._reply, self.limit // 3)
+        # The JSON protocol may send a bad reply back twice, with the reason.
+        json_protocol = self._chat.tool_calling == "json"
+        reply = 3 * self._reply_tokens + 300 if json_protocol else max(self._reply_tokens, 1024)
+        room = self.limit - min(reply, self.limit // 3)
         return room if self._cap is None else min(room, self._cap)
 
     def count(self, text: str) -> int:

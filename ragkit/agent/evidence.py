@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 SUPPORT: Final = 2.0
 """Log-odds between an answer of which half was taken out or is only partly borne out, and one that is borne out whole.
 Not fitted: that takes a run of a chat model over the questions, see ``docs/abstention.md``."""
-SURE: Final = 0.95
-"""Probability from which passages are quoted where the model found no answer in them: 41 % of the answerable dev
-questions and none of the unanswerable ones (test: 40 % and 4 %)."""
 _CALCULATION: Final = re.compile(
     r"(?<![A-Za-z0-9.-])\d[\d.,]*(?:e\d+)?\s*\)?\s*(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
     r"|plus|minus|times|divided\s+by)\s*\(?\s*\d[\d.,]*(?:e\d+)?(?![\dA-Za-z])"

@@ -20,6 +20,10 @@ NOTICE: Final = {
     "zh": "未配置语言模型，以下是笔记原文摘录。",
     "en": "No language model is configured; these are quotes from the notes.",
 }
+DOWN: Final = {
+    "zh": "语言模型暂不可用，以下是笔记原文摘录。",
+    "en": "The language model cannot be used right now; these are quotes from the notes.",
+}
 _QUOTES: Final = 3
 _WIDTH: Final = 150
 """Han-character widths a quote grows to."""

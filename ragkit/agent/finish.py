@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessage
 from ragkit.agent.answer import Removed
 from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, Rules, abstention, compose, place
-from ragkit.agent.evidence import SURE, asks_a_tool, verified
-from ragkit.agent.extractive import NOTICE, quote_passages
+from ragkit.agent.evidence import asks_a_tool, verified
+from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.retry import corrected
 from ragkit.agent.turn import TurnState, best_coverage
@@ -89,7 +89,7 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         composed = _again(turn, final, composed, chat)
     language = answer_language(turn.question)
     if chat.extractive:
-        return replace(composed, text=f"{NOTICE[language]}\n{composed.text}")
+        return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
     score = verified(turn.judgement.probability, composed.citations, len(composed.removed))
@@ -103,7 +103,7 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
 def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Composed:
     """Quotes in place of an answer that came to nothing, where the notes hold one as good as surely."""
     covered = best_coverage(turn.passages) >= _QUOTED_COVERAGE and bool(composed.removed)
-    if not covered and turn.judgement.probability < SURE:
+    if not covered and turn.judgement.probability < turn.judgement.fit.sure:
         return composed
     quotes = _composed(turn, quote_passages(turn, _QUOTED_COVERAGE if covered else 0.0), Rules())
     if quotes.abstained:

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import generate_from_stream
@@ -23,11 +22,12 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from langchain_core.utils.json import parse_partial_json
+from pydantic import Field
 
+from ragkit.agent.reply_parsing import parse_reply, partial_object
 from ragkit.citations.markers import with_markers
 from ragkit.errors import ModelError
-from ragkit.models.chat import constrained
+from ragkit.models.constraints import stream_constrained
 
 MAX_REPAIRS: Final = 2
 SENTENCES: Final = "ragkit_sentences"
@@ -52,6 +52,9 @@ class JsonProtocolModel(BaseChatModel):
 
     inner: BaseChatModel
     max_tokens: int = 400
+    told: list[dict[str, Any]] = Field(default_factory=list)
+    """Function descriptions of all tools of a turn. The prompt lists these, whichever of them may still be called:
+    a prompt that begins as the last one did is not read again by llama.cpp."""
     thought_chars: int = SHORT_THOUGHT
     """Longest thought before an action, in characters; 0 for none."""
 
@@ -82,12 +85,12 @@ class JsonProtocolModel(BaseChatModel):
         tools = kwargs.get("tools") or []
         citable = kwargs.get("citable")
         schema = reply_schema(tools, citable, kwargs.get("argument_values") or {}, self.thought_chars)
-        prompt = to_plain_messages(messages, tools, citable is not None, self.thought_chars)
-        model = constrained(self.inner, schema, self.max_tokens)
+        prompt = to_plain_messages(messages, self.told or tools, citable is not None, self.thought_chars)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
             # Callbacks of the run must not see the raw JSON; what may be shown is passed on below.
-            for part in model.stream(prompt, config={"callbacks": [], "tags": ["nostream"]}):
+            quiet: Any = {"callbacks": [], "tags": ["nostream"]}
+            for part in stream_constrained(self.inner, prompt, schema, self.max_tokens, quiet):
                 if part.usage_metadata:
                     yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=part.usage_metadata))
                 if not part.text:
@@ -219,73 +222,13 @@ def _instructions(tools: Sequence[dict[str, Any]], cited: bool, thought_chars: i
     return "\n".join(lines)
 
 
-_FENCE: Final = re.compile(r"^\s*(?:```(?:json)?|<tool_call>)\s*", re.IGNORECASE)
-
-
-def parse_reply(text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The reply as an object that satisfies `schema`.
-
-    A code fence or ``<tool_call>`` tag around it and text behind it are tolerated. Duplicate
-    keys, NaN and wrong types are not. An answer that was cut off keeps its complete sentences.
-
-    Raises:
-        ValueError: Says what is wrong and where, for the model to read.
-    """
-    body = _FENCE.sub("", text).lstrip()
-    try:
-        value, _ = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant).raw_decode(body)
-    except json.JSONDecodeError as exc:
-        value = _cut_answer(body)
-        if value is None:
-            raise ValueError(f"it is not valid JSON (character {exc.pos}: {exc.msg})") from exc
-    action = value.get("action") if isinstance(value, dict) else None
-    branches = schema["properties"]["action"]["anyOf"]
-    names = [branch["properties"]["tool"]["const"] for branch in branches]
-    if not isinstance(action, dict) or action.get("tool") not in names:
-        given = action.get("tool") if isinstance(action, dict) else None
-        raise ValueError(f"action.tool is {given!r}; allowed: {', '.join(names)}")
-    branch = branches[names.index(action["tool"])]
-    for error in Draft202012Validator(branch).iter_errors(action):
-        path = ".".join(["action", *map(str, error.absolute_path)])
-        raise ValueError(f"{path}: {error.message[:200]}")
-    return dict(value)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ValueError(f"the key {key!r} stands twice in one object")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _cut_answer(text: str) -> dict[str, Any] | None:
-    value = _partial(text)
-    action = value.get("action") if isinstance(value, dict) else None
-    if not isinstance(action, dict) or action.get("tool") != "answer":
-        return None
-    complete = [s for s in (action.get("sentences") or [])[:-1] if isinstance(s, dict)]
-    return {**value, "action": {"tool": "answer", "sentences": complete}} if complete else None
-
-
-def _partial(text: str) -> dict[str, Any]:
-    try:
-        value = parse_partial_json(text)
-    except (ValueError, TypeError, IndexError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _visible_answer(text: str) -> str:
     """What of a reply still being written can be shown: the sentences of its answer so far."""
-    action = _partial(text).get("action")
+    action = partial_object(text[text.find("{") :]).get("action")
     if not isinstance(action, dict) or action.get("tool") != "answer":
         return ""
-    sentences = [s for s in action.get("sentences") or [] if isinstance(s, dict)]
+    written = action.get("sentences")
+    sentences = [s for s in written if isinstance(s, dict)] if isinstance(written, list) else []
     out = ""
     for i, sentence in enumerate(sentences):
         body = sentence.get("text")

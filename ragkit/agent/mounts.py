@@ -6,11 +6,12 @@ tool calls in `turn_middleware`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
@@ -21,6 +22,7 @@ from ragkit.agent.middleware.tool_gate import ToolGate
 from ragkit.agent.middleware.tool_guard import ToolGuard
 from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
+from ragkit.agent.native_tools import NativeToolModel
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.tools import TOOLS
 from ragkit.agent.turn import TurnState
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from ragkit.agent.checkpoints import TurnFile
 
 
-def turn_model(parts: AgentParts) -> BaseChatModel:
-    """The chat model as the loop calls it: native tool calls, or the JSON protocol around it."""
+def turn_model(parts: AgentParts, tools: Iterable[BaseTool] = ()) -> BaseChatModel:
+    """The chat model as the loop calls it: its own tool calls, checked, or the JSON protocol around it."""
     header = parts.spec.header
     thought = 0 if header.thought == "off" else header.thought_chars
     if parts.chat.extractive:
@@ -43,8 +45,9 @@ def turn_model(parts: AgentParts) -> BaseChatModel:
             inner=parts.chat.model(),
             max_tokens=header.max_answer_tokens + max(0, thought - SHORT_THOUGHT) // 2,
             thought_chars=thought,
+            told=[convert_to_openai_tool(tool)["function"] for tool in tools],
         )
-    return parts.chat.model()
+    return NativeToolModel(inner=parts.chat.model())
 
 
 def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
@@ -90,7 +93,7 @@ def turn_graph(
     """
     tools = turn_tools(parts, turn)
     return create_agent(
-        turn_model(parts),
+        turn_model(parts, tools.values()),
         list(tools.values()),
         system_prompt=parts.spec.prompt,
         middleware=turn_middleware(parts, turn, tools, kept, journal),

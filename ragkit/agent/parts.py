@@ -39,6 +39,8 @@ class AgentParts:
     """LangChain middleware of the program's own."""
     approve: Approve | None = None
     """Decides about effects of tools; None asks whoever reads the events."""
+    quote_when_down: bool = True
+    """Whether passages are quoted where the chat model cannot be reached; otherwise that is an error."""
     conversation: ConversationMemory = field(default_factory=ConversationMemory)
     """Shortens earlier turns for the next question."""
     memory: Memory | None = None

@@ -34,9 +34,11 @@ from langgraph.types import Overwrite, Send
 from pydantic import TypeAdapter
 
 from ragkit.agent.answer import Step
+from ragkit.agent.evidence import Judgement
 from ragkit.errors import AgentError
 from ragkit.memory.items import MemoryItem
 from ragkit.redact import redacted
+from ragkit.retrieval.answerable import Fit, Signals
 from ragkit.retrieval.planner import Plan, Stage
 from ragkit.retrieval.retriever import Query
 from ragkit.values import Chunk, Hit, LegScore
@@ -50,7 +52,8 @@ _MESSAGES: Final[dict[str, type[BaseMessage]]] = {
     "tool": ToolMessage,
 }
 _VALUES: Final[dict[str, type[Any]]] = {
-    kind.__name__: kind for kind in (Chunk, Hit, LegScore, MemoryItem, Plan, Query, Stage, Step)
+    kind.__name__: kind
+    for kind in (Chunk, Fit, Hit, Judgement, LegScore, MemoryItem, Plan, Query, Signals, Stage, Step)
 }
 _COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "list": list,

@@ -20,37 +20,33 @@ from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
 from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
+from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
-from ragkit.agent.json_protocol import GAVE_UP
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.rating import Origin
 from ragkit.agent.remembering import memories_used, recall_into, show_memories
+from ragkit.agent.said import last_words, usable
 from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
+from ragkit.agent.stand_in import StandIn
 from ragkit.agent.turn import TurnState
+from ragkit.agent.wording import DOING, LANGUAGE_LINE
 from ragkit.agent.workflows import WORKFLOWS
 from ragkit.agent.workflows.task import Outcome, Task
-from ragkit.errors import AgentError
+from ragkit.errors import AgentError, EndpointDownError
 from ragkit.models.chat import endpoint_errors
-from ragkit.retrieval.planner import Name, Plan
+from ragkit.retrieval.planner import Plan
 from ragkit.retrieval.retriever import Query
 from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.text.language import answer_language
 from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
-_DOING: Final[dict[Name, dict[str, str]]] = {
-    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
-    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
-    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
-    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
-}
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
 _NODES_PER_STEP: Final = 50
-_LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
 
 
 class Run:
@@ -86,6 +82,7 @@ class Run:
         self._id = ""
         self._charged = False
         self._alone = alone
+        self._down = StandIn()
         self._journal: TurnFile | None = kept
 
     def go(self) -> None:
@@ -94,7 +91,7 @@ class Run:
         In a session on disk the turn is kept step by step until it is done or cancelled.
 
         Raises:
-            EndpointError: If the chat model fails.
+            EndpointError: If the chat model's endpoint refuses; while it is down, passages are quoted.
             ModelError: If it cannot be loaded or used.
             SessionBusyError: If another process is answering in the session.
         """
@@ -140,7 +137,9 @@ class Run:
         stop: StopReason = "answered"
         if turn.cuts:
             warnings.append(turn.cuts.says(self._question, turn.window))
-        if (ended := turn.stop or self._budget.stopped) is not None:
+        if self._down.problem and not composed.abstained:
+            stop = "endpoint_down"
+        elif (ended := turn.stop or self._budget.stopped) is not None:
             stop = ended.reason
             warnings.append(ended.says(self._question))
         elif composed.abstained:
@@ -190,7 +189,7 @@ class Run:
         composed = finish(turn, final, self._parts.chat)
         if not turn.samples:
             return composed, None
-        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if _usable(sample))]
+        checked = [composed, *(finish(turn, sample, self._parts.chat) for sample in turn.samples if usable(sample))]
         at, agreement = majority(checked, self._parts.index.model)
         self._emit(Thought(str(agreement)))
         return checked[at], agreement
@@ -249,8 +248,16 @@ class Run:
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
-        plan, turn, warnings = self._prepared()
-        final = self._final(turn)
+        try:
+            plan, turn, warnings = self._prepared()
+        except EndpointDownError as exc:
+            self._parts = self._down.parts(self._parts, exc)
+            plan, turn, warnings = self._prepared()
+        try:
+            final = self._final(turn)
+        except EndpointDownError as exc:
+            self._parts = self._down.parts(self._parts, exc)
+            final = quote_passages(turn)
         if self._cancelled.is_set():
             return Outcome(Composed("", (), (), 0, abstained=True), turn, plan.standalone)
         composed, agreement = self._chosen(turn, final)
@@ -260,7 +267,7 @@ class Run:
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
-            warnings=tuple(warnings),
+            warnings=tuple(filter(None, [self._down.problem, *warnings])),
             agreement=agreement,
         )
 
@@ -276,7 +283,7 @@ class Run:
         if self._kept:
             config.update(self._kept.thread)
             if earlier := graph.get_state(config).values.get("messages"):
-                start, final = None, _last_words(earlier)
+                start, final = None, last_words(earlier)
         # What is judged as a whole, or chosen among others, must not be on the screen before.
         unseen = parts.guard.judges_answers or parts.spec.header.samples > 1
         with endpoint_errors(parts.chat.name):
@@ -288,6 +295,7 @@ class Run:
                 if mode == "messages":
                     chunk = part[0]
                     if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
+                        self._down.said += chunk.text
                         showing.feed(chunk.text)
                     continue
                 showing.close()
@@ -337,7 +345,7 @@ class Run:
             hyde=header.hyde if structured else "never",
             history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
             chat=structured,
-            started=lambda name: self._emit(Thought(_DOING[name][answer_language(question)])),
+            started=lambda name: self._emit(Thought(DOING[name][answer_language(question)])),
         )
         for note in plan.notes:
             self._emit(Thought(note))
@@ -376,7 +384,7 @@ class Run:
         asked = turn.question
         if turn.standalone != turn.question:
             asked = f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{_LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
 
     def _conversation(self) -> list[BaseMessage]:
@@ -386,13 +394,3 @@ class Run:
             said += [HumanMessage(answer.question), AIMessage(answer.text)]
         budget = self._parts.settings.conversation_tokens
         return self._parts.conversation.fit(said, budget, answer_language(self._question))
-
-
-def _last_words(messages: list[BaseMessage]) -> AIMessage | None:
-    """The final message, if the loop came so far."""
-    last = messages[-1]
-    return last if isinstance(last, AIMessage) and not last.tool_calls else None
-
-
-def _usable(sample: AIMessage) -> bool:
-    return bool(sample.text.strip() or sample.additional_kwargs.get(GAVE_UP))

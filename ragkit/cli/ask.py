@@ -72,7 +72,10 @@ def ready_agent(settings: Settings, agent: str, model: str | None, session: Sess
         index = open_index(settings)
         if not chat.extractive:
             chat.model()
-    return Agent(spec, index, chat, session, servers=servers_of(spec, settings))
+    loaded = Agent(spec, index, chat, session, servers=servers_of(spec, settings))
+    # Whoever names a model wants its answer or none.
+    loaded.quote_when_down = model is None
+    return loaded
 
 
 def answer_and_show(events: Iterator[Event], stream: bool) -> None:
@@ -109,6 +112,8 @@ def answer_and_show(events: Iterator[Event], stream: bool) -> None:
         show_sources(answer)
     for warning in answer.warnings:
         warn(warning)
+    if answer.stop_reason == "endpoint_down":
+        raise typer.Exit(1)
 
 
 def show_sources(answer: Answer) -> None:

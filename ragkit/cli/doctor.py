@@ -91,7 +91,7 @@ def _models() -> list[Check]:
     checks = []
     try:
         chat = resolve_chat(settings.chat_model, settings)
-        how = "quotes passages, no language model" if chat.extractive else f"function calls: {chat.tool_calling}"
+        how = "quotes passages, no language model" if chat.extractive else f"function calls: {chat.tool_calling_note}"
         checks.append(Check("chat model", True, f"{chat.name} ({how})"))
     except RagkitError as exc:
         checks.append(Check("chat model", False, exc.message, exc.remedy))

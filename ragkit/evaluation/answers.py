@@ -114,7 +114,9 @@ def evaluate_answers(
     schemas = tool_schemas(agent)
     if not agent.chat.extractive:
         agent.chat.model()
-    own, rows = agent.session, []
+    own, quoted, rows = agent.session, agent.quote_when_down, []
+    # Quotes that stand in for a model must not be counted as its answers.
+    agent.quote_when_down = False
     try:
         for done, question in enumerate(questions, start=1):
             key = question_key(facts, question)
@@ -128,7 +130,7 @@ def evaluate_answers(
             if tick is not None:
                 tick(done, len(questions))
     finally:
-        agent.session = own
+        agent.session, agent.quote_when_down = own, quoted
     return rows
 
 

@@ -83,6 +83,8 @@ def evaluate_tools(
     store, rows = store or RowStore(), []
     for done, task in enumerate(tasks, start=1):
         agent = open_agent(task)
+        # Quotes that stand in for a model must not be counted as its answers.
+        agent.quote_when_down = False
         key = _key(agent, task)
         kept = store.get(key)
         if kept is None or kept["error"]:

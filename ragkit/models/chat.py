@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ragkit.errors import EndpointDownError, EndpointError, ModelError, RagkitError
 from ragkit.models.bundled import BUNDLED_CHAT, QWEN_1_5B
+from ragkit.models.constraints import FORM, LLGUIDANCE, with_constraint
+from ragkit.models.discovery import Found, discover, known
 from ragkit.models.local import start_local
 from ragkit.models.sampling import Sampling, with_sampling
 from ragkit.settings import Settings
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 EXTRACTIVE: Final = "extractive"
 _SECRET: Final = re.compile(r"(?:Bearer\s+|sk-|key[=:]\s*)\S+", re.IGNORECASE)
 """Endpoints echo headers in their errors; no key may reach a terminal or a log."""
-_LLGUIDANCE: Final = "ragkit_llguidance"
-"""Marks clients of our own llama.cpp, whose grammar engine takes options inside the schema."""
 Progress = Callable[[int, int], None]
 
 
@@ -44,12 +44,19 @@ class ChatModel:
         name: str,
         load: Callable[[], BaseChatModel] | None,
         *,
-        tool_calling: Literal["native", "json"],
+        tool_calling: Literal["auto", "native", "json"],
         local: bool = False,
+        address: str = "",
+        home: Path | None = None,
+        down: str = "",
     ) -> None:
         self.name = name
-        self.tool_calling = tool_calling
         self.local = local
+        self.down = down
+        """Why this ``extractive`` model stands in for another one; empty if it was asked for."""
+        self._tool_calling = tool_calling
+        self._key = f"{address} {name}"
+        self._home = home
         self._load = load
         self._model: BaseChatModel | None = None
         self._lock = threading.Lock()
@@ -58,6 +65,35 @@ class ChatModel:
     def extractive(self) -> bool:
         """No language model at all: passages are quoted."""
         return self._load is None
+
+    @property
+    def tool_calling(self) -> Literal["native", "json"]:
+        """How function calls reach the model; where that is not set the endpoint is asked, once.
+
+        Raises:
+            EndpointError: If the endpoint cannot be asked.
+        """
+        if self._tool_calling == "auto":
+            if self._home is None or self.extractive:
+                return "native" if self.extractive or _binds_tools(self.model()) else "json"
+            with endpoint_errors(self.name):
+                found = discover(self.model(), self._key, self._home)
+            self._take(found)
+            return found.tool_calling
+        return self._tool_calling
+
+    @property
+    def tool_calling_note(self) -> str:
+        """The same for people, without asking anybody: ``native``, ``json`` or ``asked at the first question``."""
+        if self._tool_calling == "auto" and self._home is not None:
+            found = known(self._key, self._home)
+            return found.tool_calling if found else "asked at the first question"
+        return "native" if self._tool_calling == "auto" else self._tool_calling
+
+    def _take(self, found: Found) -> None:
+        model = self.model()
+        model.metadata = {**(model.metadata or {}), FORM: found.form}
+        self._tool_calling = found.tool_calling
 
     def model(self) -> BaseChatModel:
         """The LangChain chat model, loaded if it is not yet.
@@ -110,11 +146,14 @@ class StructuredChat:
             EndpointError: If the endpoint fails.
             ModelError: If the reply is no JSON object, or not done in time.
         """
+        messages = [("system", system), ("user", user)]
+        limited = self.seconds is not None and self.chat.local
+
+        def ask(model: Any) -> str:
+            return self._streamed(model, messages) if limited else str(model.invoke(messages).text)
+
         with endpoint_errors(self.chat.name):
-            model = constrained(self.chat.model(), schema, max_tokens)
-            messages = [("system", system), ("user", user)]
-            limited = self.seconds is not None and self.chat.local
-            text = self._streamed(model, messages) if limited else model.invoke(messages).text
+            text = with_constraint(self.chat.model(), schema, max_tokens, ask)
         try:
             value = json.loads(text)
         except ValueError as exc:
@@ -133,19 +172,6 @@ class StructuredChat:
                 if time.monotonic() > deadline:
                     raise ModelError(f"{self.chat.name} was not done after {self.seconds:g} s.", "Allow it more time.")
         return text
-
-
-def constrained(model: BaseChatModel, schema: dict[str, Any], max_tokens: int | None = None) -> Any:
-    """`model` bound so that the server constrains its reply to `schema`."""
-    if (model.metadata or {}).get(_LLGUIDANCE):
-        # Models like to indent; white space is a third of the tokens of such a reply.
-        schema = {**schema, "x-guidance": {"whitespace_flexible": False}}
-    response_format = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
-    if hasattr(model, "root_client"):
-        # Sent as an extra of the body: the client library would otherwise take a slower parsing route.
-        extra: dict[str, Any] = {"response_format": response_format}
-        return model.bind(extra_body=extra, **({"max_tokens": max_tokens} if max_tokens else {}))
-    return model.bind(response_format=response_format, **({"max_tokens": max_tokens} if max_tokens else {}))
 
 
 class endpoint_errors:
@@ -174,6 +200,7 @@ class endpoint_errors:
             "AuthenticationError": "The key was refused; check OPENAI_API_KEY.",
             "PermissionDeniedError": "The key has no access to this model.",
             "NotFoundError": "The endpoint does not know this model; check its name and the base URL.",
+            "ModelNotFoundError": "The endpoint does not know this model; check its name and the base URL.",
             "RateLimitError": "The endpoint is over its limit; wait or use another model.",
             "APIConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
             "ConnectionError": "The endpoint cannot be reached; check OPENAI_BASE_URL and that the server runs.",
@@ -252,7 +279,7 @@ def _local_ready(settings: Settings) -> bool:
 def _local(name: str, path: Callable[[], Path], settings: Settings) -> ChatModel:
     def load() -> BaseChatModel:
         endpoint = start_local(path(), settings.context_tokens)
-        return _client(name, endpoint.base_url, endpoint.api_key, settings, {_LLGUIDANCE: True})
+        return _client(name, endpoint.base_url, endpoint.api_key, settings, {LLGUIDANCE: True}, endpoint.gate)
 
     return ChatModel(name, load, tool_calling="native" if settings.tool_calling == "native" else "json", local=True)
 
@@ -270,7 +297,8 @@ def _openai(spec: str, settings: Settings) -> ChatModel:
     def load() -> BaseChatModel:
         return _client(name, address, settings.api_key or "none", settings)
 
-    return ChatModel(f"openai:{name}", load, tool_calling="json" if settings.tool_calling == "json" else "native")
+    where = address or "https://api.openai.com/v1"
+    return ChatModel(f"openai:{name}", load, tool_calling=settings.tool_calling, address=where, home=settings.home)
 
 
 def _client(
@@ -324,10 +352,21 @@ def _langchain(spec: str, settings: Settings) -> ChatModel:
                 "Install the provider's LangChain package, or check the name.",
             ) from exc
 
-    return ChatModel(spec, load, tool_calling="json" if settings.tool_calling == "json" else "native")
+    return ChatModel(spec, load, tool_calling=settings.tool_calling)
 
 
 def wrap_chat(model: BaseChatModel, settings: Settings) -> ChatModel:
     """A LangChain chat model object as a `ChatModel`; it must support native tool calls unless set otherwise."""
     name = str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
-    return ChatModel(name, lambda: model, tool_calling="json" if settings.tool_calling == "json" else "native")
+    return ChatModel(name, lambda: model, tool_calling=settings.tool_calling)
+
+
+def quoting(chat: ChatModel, reason: str) -> ChatModel:
+    """What stands in for a model that cannot be reached: passages are quoted, and the answer says why."""
+    return ChatModel(chat.name, None, tool_calling="native", down=reason)
+
+
+def _binds_tools(model: BaseChatModel) -> bool:
+    from langchain_core.language_models import BaseChatModel
+
+    return type(model).bind_tools is not BaseChatModel.bind_tools

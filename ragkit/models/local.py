@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ragkit.errors import ModelError
 from ragkit.models.bundled import INSTALL
+from ragkit.models.gguf import check_gguf
+from ragkit.models.serial import SerialGate
 from ragkit.models.threads import available_cores
 
 _lock = threading.Lock()
@@ -28,6 +30,28 @@ class LocalEndpoint:
     api_key: str
     server: Any
     """Kept alive as long as the endpoint is used."""
+    context_tokens: int
+    gate: SerialGate = field(init=False)
+    """Every call goes through it, whoever makes it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate", SerialGate(self.context_tokens, self.count_tokens))
+
+    def count_tokens(self, text: str) -> int | None:
+        """Tokens of `text` by the model's own tokenizer; None if the server does not tell."""
+        import httpx
+
+        try:
+            reply = httpx.post(
+                f"{self.base_url.removesuffix('/v1')}/tokenize",
+                json={"content": text},
+                headers={"Authorization": f"Bearer {self.api_key}"},
+                timeout=10,
+                trust_env=False,
+            )
+            return len(reply.json()["tokens"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None
 
 
 def start_local(path: Path, context_tokens: int) -> LocalEndpoint:
@@ -56,9 +80,7 @@ def _threads() -> int:
 def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     if not path.is_file():
         raise ModelError(f"Model file not found: {path}", "Check the path after gguf:.")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelError(f"{path} is no GGUF model file.", "Download it again or name another file.")
+    check_gguf(path)
     try:
         import xllamacpp
     except ImportError as exc:
@@ -80,4 +102,4 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
         raise ModelError(
             f"llama.cpp cannot load {path}: {str(exc)[:200]}.", "Check the file and the free memory."
         ) from exc
-    return LocalEndpoint(f"{server.listening_address}/v1", api_key, server)
+    return LocalEndpoint(f"{server.listening_address}/v1", api_key, server, context_tokens)

@@ -63,3 +63,9 @@ def open_page(browser: Any) -> OpenPage:
         context.close()
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def bundled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all tests of the bundled models: joining a gigabyte and loading it once is enough."""
+    return tmp_path_factory.mktemp("e2e") / "home"

@@ -25,9 +25,8 @@ if locate_e5() is None or QWEN_1_5B.part_files() is None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for the module: joining the model and indexing the notes once is enough."""
-    return tmp_path_factory.mktemp("e2e") / "home"
+def home(bundled_home: Path) -> Path:
+    return bundled_home
 
 
 @pytest.fixture(scope="module")

@@ -276,8 +276,12 @@ def test_a_session_name_cannot_leave_its_folder(home: Path) -> None:
         Session.open(home, "../x")
 
 
-def test_a_dead_endpoint_is_one_clear_line(index: Index) -> None:
+def test_a_dead_endpoint_is_one_clear_line_and_quotes(index: Index) -> None:
     bot = Agent.load("interview", index=index, model="openai:none@http://127.0.0.1:9/v1")
+    answer = bot.ask("RNN 的缺点是什么？")
+    assert answer.stop_reason == "endpoint_down" and "梯度消失" in answer.text
+    assert "cannot be reached" in answer.warnings[0]
+    bot.quote_when_down = False
     with pytest.raises(EndpointError, match="cannot be reached"):
         bot.ask("RNN 的缺点是什么？")
 

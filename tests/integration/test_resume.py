@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -329,6 +330,21 @@ def test_the_file_is_private_and_holds_nothing_but_json(place: Path, tmp_path: P
     for blob in blobs:
         json.loads(blob)
         assert b"langchain" not in blob and b"pickle" not in blob
+
+
+def test_of_calls_that_end_side_by_side_the_newest_state_stays(tmp_path: Path) -> None:
+    file = checkpoints.open_new_turn(tmp_path / "s.turn", {"id": "1"})
+    assert file is not None
+    steps = ["first"]
+    thread = threading.Thread(target=lambda: file.done("a", "send", {}, {}, lambda: list(steps)))
+    with file._lock:  # the other call ends, and is written, while this one waits for the file
+        thread.start()
+        time.sleep(0.05)
+        steps.append("second")
+        file.done("b", "send", {}, {}, lambda: list(steps))
+    thread.join()
+    assert file.fact("state") == ["first", "second"]
+    file.remove()
 
 
 def test_cancelling_keeps_nothing(place: Path, tmp_path: Path) -> None:

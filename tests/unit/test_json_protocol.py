@@ -89,7 +89,7 @@ def test_fences_tags_and_trailing_text_are_tolerated(text: str) -> None:
         ('{"thought": "t", "thought": "u", "action": {}}', "stands twice"),
         ('{"thought": NaN}', "NaN is not a JSON number"),
         ('{"thought": "t", "action": {"tool": "rm"}}', "action.tool is 'rm'; allowed: search_notes, answer, give_up"),
-        ("[1, 2]", "action.tool is None"),
+        ("[1, 2]", "a JSON list, not an object"),
         ('{"thought": "t", "action": {"tool": "search_notes", "arguments": {"query": 5}}}', "action.arguments.query"),
         ('{"thought": "t", "action": {"tool": "search_notes", "arguments": {}}}', "action.arguments"),
     ],

@@ -19,6 +19,7 @@ from langgraph.types import Command
 
 from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.keeping import UNKNOWN, snapshot
+from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import permission_of
 from ragkit.agent.turn import TurnState, call_key
 
@@ -72,19 +73,25 @@ class Replay(AgentMiddleware[Any, Any]):
         if kept is not None:
             return ToolMessage(**kept, tool_call_id=identity, name=tool)
         if begun:
-            return self._unknown(identity, tool, arguments)
+            return self._broken_off(identity, tool, arguments)
         result = handler(request)
         message = result if isinstance(result, ToolMessage) else _inside(result)
         if message is not None:
             kept = {"content": message.content, "status": message.status}
-            self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+            self._file.done(identity, tool, arguments, kept, lambda: snapshot(self._turn))
         return result
 
-    def _unknown(self, identity: str, tool: str, arguments: dict[str, Any]) -> ToolMessage:
-        self._turn.calls[call_key(tool, arguments)] = UNKNOWN
-        self._turn.record(tool, arguments, UNKNOWN, 0.0)
+    def _broken_off(self, identity: str, tool: str, arguments: dict[str, Any]) -> ToolMessage:
+        """The result of a call that was begun and never closed."""
+        turn, key = self._turn, call_key(tool, arguments)
         kept: dict[str, Any] = {"content": UNKNOWN, "status": "error"}
-        self._file.done(identity, tool, arguments, kept, snapshot(self._turn))
+        if (seen := turn.calls.get(key)) is not None:
+            # It was over: a call beside it was closed, with the state of the turn, a moment before it would have been.
+            kept = {"content": turn.spotlight.wrap(seen, headed=tool in HEADED), "status": "success"}
+        else:
+            turn.calls[key] = UNKNOWN
+            turn.record(tool, arguments, UNKNOWN, 0.0)
+        self._file.done(identity, tool, arguments, kept, lambda: snapshot(self._turn))
         return ToolMessage(**kept, tool_call_id=identity, name=tool)
 
 

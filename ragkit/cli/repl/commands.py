@@ -165,7 +165,7 @@ def _model(conversation: Conversation, screen: Screen, argument: str) -> None:
     if argument:
         conversation.use_model(argument)
     chat = conversation.chat
-    how = "quotes only" if chat.extractive else f"function calls: {chat.tool_calling}"
+    how = "quotes only" if chat.extractive else f"function calls: {chat.tool_calling_note}"
     screen.line(f"chat model: {one_line(chat.name)} ({how})")
     if not argument:
         screen.line(f"others: {', '.join(_MODELS)}", "dim")

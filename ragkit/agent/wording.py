@@ -1,0 +1,15 @@
+"""What an agent says about its work, and what it tells the model, in both languages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ragkit.retrieval.planner import Name
+
+DOING: Final[dict[Name, dict[str, str]]] = {
+    "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
+    "translate": {"zh": "把问题译成笔记的语言…", "en": "putting the question into the notes' language…"},
+    "variants": {"zh": "换种说法再检索…", "en": "putting the question into other words…"},
+    "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
+}
+LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
