@@ -143,7 +143,7 @@ def test_control_c_stops_an_answer_that_does_not_come(surroundings: tuple[Path, 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         terminal = Terminal(*surroundings, "--model", f"openai:silent@http://127.0.0.1:{port}/v1")
-        terminal.ask("What does the KV cache keep?", "← ", "Ctrl-C stops")
+        terminal.ask("What does the KV cache keep?", "Ctrl-C stops")
         began = time.monotonic()
         terminal.child.send("\x03")
         terminal.see("stopped")
