@@ -2,7 +2,7 @@
 
 Client libraries read the arguments of a streamed call as JSON that may be unfinished: a call that was cut at
 ``{"path": "/ho`` becomes one for ``/ho``, of two equal keys the last wins, and NaN is a number. Here the arguments
-are read strictly and compared with the tool's schema before anything runs; what is wrong goes back to the model.
+are read strictly, and what cannot be read goes back to the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.json_protocol import MAX_REPAIRS
-from ragkit.agent.reply_parsing import first_fault, without_nulls
+from ragkit.agent.reply_parsing import without_nulls
 from ragkit.errors import ModelError
 from ragkit.text.strict_json import JsonFault, strict_json
 
@@ -30,7 +30,7 @@ _FAULTS_TOLD = 3
 
 
 class NativeToolModel(BaseChatModel):
-    """A chat model with tool calls of its own; only whole calls that satisfy their tool's schema come out of it.
+    """A chat model with tool calls of its own; only whole calls come out of it.
 
     Text passes through as it is written. A reply with a call that cannot be taken is asked for again with the
     path of the fault, at most twice.
@@ -131,7 +131,7 @@ class _Calls:
             self.found.append(_Call(bad.get("name") or "", bad.get("id"), bad.get("args") or "?"))
 
     def faults(self, schemas: dict[str, dict[str, Any]]) -> list[str]:
-        """What is wrong with the arguments; calls of tools that are not offered are left to the loop."""
+        """What cannot be read; whether arguments fit their tool is for `ToolGate`, which sees what will run."""
         faults = []
         for call in self.found:
             name = call.name[:60] or "tool call"
@@ -143,12 +143,8 @@ class _Calls:
             if not isinstance(value, dict):
                 faults.append(f"{name}: the arguments are a JSON {type(value).__name__}, not an object")
                 continue
-            schema = {"type": "object", "additionalProperties": False, **schemas.get(call.name, {})}
             if call.name in schemas:
-                kept = without_nulls(value, schema)
-                if fault := first_fault(kept, schema, name):
-                    faults.append(fault)
-                call.arguments = json.dumps(kept, ensure_ascii=False)
+                call.arguments = json.dumps(without_nulls(value, schemas[call.name]), ensure_ascii=False)
         return faults
 
 
