@@ -24,6 +24,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from ragkit import Agent, Index, load_settings
+from ragkit.agent.json_protocol import MAX_REPAIRS
 from ragkit.agent.middleware.tool_guard import MAX_RESULT_CHARS, SECONDS
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
@@ -159,7 +160,8 @@ def test_generated_hostile_models_all_end_within_their_steps_and_say_why(index: 
         try:
             answer = bot.ask(QUESTION)
         except ModelError as exc:
-            assert kind in {"empty", "malformed", "mixed"}, f"seed {seed}, {kind}: {exc}"
+            said = "malformed tool calls" in str(exc)
+            assert said or kind in {"empty", "malformed", "mixed"}, f"seed {seed}, {kind}: {exc}"
             ends["error"] += 1
         else:
             ends[answer.stop_reason] += 1
@@ -167,7 +169,8 @@ def test_generated_hostile_models_all_end_within_their_steps_and_say_why(index: 
             assert answer.stop_reason != "answered" or answer.citations
             made = Counter((step.tool, json.dumps(step.arguments)) for step in answer.steps)
             assert max(made.values(), default=0) <= 1, f"seed {seed}, {kind}: a call was made twice"
-        assert len(model.asked) <= steps, f"seed {seed}, {kind}: asked {len(model.asked)} times"
+        # A call that cannot be taken is asked for again within its step, at most twice.
+        assert len(model.asked) <= steps * (1 + MAX_REPAIRS), f"seed {seed}, {kind}: asked {len(model.asked)} times"
         assert time.monotonic() - began < 60, f"seed {seed}, {kind}"
     # A call with half a million characters is more than a question may cost.
     assert (
