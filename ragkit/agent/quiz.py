@@ -9,7 +9,7 @@ where the reply has something of them: small models say yes too easily.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -132,14 +132,17 @@ def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> tuple[H
     if topic:
         hits = index.search(topic, k=_CANDIDATES, rewrite=False, hyde=False)
         floor = index.model.relevance_floor
-        near = [hit for hit in hits if hit.coverage >= _COVERAGE or (floor is not None and _cosine(hit) >= floor)]
+        near: Iterable[Hit] = [
+            hit for hit in hits if hit.coverage >= _COVERAGE or (floor is not None and _cosine(hit) >= floor)
+        ]
     else:
         paths = sorted(index.documents())
         asked = {document for document, _ in seen}
         fresh = [path for path in paths if path not in asked] or paths
         # A step that shares no factor with most counts: neighbours in the alphabet are about the same thing.
         start = (len(seen) * 37) % max(1, len(fresh))
-        near = [hit for path in fresh[start:] + fresh[:start] for hit in index.passages_at(path, 1, after=8)]
+        # Read as far as the first that has something to ask, which is nearly always the first.
+        near = (hit for path in fresh[start:] + fresh[:start] for hit in index.passages_at(path, 1, after=8))
     wanted = set(content_terms(topic))
     for hit in near:
         sections = [part for part in sections_of(hit) if (hit.document, part.line) not in seen]
