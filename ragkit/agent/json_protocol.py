@@ -66,6 +66,18 @@ class JsonProtocolModel(BaseChatModel):
         """Bind tools; ``tool_choice`` is ignored, the schema always allows answering too."""
         return self.bind(tools=[convert_to_openai_tool(tool)["function"] for tool in tools], **kwargs)
 
+    def prompt(
+        self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]], *, cited: bool
+    ) -> list[BaseMessage]:
+        """What the model within is sent for a conversation.
+
+        Args:
+            messages: The conversation.
+            tools: Function descriptions of those that may be called, where `told` is empty.
+            cited: Whether the sentences of an answer name their sources.
+        """
+        return to_plain_messages(messages, self.told or tools, cited, self.thought_chars)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -85,7 +97,7 @@ class JsonProtocolModel(BaseChatModel):
         tools = kwargs.get("tools") or []
         citable = kwargs.get("citable")
         schema = reply_schema(tools, citable, kwargs.get("argument_values") or {}, self.thought_chars)
-        prompt = to_plain_messages(messages, self.told or tools, citable is not None, self.thought_chars)
+        prompt = self.prompt(messages, tools, cited=citable is not None)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
             # Callbacks of the run must not see the raw JSON; what may be shown is passed on below.

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import ApprovalAsked, Approve
-from ragkit.agent.json_protocol import to_plain_messages
-from ragkit.agent.mounts import turn_tools
+from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.mounts import turn_model, turn_tools
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run
@@ -257,16 +256,17 @@ class Agent(AgentParts):
         """Load the chat model and let it read the system prompt, so that the first answer starts sooner."""
         if self.chat.extractive:
             return
-        model = self.chat.model()
+        inner = self.chat.model()
         if not self.chat.local:
             return
-        turn = new_turn(self, "", "", (Query("-"),))
-        tools = [convert_to_openai_tool(tool)["function"] for tool in turn_tools(self, turn).values()]
-        header = self.spec.header
-        thought = 0 if header.thought == "off" else header.thought_chars
-        prompt = to_plain_messages([SystemMessage(self.spec.prompt), HumanMessage("…")], tools, True, thought)
-        # One token is no reply; what counts is that the server keeps the prompt's state.
-        model.bind(max_tokens=1).invoke(prompt)
+        tools = list(turn_tools(self, new_turn(self, "", "", (Query("-"),))).values())
+        said = [SystemMessage(self.spec.prompt), HumanMessage("…")]
+        model = turn_model(self, tools)
+        # One token is no reply; what counts is that the server keeps the state of the prompt that turns begin with.
+        if isinstance(model, JsonProtocolModel):
+            inner.bind(max_tokens=1).invoke(model.prompt(said, (), cited=True))
+        else:
+            inner.bind_tools(tools, max_tokens=1).invoke(said)
 
     def _stream(self, question: str, cancelled: threading.Event, kept: TurnFile | None = None) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()

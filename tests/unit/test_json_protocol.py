@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ragkit.agent.json_protocol import (
     to_plain_messages,
     unescape_latex,
 )
+from ragkit.agent.middleware.model_guard import ModelGuard
 from ragkit.errors import ModelError
 from ragkit.testing import ScriptedChatModel
 
@@ -180,3 +182,15 @@ def test_calls_and_observations_become_text() -> None:
 )
 def test_latex_that_json_swallowed_is_restored(read: str, meant: str) -> None:
     assert unescape_latex(read) == meant
+
+
+def test_the_prompt_that_is_measured_is_the_one_that_is_sent() -> None:
+    told = [{"name": "fetch_page", "description": "reads a page", "parameters": {}}]
+    inner = ScriptedChatModel(replies=[json.dumps({"action": {"tool": "give_up", "reason": "none"}})])
+    model = JsonProtocolModel(inner=inner, told=told, thought_chars=0)
+    rules = SystemMessage("Rules.")
+    # Only answering remains: no tool may be called, but the prompt goes on telling of them.
+    request: Any = SimpleNamespace(model=model, tools=[], system_message=rules, model_settings={"citable": [1]})
+    model.invoke([rules, HumanMessage("?")], citable=[1])
+    assert ModelGuard._made_base(request) == inner.calls[0].messages[0].text
+    assert "fetch_page" in inner.calls[0].messages[0].text

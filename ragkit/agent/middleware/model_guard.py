@@ -8,13 +8,13 @@ from typing import Any, Final, cast
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.budget import OutOfBudget
 from ragkit.agent.context import ContextWindow
 from ragkit.agent.fitting import fit, message_text
-from ragkit.agent.json_protocol import JsonProtocolModel, to_plain_messages
+from ragkit.agent.json_protocol import JsonProtocolModel
 from ragkit.agent.limited import NotInTime, within
 from ragkit.agent.turn import TurnState
 from ragkit.errors import ModelError
@@ -111,8 +111,8 @@ class ModelGuard(AgentMiddleware[Any, Any]):
         rules = request.system_message.text if request.system_message else ""
         if isinstance(request.model, JsonProtocolModel):
             cited = request.model_settings.get("citable") is not None
-            plain: list[BaseMessage] = [SystemMessage(rules)]
-            return "\n".join(m.text for m in to_plain_messages(plain, [tool["function"] for tool in tools], cited))
+            plain = request.model.prompt([SystemMessage(rules)], [tool["function"] for tool in tools], cited=cited)
+            return "\n".join(message.text for message in plain)
         schemas = json.dumps(tools, ensure_ascii=False) if tools else ""
         return f"{rules}\n{schemas}{schemas[: int(len(schemas) * (_JSON_CALLS - 1))]}"
 
