@@ -236,15 +236,17 @@ class Run:
                 emit=emit,
                 cancelled=cancelled,
                 turn=lambda: self._new_turn(question, (Query(question),)),
-                answered=lambda part, tell: self._part(part, tell).answered(),
+                answered=self._part,
             )
         )
 
-    def _part(self, question: str, emit: Callable[[Event], None]) -> Run:
-        """A run of its own for a part of the question; its effects are entered in the journal of the whole."""
+    def _part(self, question: str, emit: Callable[[Event], None]) -> Outcome:
+        """A part of the question in a run of its own; its effects are entered in the journal of the whole."""
         run = Run(self._parts, question, emit, self._cancelled, alone=True, budget=self._budget)
         run._journal = self._kept
-        return run
+        found = run.answered()
+        self._down.problem = self._down.problem or run._down.problem
+        return found
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""

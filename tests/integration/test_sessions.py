@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -137,11 +138,17 @@ def test_an_unfinished_turn_is_listed_and_deleted_too(place: Path, tmp_path: Pat
     agent = stopped(place, home, "model", times=3)
     (info,) = list_sessions(home)
     assert (info.id, info.turns, info.unfinished) == ("s", 0, QUESTION)
-    running = worker(place, home).resume()
+    going = threading.Event()
+
+    def hold(what: str) -> None:
+        going.wait(60)
+
+    running = worker(place, home, hold).resume()
     next(running)
     assert list_sessions(home)[0].unfinished == "(running)"
     with pytest.raises(SessionBusyError):
         delete_session(home, "s")
+    going.set()
     running.close()  # type: ignore[attr-defined]
     stopped(place, home, "model", times=3)
     delete_session(home, "s")

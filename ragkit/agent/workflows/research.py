@@ -90,6 +90,8 @@ class _Report:
         self.texts: dict[int, str] = {}
         self.citations: dict[int, Citation] = {}
         self.removed: list[Any] = []
+        self.warnings: dict[str, None] = {}
+        """What a user must know of the parts, in order, each once."""
 
     def take(self, at: int, found: Outcome, *, quoted: bool) -> bool:
         """Take over the answer of a part; returns whether there is one."""
@@ -97,6 +99,10 @@ class _Report:
         turn.steps.extend(inner.steps)
         turn.usage.update(inner.usage)
         self.removed.extend(found.composed.removed)
+        self.warnings.update(dict.fromkeys(found.warnings))
+        turn.memory_trouble = turn.memory_trouble or inner.memory_trouble
+        if inner.cuts:
+            turn.cuts, turn.window = inner.cuts, inner.window
         if found.composed.abstained:
             return False
         numbers: dict[int, int] = {}
@@ -145,14 +151,15 @@ def research(task: Task) -> Outcome:
     plan = tuple(board.items)
     if not report.texts or task.cancelled.is_set():
         composed = Composed(abstention(turn), (), tuple(report.removed), 0, abstained=True)
-        return Outcome(composed, turn, goal, plan=plan)
+        return Outcome(composed, turn, goal, plan=plan, warnings=tuple(report.warnings))
     summary = ""
     if chat is not None and len(report.texts) > 1:
         task.emit(Thought(say["sum"]))
         summary = _summary(goal, language, report, chat)
     text = _written(language, summary, plan, report, [] if chat else [NOTICE[language]])
     citations = tuple(report.citations[marker] for marker in sorted(report.citations))
-    return Outcome(Composed(text, citations, tuple(report.removed), 0, abstained=False), turn, goal, plan=plan)
+    composed = Composed(text, citations, tuple(report.removed), 0, abstained=False)
+    return Outcome(composed, turn, goal, plan=plan, warnings=tuple(report.warnings))
 
 
 def _work(task: Task, board: _Board, report: _Report, first: int) -> None:
