@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -54,7 +55,12 @@ def corpus_digest(index: Index) -> str:
     return digest.hexdigest()
 
 
-def question_key(facts: dict[str, Any], question: Question) -> str:
+def question_key(facts: Mapping[str, Any], question: Question) -> str:
     """Fingerprint of one question in one run; any change of the question changes it."""
-    text = json.dumps([facts, asdict(question)], ensure_ascii=False, sort_keys=True, default=str)
+    return row_key(facts, asdict(question))
+
+
+def row_key(facts: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Fingerprint (24 hex digits) of what was asked in one run."""
+    text = json.dumps([facts, asked], ensure_ascii=False, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]

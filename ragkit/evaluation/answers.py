@@ -94,7 +94,7 @@ def evaluate_answers(
 
     Args:
         questions: With their gold; those without gold are unanswerable.
-        agent: Is asked; its own conversation is left as it was.
+        agent: Is asked without its memory; its own conversation is left as it was.
         metrics: Compare answer and reference.
         support_judge: Decides whether passages support a sentence; None takes `TermJudge`.
         judge: Grades answers against the reference; None leaves that out.
@@ -114,9 +114,9 @@ def evaluate_answers(
     schemas = tool_schemas(agent)
     if not agent.chat.extractive:
         agent.chat.model()
-    own, quoted, rows = agent.session, agent.quote_when_down, []
-    # Quotes that stand in for a model must not be counted as its answers.
-    agent.quote_when_down = False
+    own, quoted, memory, rows = agent.session, agent.quote_when_down, agent.memory, []
+    # Quotes that stand in for a model must not be counted as its answers, nor what is remembered of whoever measures.
+    agent.quote_when_down, agent.memory = False, None
     try:
         for done, question in enumerate(questions, start=1):
             key = question_key(facts, question)
@@ -130,7 +130,7 @@ def evaluate_answers(
             if tick is not None:
                 tick(done, len(questions))
     finally:
-        agent.session, agent.quote_when_down = own, quoted
+        agent.session, agent.quote_when_down, agent.memory = own, quoted, memory
     return rows
 
 

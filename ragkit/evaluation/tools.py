@@ -6,7 +6,6 @@ user. Rows are kept as they come, see `ragkit.evaluation.row_store`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from ragkit.agent.answer import Answer
 from ragkit.agent.runtime import Agent
 from ragkit.agent.sessions import Session
 from ragkit.errors import EndpointError, ModelError
-from ragkit.evaluation.answer_keys import run_facts
+from ragkit.evaluation.answer_keys import row_key, run_facts
 from ragkit.evaluation.row_store import RowStore
 from ragkit.evaluation.stats import bootstrap_ci95
 from ragkit.evaluation.tool_calls import Schemas, calls_of, tool_schemas
@@ -81,11 +80,14 @@ def evaluate_tools(
         ModelError: If the chat model cannot be loaded.
     """
     store, rows = store or RowStore(), []
+    facts: dict[str, Any] = {}
     for done, task in enumerate(tasks, start=1):
         agent = open_agent(task)
         # Quotes that stand in for a model must not be counted as its answers.
         agent.quote_when_down = False
-        key = _key(agent, task)
+        # The same for every task, and it reads the whole corpus.
+        facts = facts or run_facts(agent)
+        key = row_key(facts, task.model_dump(mode="json"))
         kept = store.get(key)
         if kept is None or kept["error"]:
             row = _do(task, agent)
@@ -135,12 +137,6 @@ def _row(task: ToolTask, answer: Answer, schemas: Schemas, facts: Mapping[str, A
         completion_tokens=answer.usage.get("completion_tokens", 0),
         seconds=answer.seconds,
     )
-
-
-def _key(agent: Agent, task: ToolTask) -> str:
-    facts = [run_facts(agent), task.model_dump(mode="json")]
-    text = json.dumps(facts, ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def tools_json(agent: Agent, rows: Sequence[ToolRow], store: Path | None = None) -> dict[str, Any]:

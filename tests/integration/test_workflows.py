@@ -16,6 +16,7 @@ from ragkit.agent.plan import Plan
 from ragkit.agent.quiz import points_of, sections_of
 from ragkit.agent.sessions import Session
 from ragkit.content import content_dir
+from ragkit.errors import EndpointDownError
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
 NOTES = {
@@ -135,10 +136,36 @@ def test_a_goal_without_anything_in_the_notes_abstains(index: Index) -> None:
     assert answer.abstained and answer.citations == ()
 
 
-def test_closing_the_events_ends_the_research(index: Index) -> None:
-    events = agent(index, "researcher").stream("循环神经网络的缺点和门")
+def test_closing_the_events_ends_the_research(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[Any] = []
+    search = Index.search_queries
+
+    def counted(self: Index, *args: Any, **kwargs: Any) -> Any:
+        searched.append(args)
+        return search(self, *args, **kwargs)
+
+    monkeypatch.setattr(Index, "search_queries", counted)
+    bot = agent(index, "researcher")
+    events = bot.stream("循环神经网络的缺点和门")
     next(events)
     events.close()  # type: ignore[attr-defined]
+    cut = len(searched)
+    bot.ask("循环神经网络的缺点和门")
+    assert cut < len(searched) - cut
+    assert len(bot.session.answers) == 1
+
+
+def test_an_endpoint_that_goes_away_during_a_part_is_said_in_the_report(index: Index) -> None:
+    bot = agent(
+        index, "researcher", {"questions": ["RNN 的缺点是什么？", "LSTM 有哪几个门？"]},
+        say("RNN 的缺点是梯度消失，很难记住长距离的信息。", 1),
+    )  # fmt: skip
+    down = EndpointDownError("The endpoint went away.", "Wait.")
+    bot.chat.model().replies += [down] * 9  # type: ignore[attr-defined]
+    answer = bot.ask("研究循环神经网络：缺点和改进")
+    assert answer.stop_reason == "endpoint_down"
+    assert any("The endpoint went away." in warning for warning in answer.warnings)
+    sound(answer, index)
 
 
 # --- quizmaster

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -14,6 +16,7 @@ from ragkit.cli.evals.report import check_places, write_report
 from ragkit.text.sanitize import one_line, printable
 
 if TYPE_CHECKING:
+    from ragkit.agent.approval import Approval
     from ragkit.evaluation.tool_tasks import ToolTask
 
 TASKS: Final = Path("evals/tool-use")
@@ -43,6 +46,7 @@ def run(
     from ragkit.evaluation.row_store import RowStore
     from ragkit.evaluation.tool_tasks import load_tasks
     from ragkit.evaluation.tools import evaluate_tools, tools_json
+    from ragkit.memory.long_term import Memory
     from ragkit.models.chat import resolve_chat
 
     check_places(out=out)
@@ -51,7 +55,7 @@ def run(
     named = agent or (str(beside) if beside.is_file() else None)
     forced: dict[str, Any] = {} if protocol == "auto" else {"tool_calling": protocol}
     settings = state.settings(chat_model=model, agent=named, **forced)
-    spec = load_agent(settings.agent)
+    spec = load_agent(settings.agent, settings.agents_dir)
     store = RowStore(rows or settings.ensure_home() / "evals" / "tools.jsonl")
     chosen = evenly(found, limit)
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
@@ -60,12 +64,16 @@ def run(
             chat.model()
     index = open_index(settings)
 
-    def open_agent(task: ToolTask) -> Agent:
-        return Agent(spec, index, chat, settings=settings)
+    with tempfile.TemporaryDirectory(prefix="ragkit-tools-") as folder, progress_bar("Tasks") as tick:
 
-    with progress_bar("Tasks") as tick:
+        def open_agent(task: ToolTask) -> Agent:
+            # A user of its own for each task: what is remembered is the task's, never of whoever measures.
+            place = Path(folder) / hashlib.sha256(task.id.encode()).hexdigest()[:16]
+            memory = Memory(place, embedding=index.model, settings=settings)
+            return Agent(spec, index, chat, settings=settings, memory=memory, approve=_only_remember)
+
         done = evaluate_tools(chosen, open_agent, store=store, tick=tick)
-    result = tools_json(open_agent(chosen[0]), done, store.path)
+        result = tools_json(open_agent(chosen[0]), done, store.path)
     note(f"rows are kept in {store.path}; delete it to do the tasks again")
     if state.json:
         emit_json(result)
@@ -73,6 +81,11 @@ def run(
         _show(result)
     if out is not None:
         write_report(out, result)
+
+
+def _only_remember(asked: Approval) -> bool:
+    """A yes to what stays within the task's own memory."""
+    return asked.tool == "remember"
 
 
 def evenly(tasks: list[ToolTask], limit: int | None) -> list[ToolTask]:
