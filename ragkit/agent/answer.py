@@ -185,6 +185,8 @@ class Answer:
     """None where nothing was searched for."""
     agreement: Agreement | None = None
     """How the sampled answers agree, where the agent file asks for several."""
+    general: bool = False
+    """Whether it is general knowledge of the model, which the user said yes to: nothing in it is cited or checked."""
     plan: tuple[PlanItem, ...] = ()
     """What a researcher set out to find, and what became of each part."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -199,6 +201,7 @@ class Answer:
         return {
             "answer": self.text,
             "abstained": self.abstained,
+            "general": self.general,
             "evidence": asdict(self.evidence) if self.evidence else None,
             "citations": [{**asdict(citation), "heading": list(citation.heading)} for citation in self.citations],
             "steps": [asdict(step) for step in self.steps],

@@ -78,6 +78,8 @@ class AgentHeader(StrategyKeys):
     max_session_cost: float | None = Field(default=None, gt=0)
     sub_questions: int = Field(default=4, ge=1, le=8)
     """``research``: parts a goal is split into at first; at most two more are added for what is missing."""
+    general_knowledge: Literal["never", "ask"] = "never"
+    """``ask``: an abstention offers an answer from what the model knows, marked as such and given after a yes."""
     rewrite: Literal["auto", "always", "never"] = "auto"
     """``auto``: follow-ups are made self-contained; ``always``: differently worded queries are added too."""
     translate: Literal["auto", "always", "never"] = "auto"

@@ -34,7 +34,8 @@ from ragkit.agent.showing import Showing
 from ragkit.agent.stand_in import StandIn
 from ragkit.agent.turn import TurnState
 from ragkit.agent.wording import DOING, LANGUAGE_LINE
-from ragkit.agent.workflows import WORKFLOWS
+from ragkit.agent.workflows import workflow_for
+from ragkit.agent.workflows.general import accepted, offered
 from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError, EndpointDownError
 from ragkit.models.chat import endpoint_errors
@@ -168,6 +169,7 @@ class Run:
             origin=self._origin(),
             evidence=evidence_of(turn, composed, parts),
             agreement=outcome.agreement,
+            general=outcome.general,
             plan=outcome.plan,
             state=outcome.state,
         )
@@ -218,9 +220,9 @@ class Run:
 
     def _outcome(self) -> Outcome:
         """What the workflow of the agent file makes of the question."""
-        workflow = WORKFLOWS.get(self._parts.spec.header.workflow)
+        workflow = workflow_for(self._parts, self._question)
         if workflow is None:
-            return self.answered()
+            return offered(self._parts, self.answered())
         if self._kept and (begun := self._kept.journal()):
             # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
             self.drop()
@@ -313,7 +315,7 @@ class Run:
         reason: StopReason = "abstained"
         if stop := self._budget.over():
             text, reason = stop.says(self._question), stop.reason
-        elif not query_terms(self._question):
+        elif not query_terms(self._question) and not accepted(self._parts, self._question):
             # Punctuation or emoji only: dense retrieval would find something near to it all the same.
             text = wordless(self._question)
         elif refusal := self._parts.guard.question(self._question):

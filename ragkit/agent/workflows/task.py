@@ -29,6 +29,8 @@ class Outcome:
     """See `ragkit.agent.answer.Answer.state`."""
     warnings: Sequence[str] = ()
     agreement: Agreement | None = None
+    general: bool = False
+    """See `ragkit.agent.answer.Answer.general`."""
 
 
 @dataclass(frozen=True)
