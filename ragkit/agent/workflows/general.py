@@ -32,7 +32,7 @@ _SYSTEM: Final = {
     "zh": "用户的笔记没有回答下面的问题。请凭你的通用知识用中文回答，最多五句。没有把握的地方要说明；不知道就说不知道。"
     "不要编造出处、链接或引用编号。",
     "en": "The user's notes do not answer the question below. Answer it in English from general knowledge, in at most "
-    "five sentences. Say what you are unsure of, or that you do not know. Invent no sources, links or citation numbers.",
+    "five sentences. Say what you are unsure of, or that you do not know. Invent no source, link or citation number.",
 }
 _WORKING: Final = {"zh": "凭通用知识回答…", "en": "answering from general knowledge…"}
 _SCHEMA: Final[dict[str, Any]] = {
