@@ -25,6 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from ragkit.agent.evidence import verified
 from ragkit.api import Index
 from ragkit.evaluation.datasets import Question, load_dataset
 from ragkit.evaluation.retrieval import open_dataset
@@ -113,13 +114,10 @@ def supports(path: Path) -> None:
 def _moved(row: dict[str, object], weight: float) -> float:
     """The score of an answer with another weight of its support; 1 where nothing was searched for."""
     evidence = row["scores"]["retrieval"]  # type: ignore[index]
-    citations, removed = row["citations"], row["removed"]
-    total = len(citations) + len(removed)  # type: ignore[arg-type]
-    if evidence is None or not total:
-        return 1.0 if evidence is None else float(evidence)
-    worth = sum({"unsupported": 0.0, "partly": 0.5}.get(c["verdict"], 1.0) for c in citations)  # type: ignore[attr-defined]
-    p = min(max(float(evidence), 1e-6), 1 - 1e-6)
-    return 1 / (1 + math.exp(-(math.log(p / (1 - p)) + weight * (worth / total - 0.5))))
+    if evidence is None:
+        return 1.0
+    verdicts = [citation["verdict"] for citation in row["citations"]]  # type: ignore[attr-defined]
+    return verified(float(evidence), verdicts, len(row["removed"]), weight)  # type: ignore[arg-type]
 
 
 def main() -> None:

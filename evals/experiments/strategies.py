@@ -58,9 +58,8 @@ def variants(spec: AgentSpec, only: set[str]) -> dict[str, AgentSpec]:
     for name, keys in STRATEGIES.items():
         header = AgentHeader.model_validate({**spec.header.model_dump(mode="json"), **keys})
         found[name] = replace(spec, header=header)
-    if getattr(spec, "examples", ()):
-        bare: dict[str, Any] = {"examples": ()}
-        found["no examples"] = replace(spec, **bare)
+    if spec.examples:
+        found["no examples"] = replace(spec, examples=())
     return {name: each for name, each in found.items() if not only or name in only or name == "as it is"}
 
 
@@ -114,7 +113,7 @@ def main() -> None:
     metrics = open_metrics(index)
     only = {name.strip() for name in arguments.only.split(",") if name.strip()}
     runs: dict[str, list[AnswerRow]] = {}
-    for name, spec in variants(load_agent(arguments.agent), only).items():
+    for name, spec in variants(load_agent(arguments.agent, settings.agents_dir), only).items():
         began = time.monotonic()
         runs[name] = evaluate_answers(data.questions, Agent(spec, index, chat), metrics, store=store)
         print(f"{name}: {len(runs[name])} questions in {time.monotonic() - began:.0f} s", flush=True)

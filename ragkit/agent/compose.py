@@ -65,6 +65,8 @@ class Composed:
     unresolved: int
     abstained: bool
     verdicts: tuple[Verdict, ...] = ()
+    kept: tuple[CitedSentence, ...] = ()
+    """What `text` is made of, code, headings and introductions too."""
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Rules:
 def compose(
     turn: TurnState,
     written: str,
-    sentences: Sequence[tuple[str, Sequence[int]]] | None,
+    sentences: Sequence[tuple[str, Sequence[int]] | CitedSentence] | None,
     *,
     quoted: bool = False,
     rules: Rules | None = None,
@@ -104,7 +106,7 @@ def compose(
     Args:
         turn: Holds the passages; marker n is passage n.
         written: The model's text.
-        sentences: Its sentences with passage numbers, where the model gave them apart.
+        sentences: Its sentences with passage numbers, where the model gave them apart, or as they were parsed.
         quoted: Whether the sentences are word for word those of the passages they name.
         rules: What becomes of sentences that fail; None takes them out.
     """
@@ -140,7 +142,7 @@ def compose(
     if not quoted:
         text += _contradicted(turn, evidence, checked, cited)
     citations = tuple(_citation(turn, marker, cited[marker]) for marker in sorted(cited))
-    return Composed(text, citations, tuple(removed), unresolved, abstained=False, verdicts=checked)
+    return Composed(text, citations, tuple(removed), unresolved, abstained=False, verdicts=checked, kept=tuple(kept))
 
 
 _TOLD: Final = frozenset({"number", "unit", "name", "term", "quote", "pieces", "negation", "opposite"})
@@ -219,10 +221,17 @@ def _tell(found: Contradiction, language: str) -> str:
     return _CONTRADICTS[language].format(shown(first.quote), first.passage, shown(second.quote), second.passage)
 
 
-def _given(sentences: Sequence[tuple[str, Sequence[int]]], quoted: bool) -> list[CitedSentence]:
+def _given(sentences: Sequence[tuple[str, Sequence[int]] | CitedSentence], quoted: bool) -> list[CitedSentence]:
     """Sentences that came with their sources: a marker in their text is a foreign one, copied from a note."""
-    cleaned = [(without_markers(printable(text), keep_numbers=quoted), numbers) for text, numbers in sentences]
-    return [CitedSentence(text, tuple(dict.fromkeys(numbers))) for text, numbers in cleaned if re.search(r"\w", text)]
+    out = []
+    for given in sentences:
+        if isinstance(given, CitedSentence):
+            out.append(given)
+            continue
+        text = without_markers(printable(given[0]), keep_numbers=quoted)
+        if re.search(r"\w", text):
+            out.append(CitedSentence(text, tuple(dict.fromkeys(given[1]))))
+    return out
 
 
 def abstention(turn: TurnState) -> str:

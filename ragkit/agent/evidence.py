@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from ragkit.agent.answer import Citation, Evidence
+from ragkit.agent.answer import Evidence
 from ragkit.retrieval.answerable import Fit, Signals, fit_for, signals_of
 from ragkit.retrieval.confidence import LOOKED_AT
 
@@ -77,23 +77,24 @@ def asks_a_tool(question: str) -> bool:
     return any(pattern.search(question) for pattern in (_CALCULATION, _MEMORY, _LISTING))
 
 
-def verified(probability: float, citations: Sequence[Citation], removed: int) -> float:
+def verified(probability: float, verdicts: Sequence[str], removed: int, support: float = SUPPORT) -> float:
     """The probability after the answer was checked.
 
     Args:
         probability: Of the first search, 0..1.
-        citations: Of the answer.
+        verdicts: On the citations of the answer.
         removed: Sentences that no passage supports.
+        support: What an answer that is wholly borne out adds to the log odds, twice.
 
     Returns:
         A probability 0..1; the same for an answer of which half is borne out.
     """
-    total = len(citations) + removed
+    total = len(verdicts) + removed
     if not total:
         return probability
-    worth = sum({"supported": 1.0, "misattributed": 1.0, "partly": 0.5}.get(c.verdict, 0.0) for c in citations)
+    worth = sum({"supported": 1.0, "misattributed": 1.0, "partly": 0.5}.get(name, 0.0) for name in verdicts)
     p = min(max(probability, 1e-6), 1 - 1e-6)
-    logit = math.log(p / (1 - p)) + SUPPORT * (worth / total - 0.5)
+    logit = math.log(p / (1 - p)) + support * (worth / total - 0.5)
     return 1 / (1 + math.exp(-logit))
 
 
@@ -120,7 +121,7 @@ def evidence_of(turn: TurnState, composed: Composed, parts: AgentParts) -> Evide
         return None
     judged = turn.judgement
     removed = len(composed.removed)
-    final = verified(judged.probability, composed.citations, removed)
+    final = verified(judged.probability, [citation.verdict for citation in composed.citations], removed)
     final = judged.probability if parts.chat.extractive else final
     signals: dict[str, float] = asdict(judged.signals) if judged.signals else {}
     return Evidence(

@@ -35,6 +35,8 @@ class Call:
     tool: str
     arguments: dict[str, Any]
     observation: str
+    offset: int = 0
+    """Place of the call in the text below the front matter."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _example(body: str, start: int, end: int) -> Example:
         raise ExampleError(start, "an example begins with one `Question:` and ends with one `Answer:`")
     calls: list[Call] = []
     thought = ""
-    pending: tuple[str, dict[str, Any]] | None = None
+    pending: tuple[str, dict[str, Any], int] | None = None
     for kind, text, offset in parts:
         if not text:
             raise ExampleError(offset, f"{kind} of the example is empty")
@@ -95,9 +97,9 @@ def _example(body: str, start: int, end: int) -> Example:
         if kind == "thought":
             thought = text
         elif kind == "call":
-            pending = _call(text, offset)
+            pending = (*_call(text, offset), offset)
         elif pending is not None:
-            calls.append(Call(thought, pending[0], pending[1], text))
+            calls.append(Call(thought, pending[0], pending[1], text, pending[2]))
             thought, pending = "", None
     return Example(parts[0][1], tuple(calls), thought, parts[-1][1])
 
@@ -113,13 +115,14 @@ def _call(text: str, offset: int) -> tuple[str, dict[str, Any]]:
     return match[1], arguments
 
 
-def example_messages(examples: Sequence[Example], *, json_protocol: bool) -> list[BaseMessage]:
+def example_messages(examples: Sequence[Example], *, json_protocol: bool, thoughts: bool = True) -> list[BaseMessage]:
     """The examples as turns of a conversation, in the form in which the model itself is to reply.
 
     Args:
         examples: See `split_examples`.
         json_protocol: Whether the model replies with one JSON object; otherwise it calls tools natively
             and writes its answer as text with markers.
+        thoughts: Whether a reply in JSON has a thought; without, its schema has no room for one.
     """
     from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
@@ -129,24 +132,25 @@ def example_messages(examples: Sequence[Example], *, json_protocol: bool) -> lis
         for i, call in enumerate(example.calls, start=1):
             if json_protocol:
                 action = {"tool": call.tool, "arguments": call.arguments}
-                messages.append(AIMessage(_reply(call.thought, action)))
+                messages.append(AIMessage(_reply(call.thought if thoughts else None, action)))
                 messages.append(HumanMessage(f"Observation ({call.tool}):\n{call.observation}"))
                 continue
             identity = f"example_{n}_{i}"
             made = {"name": call.tool, "args": call.arguments, "id": identity, "type": "tool_call"}
             messages.append(AIMessage(call.thought, tool_calls=[made]))
             messages.append(ToolMessage(call.observation, tool_call_id=identity, name=call.tool))
-        messages.append(AIMessage(_answer(example) if json_protocol else example.answer))
+        messages.append(AIMessage(_answer(example, thoughts) if json_protocol else example.answer))
     return messages
 
 
-def _answer(example: Example) -> str:
+def _answer(example: Example, thoughts: bool) -> str:
     sentences = [
         {"text": render([sentence]) if sentence.verbatim else sentence.text, "sources": list(sentence.markers)}
         for sentence in parse_answer(example.answer)
     ]
-    return _reply(example.thought, {"tool": "answer", "sentences": sentences})
+    return _reply(example.thought if thoughts else None, {"tool": "answer", "sentences": sentences})
 
 
-def _reply(thought: str, action: dict[str, Any]) -> str:
-    return json.dumps({"thought": thought, "action": action}, ensure_ascii=False)
+def _reply(thought: str | None, action: dict[str, Any]) -> str:
+    said = {} if thought is None else {"thought": thought}
+    return json.dumps({**said, "action": action}, ensure_ascii=False)

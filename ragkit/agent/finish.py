@@ -92,7 +92,8 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
-    score = verified(turn.judgement.probability, composed.citations, len(composed.removed))
+    verdicts = [citation.verdict for citation in composed.citations]
+    score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     # What the search of the notes says does not bear on an answer from elsewhere.
     elsewhere = turn.other_tools or any(citation.document.startswith(MEMORY) for citation in composed.citations)
     if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not elsewhere:
@@ -176,9 +177,7 @@ def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatMode
     written = corrected(turn, composed.removed, model) if model is not None else []
     if not written:
         return composed
-    failed = {item.sentence for item in composed.removed}
-    kept = [(v.sentence, v.sources) for v in composed.verdicts if v.sentence not in failed]
-    second = compose(turn, final.text, [*kept, *written], rules=rules_of(turn, chat))
+    second = compose(turn, final.text, [*composed.kept, *written], rules=rules_of(turn, chat))
     if second.abstained:
         return composed
     return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)

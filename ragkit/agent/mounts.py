@@ -72,7 +72,7 @@ def turn_middleware(
     restart has `Replay` around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
-    results = ToolResults(turn, own=TOOLS)
+    results = ToolResults(turn, own=parts.spec.header.tools)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
     outside = [Replay(turn, kept)] if kept else []
     strategy = Strategy(turn, parts.spec.header)

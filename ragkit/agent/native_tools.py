@@ -80,6 +80,9 @@ class NativeToolModel(BaseChatModel):
                 if text.startswith(shown) or attempt == 0:
                     yield ChatGenerationChunk(message=_passed(part, text[len(shown) :]))
                     shown = text
+                elif part.usage_metadata:
+                    # What a second attempt costs counts, whatever is shown of it.
+                    yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=part.usage_metadata))
             faults = calls.faults(schemas)
             if not faults:
                 for at, call in enumerate(calls.found):

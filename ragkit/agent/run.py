@@ -381,13 +381,12 @@ class Run:
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:
         json_protocol = self._parts.chat.tool_calling == "json"
-        messages = example_messages(self._parts.spec.examples, json_protocol=json_protocol)
+        spec = self._parts.spec
+        messages = example_messages(spec.examples, json_protocol=json_protocol, thoughts=spec.header.thought != "off")
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         if not self._parts.chat.local or self._leans():
             messages += self._conversation()
-        asked = turn.question
-        if turn.standalone != turn.question:
-            asked = f"{turn.question}\n({turn.standalone})"
+        asked = turn.question if turn.standalone == turn.question else f"{turn.question}\n({turn.standalone})"
         messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
         return messages
 

@@ -87,9 +87,14 @@ class Agent(AgentParts):
 
             servers = McpTools.open(spec, settings, approve)
         self.servers = servers
-        own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
-        if memory is None and settings.memory == "on":
-            memory = beside(index.model, settings, chat.structured())
+        try:
+            own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
+            if memory is None and settings.memory == "on":
+                memory = beside(index.model, settings, chat.structured())
+        except RagkitError:
+            if servers is not None:
+                servers.close()
+            raise
         super().__init__(
             spec,
             index,

@@ -96,13 +96,18 @@ def find_agents(agents_dir: Path | None = None) -> list[Found]:
     seen: set[str | Path] = set()
     for folder in (content_dir("agents"), Path("agents"), agents_dir and agents_dir.expanduser()):
         for path in sorted(folder.glob("*.md")) if folder is not None and folder.is_dir() else ():
-            try:
-                spec, error, text = parse_agent(path), None, f"{path.name}\n{_text(path)}"
-            except AgentError as exc:
-                spec, error, text = None, exc, ""
-            if path.resolve() in seen or text in seen:
+            if path.resolve() in seen:
                 continue
-            seen |= {path.resolve(), *([text] if text else [])}
+            seen.add(path.resolve())
+            spec, error = None, None
+            try:
+                text = _text(path)
+                if (copy := f"{path.name}\n{text}") in seen:
+                    continue
+                spec = _parsed(path, text)
+                seen.add(copy)
+            except AgentError as exc:
+                error = exc
             found.append(Found(spec.name if spec else path.stem, path, spec, error))
     return found
 
@@ -118,7 +123,10 @@ def parse_agent(path: Path) -> AgentSpec:
     Raises:
         AgentError: Naming file, line and what is wrong.
     """
-    text = _text(path)
+    return _parsed(path, _text(path))
+
+
+def _parsed(path: Path, text: str) -> AgentSpec:
     front, body = split_front_matter(text)
     if front is None:
         raise AgentError(
@@ -158,7 +166,7 @@ def parse_agent(path: Path) -> AgentSpec:
         raise AgentError(f"{path}:{line}: {exc}.", "See docs/agents.md.") from exc
     for call in (call for example in examples for call in example.calls):
         if call.tool not in header.tools and not call.tool.startswith(tuple(f"{name}_" for name in header.mcp)):
-            line = _line_of(text, [f"Call:\\s*{call.tool}"], pattern=True)
+            line = text.count("\n", 0, body + call.offset) + 1
             raise AgentError(f"{path}:{line}: the example calls {call.tool!r}.", "List it under tools first.")
     if not prompt:
         raise AgentError(
@@ -170,16 +178,16 @@ def parse_agent(path: Path) -> AgentSpec:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise AgentError(f"{path} cannot be read: {exc}.", "It must be a UTF-8 text file.") from exc
 
 
-def _line_of(text: str, keys: list[str], *, pattern: bool = False) -> int:
+def _line_of(text: str, keys: list[str]) -> int:
     """Line, from 1, of a key in nested keys; the first line if it is nowhere."""
     at, line = 0, 1
     for key in keys:
-        match = re.compile(key if pattern else rf"^\s*{re.escape(key)}\s*:", re.MULTILINE).search(text, at)
+        match = re.compile(rf"^\s*{re.escape(key)}\s*:", re.MULTILINE).search(text, at)
         if match is None:
             break
         at = match.end()

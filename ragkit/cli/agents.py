@@ -76,7 +76,7 @@ def check(
     if files:
         for file in files:
             try:
-                right.append(str(load_agent(file if "/" in str(file) else Path(".") / file.name).path))
+                right.append(str(load_agent(str(file), state.settings().agents_dir).path))
             except AgentError as exc:
                 wrong[str(file)] = str(exc)
     else:

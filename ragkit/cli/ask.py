@@ -84,23 +84,25 @@ def answer_and_show(events: Iterator[Event], stream: bool) -> None:
     streamed = ""
     drawn = stream and not state.json and state.verbosity >= 0 and stderr.is_terminal
     plan = PlanView(stderr if drawn else None, note)
-    for event in events:
-        match event:
-            case Done():
-                plan.stop()
-                answer = event.answer
-            case ToolCalled():
-                note(f"· {event.tool} {one_line(str(event.arguments), 120)}")
-            case ApprovalAsked():
-                plan.stop()
-                event.settle(ask_terminal(event.approval))
-            case Plan():
-                plan.show(event)
-            case Thought():
-                note(f"· {one_line(event.text, 160)}")
-            case Token() if stream and not state.json:
-                streamed += event.text
-                stdout.print(printable(event.text), end="")
+    try:
+        for event in events:
+            match event:
+                case Done():
+                    answer = event.answer
+                case ToolCalled():
+                    note(f"· {event.tool} {one_line(str(event.arguments), 120)}")
+                case ApprovalAsked():
+                    plan.stop()
+                    event.settle(ask_terminal(event.approval))
+                case Plan():
+                    plan.show(event)
+                case Thought():
+                    note(f"· {one_line(event.text, 160)}")
+                case Token() if stream and not state.json:
+                    streamed += event.text
+                    stdout.print(printable(event.text), end="")
+    finally:
+        plan.stop()
     assert answer is not None
     if state.json:
         emit_json(answer.to_json())

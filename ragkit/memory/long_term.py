@@ -163,6 +163,11 @@ class Memory:
                 neighbours = self._neighbours(state, rows[: len(fresh)], fresh, rows[i])
                 done.append(draft.add(item, neighbours, self.judge))
                 fresh.append(done[-1].item.id)
+            # What is merged into another item goes on there, and so does what it took the place of.
+            moved = {item.id: added.item.id for item, added in zip(items, done, strict=True)}
+            for old in history:
+                if (now := draft.items[old.id]).superseded_by in moved:
+                    draft.items[old.id] = replace(now, superseded_by=moved[now.superseded_by])
             kept = {added.item.id for added in done}
             gone[:] = draft.shrink(self.limit, kept)
             return draft.items

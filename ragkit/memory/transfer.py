@@ -59,10 +59,14 @@ def from_json(data: Any) -> tuple[list[MemoryItem], list[MemoryItem]]:
         raise UsageError(
             f"This is no export of memories: {where}: {first['msg']}.", "Use what `export` wrote."
         ) from exc
-    current, history = [], []
+    current: list[MemoryItem] = []
+    history: list[MemoryItem] = []
+    renamed: dict[str, str] = {}
     for number, given in enumerate(file.items):
         try:
             item = new_item(given.text, origin="import", session=given.session, time=given.time)
+            # Ids are made of text and time; a file that was edited has others.
+            renamed[given.id] = item.id
             if given.superseded_by:
                 until = check_time(given.until) if given.until else item.time
                 history.append(replace(item, superseded_by=given.superseded_by, until=until))
@@ -70,4 +74,4 @@ def from_json(data: Any) -> tuple[list[MemoryItem], list[MemoryItem]]:
                 current.append(item)
         except UsageError as exc:
             raise UsageError(f"items.{number}: {exc.message}", exc.remedy) from exc
-    return current, history
+    return current, [replace(old, superseded_by=renamed.get(old.superseded_by, old.superseded_by)) for old in history]

@@ -48,6 +48,19 @@ class _Reader:
     def string(self) -> bytes:
         return self.take(self.number("Q"))
 
+    def skip_strings(self, count: int) -> None:
+        """Go past `count` strings; a vocabulary has hundreds of thousands."""
+        at, size, length = self.at, self.size, struct.Struct("<Q")
+        for _ in range(count):
+            if at > size - length.size:
+                break
+            at += length.size + length.unpack_from(self.data, at)[0]
+        else:
+            if at <= size:
+                self.at = at
+                return
+        raise ValueError(f"it ends within its header (an array of strings from byte {self.at} of {size})")
+
     def value(self, kind: int, depth: int = 0) -> Any:
         if kind in _SCALARS:
             return self.number(_SCALARS[kind])
@@ -60,6 +73,9 @@ class _Reader:
             raise ValueError(f"it has an array of {count} items")
         if item in _SCALARS:
             self.take(count * struct.calcsize("<" + _SCALARS[item]))
+            return None
+        if item == _STRING:
+            self.skip_strings(count)
             return None
         for _ in range(count):
             self.value(item, depth + 1)

@@ -162,7 +162,7 @@ class LinkStream:
 
 
 def _suspect(text: str) -> bool:
-    return any(sign in text for sign in ("://", "](", "][", "]:", "<", "ww", "WW")) or ":" in text
+    return any(sign in text for sign in (":", "](", "][", "<")) or "www" in text.lower()
 
 
 def _cut(address: str) -> str:

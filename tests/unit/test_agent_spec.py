@@ -122,6 +122,10 @@ def test_examples_speak_the_protocol_of_the_model(tmp_path: Path) -> None:
     for message in plain:
         if message.type == "ai":
             parse_reply(message.text, schema)  # what the model is shown is what it must write
+    bare = reply_schema([{"name": "search_notes", "parameters": query}], [1], {}, thought_chars=0)
+    for message in example_messages(spec.examples, json_protocol=True, thoughts=False):
+        if message.type == "ai":
+            parse_reply(message.text, bare)
     native = example_messages(spec.examples, json_protocol=False)
     assert [m.type for m in native] == ["human", "ai", "tool", "ai", "human", "ai"]
     assert native[1].tool_calls[0]["id"] == native[2].tool_call_id  # type: ignore[attr-defined]

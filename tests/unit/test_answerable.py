@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from ragkit.agent.answer import Citation
 from ragkit.agent.evidence import asks_a_tool, verified
 from ragkit.retrieval.answerable import FITS, NAMES, WORDS_ONLY, Fit, fit_for, signals_of
 from ragkit.retrieval.names import names_in
@@ -109,19 +108,12 @@ def test_a_probability_stays_one_for_any_signal() -> None:
     assert 0 <= far.probability(signals_of("a b", hits("a b"), idf, None)) <= 1
 
 
-def citation(verdict: str) -> Citation:
-    return Citation(
-        marker=1, document="a.md", heading=(), start_line=1, end_line=1, start=0, end=1, quote="x",
-        verdict=verdict,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("verdicts", "removed", "sign"),
     [(["supported"], 0, 1), (["supported"], 1, 0), (["partly"], 0, 0), (["partly"], 2, -1), ([], 0, 0)],
 )
 def test_support_moves_the_score(verdicts: Sequence[str], removed: int, sign: int) -> None:
-    moved = verified(0.6, [citation(verdict) for verdict in verdicts], removed) - 0.6
+    moved = verified(0.6, verdicts, removed) - 0.6
     assert (moved > 1e-9) - (moved < -1e-9) == sign
 
 

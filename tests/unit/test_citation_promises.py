@@ -112,6 +112,14 @@ def test_what_fails_is_never_dropped_silently() -> None:
     assert struck.removed == taken_out.removed
 
 
+def test_what_is_kept_is_put_together_again_with_its_code() -> None:
+    written = "三个门如下：\n\n```python\ngates = 3\n```\n\nLSTM 有三个门[1]。香蕉富含钾元素，适合早餐[2]。"
+    first = compose(turn_of(TEXTS), written, None)
+    again = compose(turn_of(TEXTS), "", [*first.kept, ("RoPE 只作用在 Q 和 K 上。", [2])])
+    assert "```python\ngates = 3\n```" in again.text and again.text.startswith("三个门如下：")
+    assert again.text.startswith(first.text) and again.text.endswith("RoPE 只作用在 Q 和 K 上。[2]")
+
+
 def test_a_marker_that_was_moved_says_so() -> None:
     found = compose(turn_of(TEXTS), "RoPE 只作用在 Q 和 K 上[1]。", None)
     assert [(c.marker, c.verdict) for c in found.citations] == [(2, "misattributed")]

@@ -27,6 +27,7 @@ HOSTILE = {
     "autolink": f"<{EVIL}>",
     "bare address": f"详见{EVIL}。",
     "bare www": "see www.evil.example/p?q=secret now",
+    "bare www in mixed case": "see wWw.evil.example/p?q=secret now",
     "upper case": f"HTTPS://EVIL.EXAMPLE/{'x'}",
     "OSC 8": f"\x1b]8;;{EVIL}\x1b\\here\x1b]8;;\x1b\\",
     "split by invisible characters": "https\u200b://evil\u00ad.example/p?q=secret",

@@ -190,6 +190,25 @@ def test_the_whole_cycle_of_export_and_import(home: Path, tmp_path: Path) -> Non
     assert {added.outcome for added in other.load(data)} == {"merged"} and len(other.items(history=True)) == 3
 
 
+def test_what_an_imported_fact_superseded_is_forgotten_with_it(home: Path, tmp_path: Path) -> None:
+    store = memory(home)
+    store.add("I live in Paris")
+    store.add("I live in Rome")
+    data = store.export()
+    # It is known there already, under another id; and a file whose texts were edited has other ids.
+    for name, edited in (("ann", False), ("bob", True)):
+        other = memory(tmp_path / "elsewhere", name)
+        if edited:
+            for item in data["items"]:
+                item["text"] = item["text"].replace("Rome", "Rome, Italy")
+        else:
+            other.add("I live in Rome")
+        other.load(data)
+        assert len(other.items(history=True)) == 2
+        (current,) = other.items()
+        assert len(other.forget(current.id)) == 2 and other.items(history=True) == []
+
+
 @pytest.mark.parametrize(
     ("data", "named"),
     [

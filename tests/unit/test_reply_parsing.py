@@ -220,6 +220,25 @@ def test_a_native_call_that_was_cut_is_not_run() -> None:
     assert len(inner.calls) == 2
 
 
+def test_what_a_repeated_attempt_costs_counts_though_its_text_is_not_shown() -> None:
+    class Spoken(Raw):
+        """Says something else each time, and what it cost."""
+
+        def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            from langchain_core.outputs import ChatGenerationChunk
+
+            said = AIMessageChunk(content=f"attempt {len(self.calls)}")
+            yield ChatGenerationChunk(message=said)
+            yield from super()._stream(messages, stop, run_manager, **kwargs)
+            used = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=used))
+
+    inner = Spoken(replies=[AIMessage("")] * 2, written=['{"query": ', '{"query": "x"}'])
+    message = NativeToolModel(inner=inner).bind_tools([search_notes]).invoke([HumanMessage("?")])
+    assert message.text == "attempt 0" and [call["args"] for call in message.tool_calls] == [{"query": "x"}]
+    assert message.usage_metadata["total_tokens"] == 220
+
+
 def test_whether_arguments_fit_is_for_the_gate() -> None:
     """It sees what will run, and its refusal is an observation that the answer's steps show."""
     model, inner = native('{"query": 5, "exact": null}')

@@ -152,12 +152,13 @@ class Conversation:
     def use_agent(self, name: str) -> None:
         """Go on with another agent, and with its chat model unless the user named one."""
         spec = load_agent(name, self.settings.agents_dir)
-        if spec.header.model and not self.model_named:
-            self.chat = ready_chat(spec.header.model, self.settings)
-        before, self.servers = self.servers, servers_of(spec, self.settings)
+        named = spec.header.model if not self.model_named else None
+        chat = ready_chat(named, self.settings) if named else self.chat
+        before, servers = self.servers, servers_of(spec, self.settings)
+        # Nothing is changed before everything that can fail is done.
+        self.spec, self.chat, self.servers, self.agent = spec, chat, servers, None
         if before is not None:
             before.close()
-        self.spec, self.agent = spec, None
         self.warm()
 
     def start_over(self) -> None:
@@ -217,7 +218,7 @@ class Repl:
         """Run a command or answer a question; returns whether to leave."""
         with _one_interrupt():
             try:
-                if message == "/resume":
+                if message.lower() == "/resume":
                     self._show(self._conversation.resume)
                     return False
                 if message.startswith("/"):
