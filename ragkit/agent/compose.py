@@ -14,6 +14,7 @@ from typing import Final
 
 from ragkit.agent.answer import Citation, Removed
 from ragkit.agent.evidence import searched
+from ragkit.agent.results import says_a_result
 from ragkit.agent.turn import TurnState
 from ragkit.citations.checker import Checker
 from ragkit.citations.contradictions import Contradiction, contradictions
@@ -186,13 +187,18 @@ def _verdicts(
 
 
 def check_sentence(turn: TurnState, checker: Checker, sentence: str, markers: Sequence[int]) -> Verdict:
-    """One sentence, with what the calculator found in this turn as needing no source."""
+    """One sentence, with what the calculator found in this turn as needing no source.
+
+    A small model names a passage for every sentence; one that only says a result has none.
+    """
+    if says_a_result(turn, sentence):
+        return Verdict(sentence=sentence, markers=tuple(markers), verdict="supported", share=1.0)
     return checker.check(sentence, markers, [n for n in numbers_in(sentence) if turn.computed(n)])
 
 
 def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> str:
     """Why a sentence cannot be part of the answer; empty if it can."""
-    if verdict.verdict == "unsupported" or not verdict.sources:
+    if verdict.verdict == "unsupported" or (not verdict.sources and not says_a_result(turn, sentence)):
         return "; ".join(r.text for r in verdict.reasons if r.kind != "marker") or "no retrieved passage supports it"
     if not quoted and _only_names_a_heading(turn, sentence, verdict.sources):
         return "it only repeats a heading"

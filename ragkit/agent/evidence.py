@@ -7,7 +7,6 @@ model wrote the retrieved passages bear out.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,23 +23,6 @@ if TYPE_CHECKING:
 SUPPORT: Final = 2.0
 """Log-odds between an answer of which half was taken out or is only partly borne out, and one that is borne out whole.
 Not fitted: that takes a run of a chat model over the questions, see ``docs/abstention.md``."""
-_CALCULATION: Final = re.compile(
-    r"(?<![A-Za-z0-9.-])\d[\d.,]*(?:e\d+)?\s*\)?\s*(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
-    r"|plus|minus|times|divided\s+by)\s*\(?\s*\d[\d.,]*(?:e\d+)?(?![\dA-Za-z])"
-    r"|(?:log2?|sqrt|根号)\s*\(?\d|用计算器|算一下|帮我算|算出|\b(?:use|with)\s+the\s+calculator\b"
-    r"|\bcompute\s+(?:how|their|\d|\()",
-    re.IGNORECASE,
-)
-_MEMORY: Final = re.compile(
-    r"记住|记下|记一下|别忘了|我(?:刚才|之前|上次|以前)?(?:说过|告诉过)|你(?:还)?记得|我(?:叫|的名字|喜欢|的目标)"
-    r"|\b(?:remember|don't forget|note that i|i (?:told|said)|my (?:name|goal|favou?rite|preference)|do you recall)\b",
-    re.IGNORECASE,
-)
-_LISTING: Final = re.compile(
-    r"(?:哪些|列出|有多少|几篇|所有)[^？?]{0,12}笔记|笔记[^？?]{0,8}(?:哪些|有多少|几篇)"
-    r"|\b(?:which|list|how many|what)\b[^?]{0,30}\bnotes\b|\blist\b[^?]{0,20}\bfiles\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -70,11 +52,6 @@ def judge_search(turn: TurnState) -> Judgement:
     cosines = [leg.score for hit in hits if (leg := hit.legs.get("dense")) is not None]
     off = floor is not None and bool(cosines) and max(cosines) < floor
     return Judgement(signals, 0.0 if off else fit.probability(signals), fit)
-
-
-def asks_a_tool(question: str) -> bool:
-    """Whether a question is for the calculator, the memory or the list of notes: no passage need answer it."""
-    return any(pattern.search(question) for pattern in (_CALCULATION, _MEMORY, _LISTING))
 
 
 def verified(probability: float, verdicts: Sequence[str], removed: int, support: float = SUPPORT) -> float:

@@ -11,9 +11,11 @@ from langchain_core.messages import AIMessage
 from ragkit.agent.answer import Removed
 from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, Rules, abstention, compose, place
-from ragkit.agent.evidence import asks_a_tool, verified
+from ragkit.agent.evidence import verified
 from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.requests import asks_a_tool
+from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
 from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
@@ -21,7 +23,6 @@ from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
-from ragkit.text.sanitize import one_line
 from ragkit.text.sentences import split_sentences
 from ragkit.values import MEMORY
 
@@ -33,7 +34,6 @@ _NOT_SEEN: Final = {
     "zh": "模型没有写出答案，以下是最相关的笔记原文摘录。",
     "en": "The model came to no answer; these are quotes from the passages nearest to the question.",
 }
-_COMPUTED: Final = {"zh": "计算结果：", "en": "Computed:"}
 _QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quotes from the notes."}
 _NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}
@@ -65,16 +65,8 @@ def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if turn.stop is not None:
         return _cut_short(turn, turn.stop)
     composed = _written(turn, final, chat)
-    return _results(turn, composed) if composed.abstained else composed
-
-
-def _results(turn: TurnState, composed: Composed) -> Composed:
-    """What the calculator said, where that was asked for and the model made no sentence of it that holds."""
-    found = [step.observation for step in turn.steps if step.tool == "calculate" and step.observation[:5] != "Error"]
-    if not found or not asks_a_tool(turn.question):
-        return composed
-    text = "\n".join([_COMPUTED[answer_language(turn.question)], *(f"- {one_line(line, 300)}" for line in found)])
-    return replace(composed, text=text, abstained=False)
+    text = tool_results(turn) if composed.abstained and asks_a_tool(turn.question) else ""
+    return replace(composed, text=text, abstained=False) if text else composed
 
 
 def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:

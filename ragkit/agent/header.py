@@ -67,6 +67,9 @@ class AgentHeader(StrategyKeys):
     enough_coverage: float = Field(default=0.5, ge=0, le=2)
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""
+    narrow_tools: bool = True
+    """With a model that is driven by the JSON protocol: offer the calculator, the memory and the list of notes only
+    where the question has a use for them, and have it call first what the question asks for outright."""
     max_answer_tokens: int = Field(default=400, ge=32, le=8192)
     max_question_tokens: int | None = Field(default=None, ge=1)
     """Budgets of a question and of a session, see the settings of the same names; the smaller one counts."""

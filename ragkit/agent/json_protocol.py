@@ -46,8 +46,8 @@ class JsonProtocolModel(BaseChatModel):
     """A chat model that calls tools through constrained JSON.
 
     Besides ``tools`` (set by ``bind_tools``) a call takes ``citable``, the numbers of passages a
-    sentence may name as its sources, and ``argument_values``, allowed values by
-    ``"tool.argument"``.
+    sentence may name as its sources, ``argument_values``, allowed values by ``"tool.argument"``, and
+    ``must_call``, with which the reply is one of the calls.
     """
 
     inner: BaseChatModel
@@ -96,7 +96,13 @@ class JsonProtocolModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         tools = kwargs.get("tools") or []
         citable = kwargs.get("citable")
-        schema = reply_schema(tools, citable, kwargs.get("argument_values") or {}, self.thought_chars)
+        schema = reply_schema(
+            tools,
+            citable,
+            kwargs.get("argument_values") or {},
+            self.thought_chars,
+            must_call=bool(kwargs.get("must_call")),
+        )
         prompt = self.prompt(messages, tools, cited=citable is not None)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
@@ -135,6 +141,8 @@ def reply_schema(
     citable: Sequence[int] | None,
     argument_values: dict[str, list[Any]],
     thought_chars: int = SHORT_THOUGHT,
+    *,
+    must_call: bool = False,
 ) -> dict[str, Any]:
     """JSON schema of one reply.
 
@@ -143,11 +151,13 @@ def reply_schema(
         citable: Passage numbers a sentence may cite; None if answers carry no sources.
         argument_values: Allowed values by ``"tool.argument"``.
         thought_chars: Longest thought before the action, in characters; 0 for none.
+        must_call: Whether the reply must be one of the calls.
     """
     actions = [_tool_action(tool, argument_values) for tool in tools]
-    if citable is None or citable:
+    forced = must_call and bool(actions)
+    if not forced and (citable is None or citable):
         actions.append(_answer_action(citable))
-    if citable is not None:
+    if not forced and citable is not None:
         actions.append(_object({"tool": {"const": "give_up"}, "reason": {"type": "string", "maxLength": 120}}))
     thought = {"thought": {"type": "string", "maxLength": thought_chars}} if thought_chars else {}
     return _object({**thought, "action": {"anyOf": actions}})

@@ -72,11 +72,12 @@ def turn_middleware(
     restart has `Replay` around everything and `Journal` next to the tools.
     """
     reply = quote_passages if parts.chat.extractive else None
+    narrowed = parts.spec.header.tools if parts.spec.header.narrow_tools else ()
     results = ToolResults(turn, own=parts.spec.header.tools)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
     outside = [Replay(turn, kept)] if kept else []
     strategy = Strategy(turn, parts.spec.header)
-    mounted = [TurnControl(turn, reply), UniqueCalls(), results, strategy, *parts.middleware, gate]
+    mounted = [TurnControl(turn, reply, narrowed), UniqueCalls(), results, strategy, *parts.middleware, gate]
     guards = [
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),

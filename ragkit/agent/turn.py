@@ -19,8 +19,9 @@ from langchain_core.messages import AIMessage
 
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
-from ragkit.agent.evidence import Judgement, asks_a_tool, judge_search
+from ragkit.agent.evidence import Judgement, judge_search
 from ragkit.agent.provenance import Provenance
+from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from ragkit.agent.evidence import asks_a_tool, verified
+from ragkit.agent.evidence import verified
+from ragkit.agent.requests import asks_a_tool
 from ragkit.retrieval.answerable import FITS, NAMES, WORDS_ONLY, Fit, fit_for, signals_of
 from ragkit.retrieval.names import names_in
 from ragkit.values import Chunk, Hit, LegScore

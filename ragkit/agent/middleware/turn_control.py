@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware
@@ -23,6 +23,7 @@ from ragkit.agent.budget import OutOfBudget, Stop
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
+from ragkit.agent.requests import asked_for, asks_nothing_else, named, offered
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
@@ -42,12 +43,19 @@ class TurnControl(AgentMiddleware[Any, Any]):
     Args:
         turn: State of the question being answered.
         reply: Gives the final message without a model (``extractive``), or None to ask the model.
+        narrowed: Tools that are offered, and asked for, by what the question says, see `ragkit.agent.requests`.
     """
 
-    def __init__(self, turn: TurnState, reply: Callable[[TurnState], AIMessage] | None = None) -> None:
+    def __init__(
+        self,
+        turn: TurnState,
+        reply: Callable[[TurnState], AIMessage] | None = None,
+        narrowed: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self._turn = turn
         self._reply = reply
+        self._narrowed = frozenset(narrowed)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -57,7 +65,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
             raise TurnCancelled
         if stop := turn.budget.over():
             return self._stopped(stop)
-        if not turn.calls and turn.max_steps > 0:
+        if not turn.calls and turn.max_steps > 0 and not self._needs_no_search(request):
             # The question itself is always the first query; a model call would only repeat it.
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
@@ -116,6 +124,12 @@ class TurnControl(AgentMiddleware[Any, Any]):
             self._turn.budget.stopped = stop
         return AIMessage("", additional_kwargs={GAVE_UP: stop.reason})
 
+    def _needs_no_search(self, request: ModelRequest[Any]) -> bool:
+        """Whether a tool that there is answers the question by itself."""
+        tools = {_name(tool) for tool in request.tools} & self._narrowed
+        question = self._turn.question
+        return self._reply is None and asks_nothing_else(question) and asked_for(question) <= tools
+
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
         tools = (
@@ -123,13 +137,21 @@ class TurnControl(AgentMiddleware[Any, Any]):
         )
         if not isinstance(request.model, JsonProtocolModel):
             return request.override(tools=tools)
-        notes = sorted({hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)})
+        known = turn.index.documents()
+        notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
+        called = [(step.tool, step.arguments) for step in turn.steps]
+        names = {_name(tool) for tool in tools}
+        offer = offered(names & self._narrowed, turn.question, called, known)
+        notes.update(named(turn.question, known))
         settings = {
             "citable": list(range(1, len(turn.passages) + 1)),
-            "argument_values": {"read_note.document": notes},
+            "argument_values": {"read_note.document": sorted(notes), **offer.values},
+            "must_call": offer.must_call,
         }
+        allowed = offer.tools if offer.must_call else offer.tools | (names - self._narrowed)
         if not notes:
-            tools = [tool for tool in tools if getattr(tool, "name", "") != "read_note"]
+            allowed -= {"read_note"}
+        tools = [tool for tool in tools if _name(tool) in allowed]
         return request.override(tools=tools, model_settings={**request.model_settings, **settings})
 
     def wrap_tool_call(
@@ -176,6 +198,10 @@ class TurnControl(AgentMiddleware[Any, Any]):
         if text is not None and len(text) <= _REPEATED_CHARS:
             seen = f":\n{spotlight.wrap(text, headed=call['name'] in HEADED)}"
         return _result(call, f"This call was made already{seen}")
+
+
+def _name(tool: Any) -> str:
+    return str(getattr(tool, "name", ""))
 
 
 def _call(tool: str, arguments: dict[str, Any], thought: str) -> AIMessage:

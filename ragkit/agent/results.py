@@ -1,0 +1,58 @@
+"""What tools said, word for word, where that was asked for and the model made no sentence of it that holds."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ragkit.agent.turn import TurnState
+from ragkit.citations.support import numbers_in
+from ragkit.text.language import answer_language
+from ragkit.text.sanitize import one_line
+from ragkit.text.tokens import query_terms
+
+_LABELS: Final = {
+    "calculate": {"zh": "计算结果：", "en": "Computed:"},
+    "list_notes": {"zh": "笔记：", "en": "Notes:"},
+}
+_REMEMBERED: Final = {"zh": "已记住：{}", "en": "Remembered: {}"}
+_KNOWN: Final = {"zh": "已经记得：{}", "en": "Known already: {}"}
+_NOT_KEPT: Final = {"zh": "没有记住：{}", "en": "Not remembered: {}"}
+_LINE: Final = 300
+_LINES: Final = 61
+
+
+_SAYING: Final = re.compile(
+    r"计算|结果|答案|等于|大约|约|因此|所以|也就是|得到|总共|一共|分别|其中|是|为|得|共|和|即|了|的|则"
+    r"|\b(?:the|results?|is|are|equals?|equal|to|about|approximately|roughly|answers?|so|and|of|calculation|which|gives?|it|that)\b",
+    re.IGNORECASE,
+)
+_SIGNS: Final = re.compile(r"[\d.,()+\-*/^%×÷=≈\s]+")
+
+
+def says_a_result(turn: TurnState, sentence: str) -> bool:
+    """Whether a sentence says what the calculator found and nothing else: no passage is its source."""
+    numbers = numbers_in(sentence)
+    given = {n for s in turn.steps if s.tool == "calculate" for n in numbers_in(str(s.arguments.get("expression", "")))}
+    if not any(turn.computed(number) for number in numbers):
+        return False
+    if any(number not in given and not turn.computed(number) for number in numbers):
+        return False
+    return not query_terms(_SIGNS.sub(" ", _SAYING.sub(" ", sentence)))
+
+
+def tool_results(turn: TurnState) -> str:
+    """The results of the calculator, the list of notes and the memory; empty if none was called with success."""
+    language = answer_language(turn.question)
+    parts: list[str] = []
+    for tool, label in _LABELS.items():
+        found = [s.observation for s in turn.steps if s.tool == tool and not s.observation.startswith("Error")]
+        if found:
+            parts.append(label[language])
+            parts += [f"- {one_line(line, _LINE)}" for text in found for line in text.splitlines()[:_LINES] if line]
+    for step in turn.steps:
+        if step.tool == "remember":
+            kept, known = (step.observation.startswith(said) for said in ("Remembered", "That is known"))
+            said = _REMEMBERED if kept else _KNOWN if known else _NOT_KEPT
+            parts.append(said[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))
+    return "\n".join(parts)
