@@ -62,11 +62,15 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
 
 
 def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
+    results = tool_results(turn)
     if turn.stop is not None:
+        if results:
+            return Composed(f"{turn.stop.says(turn.question)}\n{results}", (), (), 0, abstained=False)
         return _cut_short(turn, turn.stop)
+    if results and (final is None or final.additional_kwargs.get(GAVE_UP)):
+        return Composed(results, (), (), 0, abstained=False)
     composed = _written(turn, final, chat)
-    text = tool_results(turn) if composed.abstained and asks_a_tool(turn.question) else ""
-    return replace(composed, text=text, abstained=False) if text else composed
+    return replace(composed, text=results, abstained=False) if composed.abstained and results else composed
 
 
 def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:

@@ -65,6 +65,7 @@ _EXPRESSION: Final = re.compile(
     r"(?<![A-Za-z0-9_.-])(?:(?:log2|log10|log|sqrt|ceil|floor|exp)\s*\(|[(\d.])"
     r"(?:[\d.()\s+\-*/%^÷]|,(?=\d{3}(?!\d))|(?<=\d)e\d|(?:log2|log10|log|sqrt)\()*(?![A-Za-z])"
 )
+_IN_STEPS: Final = re.compile(r"先|再|然后|最后|上一?步|这个|\b(?:then|first|that|after|it)\b", re.IGNORECASE)
 _OPERATOR: Final = re.compile(r"[+\-*/%^÷]|[a-z]\(")
 _ASKING: Final = re.compile(
     r"分别|各(?:自|是)?|告诉我?|列出来?|给出|两|三|四|[一二三四五]次|第|个|都要?|数|先|再|最后|这个|上一?步|的?结果|次方|帮我?|一下|请|用|计算器?|算出?|等于|多少|是|和|把|吗|呢"
@@ -146,6 +147,17 @@ def expressions(question: str) -> list[str]:
 def named(question: str, documents: Collection[str]) -> list[str]:
     """The notes whose path stands in a question."""
     return sorted(path for path in documents if path and path in question)
+
+
+def settled(question: str, called: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+    """Whether the calls so far answer a question that asks for nothing else, so that no model need put it in words."""
+    if not asks_nothing_else(question):
+        return False
+    (tool,) = asked_for(question)
+    if tool != "calculate":
+        return tool in {"remember", "list_notes"} and any(tool == each for each, _ in called)
+    computed = {str(arguments.get("expression", "")) for each, arguments in called if each == tool}
+    return not _IN_STEPS.search(question) and set(expressions(question)) <= computed
 
 
 @dataclass(frozen=True)

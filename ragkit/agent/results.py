@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ragkit.agent.requests import asked_for
 from ragkit.agent.turn import TurnState
 from ragkit.citations.support import numbers_in
 from ragkit.text.language import answer_language
@@ -42,16 +43,20 @@ def says_a_result(turn: TurnState, sentence: str) -> bool:
 
 
 def tool_results(turn: TurnState) -> str:
-    """The results of the calculator, the list of notes and the memory; empty if none was called with success."""
+    """The results of the calculator, the list of notes and the memory, as far as the question asks for them.
+
+    Empty if it asks for none, or none was called with success.
+    """
+    asked = asked_for(turn.question)
     language = answer_language(turn.question)
     parts: list[str] = []
     for tool, label in _LABELS.items():
         found = [s.observation for s in turn.steps if s.tool == tool and not s.observation.startswith("Error")]
-        if found:
+        if found and tool in asked:
             parts.append(label[language])
             parts += [f"- {one_line(line, _LINE)}" for text in found for line in text.splitlines()[:_LINES] if line]
     for step in turn.steps:
-        if step.tool == "remember":
+        if step.tool == "remember" and step.tool in asked:
             kept, known = (step.observation.startswith(said) for said in ("Remembered", "That is known"))
             said = _REMEMBERED if kept else _KNOWN if known else _NOT_KEPT
             parts.append(said[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))

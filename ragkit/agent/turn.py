@@ -150,8 +150,13 @@ class TurnState:
     @property
     def only_answering(self) -> bool:
         """Whether the tools are closed: enough evidence, or no step or room for evidence left."""
-        spent = len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
-        return spent or (self.best_coverage >= self.enough_coverage and not asks_a_tool(self.question))
+        return self.spent or (self.best_coverage >= self.enough_coverage and not asks_a_tool(self.question))
+
+    @property
+    def spent(self) -> bool:
+        """Whether no step, no model call but the last or no room for evidence is left."""
+        steps = max(len(self.steps), self.model_calls)
+        return steps >= self.max_steps or len(self.passages) >= self.max_passages
 
     @property
     def judgement(self) -> Judgement:

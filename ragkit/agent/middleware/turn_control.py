@@ -23,7 +23,7 @@ from ragkit.agent.budget import OutOfBudget, Stop
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
-from ragkit.agent.requests import asked_for, asks_nothing_else, named, offered
+from ragkit.agent.requests import asked_for, asks_nothing_else, named, offered, settled
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
@@ -70,6 +70,8 @@ class TurnControl(AgentMiddleware[Any, Any]):
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
             return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
+        if self._narrowed and settled(turn.question, [(step.tool, step.arguments) for step in turn.steps]):
+            return AIMessage("", additional_kwargs={GAVE_UP: "the tool has answered"})
         if turn.max_steps > 0 and turn.model_calls == 0 and turn.hopeless:
             # No model call: there is nothing it could answer from.
             return AIMessage("", additional_kwargs={GAVE_UP: "nothing relevant in the notes"})
@@ -132,25 +134,25 @@ class TurnControl(AgentMiddleware[Any, Any]):
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
-        tools = (
-            [] if turn.only_answering else [t for t in request.tools if getattr(t, "name", "") not in turn.exhausted]
-        )
+        tools = [] if turn.spent else [tool for tool in request.tools if _name(tool) not in turn.exhausted]
         if not isinstance(request.model, JsonProtocolModel):
-            return request.override(tools=tools)
+            return request.override(tools=[] if turn.only_answering else tools)
         known = turn.index.documents()
-        notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
-        called = [(step.tool, step.arguments) for step in turn.steps]
         names = {_name(tool) for tool in tools}
+        called = [(step.tool, step.arguments) for step in turn.steps]
         offer = offered(names & self._narrowed, turn.question, called, known)
+        notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
         notes.update(named(turn.question, known))
         settings = {
             "citable": list(range(1, len(turn.passages) + 1)),
             "argument_values": {"read_note.document": sorted(notes), **offer.values},
             "must_call": offer.must_call,
         }
-        allowed = offer.tools if offer.must_call else offer.tools | (names - self._narrowed)
+        allowed = set(offer.tools)
+        if not offer.must_call:
+            allowed = set() if turn.only_answering else allowed | (names - self._narrowed)
         if not notes:
-            allowed -= {"read_note"}
+            allowed.discard("read_note")
         tools = [tool for tool in tools if _name(tool) in allowed]
         return request.override(tools=tools, model_settings={**request.model_settings, **settings})
 
