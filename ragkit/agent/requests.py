@@ -16,47 +16,75 @@ from typing import Any, Final
 
 from ragkit.text.tokens import query_terms
 
-_CALCULATION: Final = re.compile(
+_OPERATION: Final = re.compile(
     r"(?<![A-Za-z0-9.-])\d[\d.,]*(?:e\d+)?\s*\)?\s*(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
     r"|plus|minus|times|divided\s+by)\s*\(?\s*\d[\d.,]*(?:e\d+)?(?![\dA-Za-z])"
-    r"|(?:log2?|sqrt|根号)\s*\(?\d|用计算器|算一下|帮我算|算出(?!来的)|\b(?:use|with)\s+the\s+calculator\b"
-    r"|\bcompute\s+(?:how|their|\d|\()",
+    r"|(?:log2?|sqrt|根号)\s*\(?\d|\d\s*%\s*of\s*\$?\d"
+    r"|\b(?:half|thirds?|quarters?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?)\s+of\s+\$?\d",
     re.IGNORECASE,
 )
+"""Numbers with what is to be done to them."""
 _SUM: Final = re.compile(
-    r"等于|是多少|多少[?？。]|结果|(?<!计)算(?!法|子|力|术)|计算(?=\s*[\d(（])|用计算器|=\s*[?？]"
-    r"|\b(?:comput|calculat)(?:e|ing)\b|\bcalculator\b|\bwhat(?:'s|\s+is|\s+are)\s+[\d(]|\bhow much\b",
+    r"等于|(?:是|得|有)多少|多少(?=[?？。啊呀呢吗]|$)|结果|(?<!计)算(?!法|子|力|术|出来的)|计算(?=\s*[\d(（])|=\s*[?？]"
+    r"|\bcomes?\s+(?:out|to)\b|\bwhat(?:'s|\s+is|\s+are)\s+[\d(]|\bhow much\b|\bi need\b"
+    r"|\bwork(?:ing)?\s+out\b|\bcomput|\bcalculat",
     re.IGNORECASE,
 )
-_NO_SUM: Final = re.compile(r"不(?:用|要|需要)(?:计)?算|(?:do not|don't|without)\s+(?:comput|calculat)", re.IGNORECASE)
+_DO_SUM: Final = re.compile(
+    r"用计算器|(?:帮我|麻烦|请|替我)[^？?，,。]{0,12}算(?!法)|算(?:算|一下|一算|个数|出(?!来的)|[两三四]个?[次数])|别心算"
+    r"|(?:^|[.,;:?!]\s*|\b(?:then|and|please|to|you)\s+)(?:compute|calculate|work\s+out)\b(?!\s+(?:is|are"
+    r"|was|tools?)\b)"
+    r"|\b(?:use|with)\s+(?:the|a)\s+calculator\b",
+    re.IGNORECASE,
+)
+"""Words that ask for a calculation whatever stands beside them."""
+_NO_SUM: Final = re.compile(
+    r"不(?:用|要|需要|必)(?:计)?算|(?:do not|don't|without|never)\s+(?:comput|calculat)"
+    r"|怎么算|如何(?:计)?算|为什么|为何"
+    r"|\bwhy\b|\bhow (?:is|are|do|does|to|would)\b[^?]{0,40}\b(?:comput|calculat)",
+    re.IGNORECASE,
+)
 _AMOUNT: Final = re.compile(
-    r"多少|几[倍个次块条步轮]|一共|总共|平均|相差|占比|比例|百分|显存|内存|翻倍"
-    r"|\bhow (?:many|much|large|big|long)\b|\b(?:total|sum|average|difference|ratio|percent|share|memory)\b|%",
+    r"多少|[几多]大|几[倍个次块条步轮]|一共|总共|平均|相差|之差|差多少|占|比例|比率|百分|显存|内存|翻倍|几折|[一二三四五六七八九]折|花费?|概率"
+    r"|\bhow (?:many|much|large|big|long)\b|\b(?:total|sum|average|difference|ratio|percent\w*|share"
+    r"|memory|bytes|bill|costs?|price"
+    r"|divided|times|square|root|half|thirds?|quarters?|fifths?|multipl\w+)\b|%|\$",
     re.IGNORECASE,
 )
-_FREE_NUMBER: Final = re.compile(r"(?<![A-Za-z0-9._-])\d[\d.,]*")
+_FREE_NUMBER: Final = re.compile(
+    r"(?<![A-Za-z0-9._-])\d[\d.,]*|[一二两三四五六七八九十百千万亿][万亿千百十块个张块条台次]|\b(?:two|three|four|five|six|ten"
+    r"|hundred|thousand)\b",
+    re.IGNORECASE,
+)
+_STAGES: Final = re.compile(
+    r"百分之?几|占[^，。？?]{0,6}(?:多少|几)|几倍|\bdivided by\b|\bdifference between\b|\bratio of\b", re.IGNORECASE
+)
 _KEEP: Final = re.compile(
-    r"(?:^|[请你我，,。.!！：:；;\s])(?:要|要你|帮我|先)?(?:记住|记下|记一下|别忘了|记得(?=我|[：:]))"
+    r"(?<!怎么)(?<!如何)(?<!怎样)(?<!能否)(?:记住|记下|记一下|记着|别忘了?|存一下|记录一下|保存一下|(?<![还你])记得(?=我|[：:]))"
     r"|(?:^|[.!?;:]\s+|\bplease\s+|\band\s+|\balso\s+)(?:remember|note)\b"
-    r"(?!\s+(?:when|how|what|which|who|where|why|if|whether|any))(?=\s*:|\s+(?:that|my|this|i\b))"
-    r"|\bdon't forget (?:that|my|this|i\b)",
+    r"(?!\s+(?:when|how|what|which|who|where|why|if|whether|any))(?=\s*:|\s+(?:that|down|my|this|i\b))"
+    r"|\bdon'?t forget\b|\bkeep in mind\b|\bmake a note\b|\bsave (?:this|that|my)\b",
     re.IGNORECASE,
 )
 _LOOK_BACK: Final = re.compile(
-    r"还记得|你记得|我(?:刚才|之前|上次|以前|曾经)?(?:跟你|和你|对你)?(?:说过|告诉过|提过|讲过)|我叫什么|我的名字(?:叫|是)?什么"
-    r"|\bi (?:have )?(?:told|said|mentioned)\b|\bdid i (?:tell|say|mention)\b|\bdo you (?:recall|remember)\b"
+    r"还记得|你记得|我(?:刚才|之前|上次|上回|以前|曾经)?(?:跟你|和你|对你)?(?:说过|告诉过|提过|讲过)|我叫什么|我的名字(?:叫|是)?什么"
+    r"|我[^，。？?]{0,6}(?:跟|和|对|给)你(?:说|讲|提|留)|(?:之前|上次|上回)(?:提|说|讲)过|你(?:那儿|那里|这儿)有(?:没有)?(?:记录|印象)"
+    r"|\bi (?:have |had )?(?:told|said|mentioned|gave you|shared)\b|\bdid i (?:tell|say|mention)\b"
+    r"|\bdo you (?:recall|remember)\b"
     r"|\bwhat(?:'s| is| was) my (?:name|goal|favou?rite|preference|interview)",
     re.IGNORECASE,
 )
-_ABOUT_ME: Final = re.compile(
-    r"我(?:叫|的名字|喜欢|的目标|的面试)|\bmy (?:name|goal|favou?rite|preference|interview)\b", re.IGNORECASE
-)
+_ABOUT_ME: Final = re.compile(r"我(?!们)|\b(?:i|i'm|i've|my|me|mine)\b", re.IGNORECASE)
 _LISTING: Final = re.compile(
-    r"(?:哪些|列出|有多少|几篇|所有)[^？?]{0,12}笔记|笔记[^？?]{0,8}(?:哪些|有多少|几篇)"
-    r"|\b(?:which|list|how many|what)\b[^?]{0,30}\bnotes\b|\blist\b[^?]{0,20}\bfiles\b",
+    r"(?:哪些|列出|有多少|几篇|所有)[^？?]{0,12}笔记|笔记[^？?]{0,8}(?:哪些|有多少|几篇)|(?:几个|哪些)[^？?，]{0,6}文件"
+    r"|(?:目录|文件夹)[^？?]{0,12}(?:哪些|几[个篇]|啥|什么)|文件名"
+    r"|\b(?:which|list|how many|what)\b[^?]{0,30}\bnotes\b(?!\s+(?:say|give|tell|mention|call))|\b(?:list"
+    r"|what|which)\b[^?]{0,20}\bfiles\b",
     re.IGNORECASE,
 )
-_OPEN: Final = re.compile(r"打开|读|看|翻到|\b(?:open|read|show|look at)\b", re.IGNORECASE)
+_NOTES: Final = re.compile(
+    r"笔记|目录|文件|列(?:一下|出)|\b(?:notes?|files?|folders?|director(?:y|ies)|list)\b|\w/(?=\W|$)", re.IGNORECASE
+)
 _MORE: Final = re.compile(
     r"然后|再(?!见)|接着|并且|同时|解释|说明|为什么|[?？].*[?？]|\b(?:then|explain|why|also|afterwards)\b",
     re.IGNORECASE | re.DOTALL,
@@ -68,9 +96,12 @@ _EXPRESSION: Final = re.compile(
 _IN_STEPS: Final = re.compile(r"先|再|然后|最后|上一?步|这个|\b(?:then|first|that|after|it)\b", re.IGNORECASE)
 _OPERATOR: Final = re.compile(r"[+\-*/%^÷]|[a-z]\(")
 _ASKING: Final = re.compile(
-    r"分别|各(?:自|是)?|告诉我?|列出来?|给出|两|三|四|[一二三四五]次|第|个|都要?|数|先|再|最后|这个|上一?步|的?结果|次方|帮我?|一下|请|用|计算器?|算出?|等于|多少|是|和|把|吗|呢"
-    r"|\b(?:give|report|tell|me|the|both|all|results?|two|three|four|times|each|calculator|use|using|compute|calculate|what|is|are|how"
-    r"|much|first|second|third|then|after|another|other|one|in|an?|and|for|of|that|by|divide|multiply|please|calculation|separately|with)\b",
+    r"分别|各(?:自|是)?|麻烦|得|啊|吧|这|算个数|写给?|给我|挨个|一遍|题|道|跑|分开|另|告诉我?|列出来?|给出|两|三|四|[一二三四五]次|第|个|都要?|数|先|再|最后|这个"
+    r"|上一?步|的?结果|次方|帮我?|一下|请|用|计算器?|算出?|等于|多少|是|和|把|吗|呢"
+    r"|\b(?:give|report|tell|me|the|both|all|results?|two|three|four|times|each|calculator|use|using"
+    r"|compute|calculate|what|is|are|how"
+    r"|much|first|second|third|then|after|another|other|one|in|an?|and|for|of|that|by|divide|multiply"
+    r"|please|calculation|separately|with)\b",
     re.IGNORECASE,
 )
 SPECIAL: Final = frozenset({"calculate", "remember", "recall", "list_notes"})
@@ -79,7 +110,7 @@ SPECIAL: Final = frozenset({"calculate", "remember", "recall", "list_notes"})
 
 def asks_a_tool(question: str) -> bool:
     """Whether a question is for the calculator, the memory or the list of notes: no passage need answer it."""
-    return any(pattern.search(question) for pattern in (_CALCULATION, _KEEP, _LOOK_BACK, _ABOUT_ME, _LISTING))
+    return bool(asked_for(question) - {"read_note"}) or _OPERATION.search(question) is not None
 
 
 def asked_for(question: str, documents: Collection[str] = ()) -> frozenset[str]:
@@ -90,7 +121,7 @@ def asked_for(question: str, documents: Collection[str] = ()) -> frozenset[str]:
         documents: Paths of the notes; one that stands in the question is asked to be read.
     """
     found = set()
-    if _SUM.search(question) and _CALCULATION.search(question) and not _NO_SUM.search(question):
+    if _asks_a_sum(question):
         found.add("calculate")
     if _KEEP.search(question):
         found.add("remember")
@@ -98,21 +129,33 @@ def asked_for(question: str, documents: Collection[str] = ()) -> frozenset[str]:
         found.add("recall")
     if _LISTING.search(question):
         found.add("list_notes")
-    if _OPEN.search(question) and named(question, documents):
+    if named(question, documents):
         found.add("read_note")
     return frozenset(found)
 
 
+def _asks_a_sum(question: str) -> bool:
+    if _NO_SUM.search(question):
+        return False
+    if _DO_SUM.search(question):
+        return True
+    if not _OPERATION.search(question):
+        return False
+    # Beside an expression any of the common ways to ask will do, and so will no other word at all.
+    return _SUM.search(question) is not None or not query_terms(_ASKING.sub(" ", _EXPRESSION.sub(" ", question)))
+
+
 def may_need(question: str) -> frozenset[str]:
-    """The tools of `SPECIAL` that a question may have a use for."""
+    """The tools of `SPECIAL` that a question may have a use for: rather one too many than one too few."""
     found = set(asked_for(question))
-    if _CALCULATION.search(question) or (_FREE_NUMBER.search(question) and _AMOUNT.search(question)):
+    numbers = len(_FREE_NUMBER.findall(question))
+    if _OPERATION.search(question) or _STAGES.search(question) or (numbers and _AMOUNT.search(question)):
         found.add("calculate")
     if _NO_SUM.search(question):
         found.discard("calculate")
     if _ABOUT_ME.search(question):
         found |= {"remember", "recall"}
-    if re.search(r"笔记|目录|文件|\b(?:notes?|files?|folders?)\b", question, re.IGNORECASE):
+    if _NOTES.search(question):
         found.add("list_notes")
     return frozenset(found) & SPECIAL
 
@@ -145,8 +188,9 @@ def expressions(question: str) -> list[str]:
 
 
 def named(question: str, documents: Collection[str]) -> list[str]:
-    """The notes whose path stands in a question."""
-    return sorted(path for path in documents if path and path in question)
+    """The notes whose path, or file name, stands in a question."""
+    asked = question.lower()
+    return sorted(path for path in documents if path and path.rpartition("/")[2].lower() in asked)
 
 
 def settled(question: str, called: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
