@@ -85,6 +85,10 @@ _LISTING: Final = re.compile(
 _NOTES: Final = re.compile(
     r"笔记|目录|文件|列(?:一下|出)|\b(?:notes?|files?|folders?|director(?:y|ies)|list)\b|\w/(?=\W|$)", re.IGNORECASE
 )
+_READ: Final = re.compile(
+    r"原文|全文|上下文|整篇|打开|翻开|读(?:一下|一遍)|开头|结尾|第\s*\d+\s*行|\b(?:read|open|pull up|whole note|full text|line \d+|context)\b",
+    re.IGNORECASE,
+)
 _MORE: Final = re.compile(
     r"然后|再(?!见)|接着|并且|同时|解释|说明|为什么|[?？].*[?？]|\b(?:then|explain|why|also|afterwards)\b",
     re.IGNORECASE | re.DOTALL,
@@ -104,7 +108,7 @@ _ASKING: Final = re.compile(
     r"|please|calculation|separately|with)\b",
     re.IGNORECASE,
 )
-SPECIAL: Final = frozenset({"calculate", "remember", "recall", "list_notes"})
+SPECIAL: Final = frozenset({"calculate", "remember", "recall", "list_notes", "read_note"})
 """Tools that a question has to have a use for before a small model is offered them."""
 
 
@@ -146,7 +150,10 @@ def _asks_a_sum(question: str) -> bool:
 
 
 def may_need(question: str) -> frozenset[str]:
-    """The tools of `SPECIAL` that a question may have a use for: rather one too many than one too few."""
+    """The tools of `SPECIAL` that a question may have a use for: rather one too many than one too few.
+
+    Reading is the exception: a small model that may read on does so until its steps are used up.
+    """
     found = set(asked_for(question))
     numbers = len(_FREE_NUMBER.findall(question))
     if _OPERATION.search(question) or _STAGES.search(question) or (numbers and _AMOUNT.search(question)):
@@ -157,6 +164,8 @@ def may_need(question: str) -> frozenset[str]:
         found |= {"remember", "recall"}
     if _NOTES.search(question):
         found.add("list_notes")
+    if _READ.search(question):
+        found.add("read_note")
     return frozenset(found) & SPECIAL
 
 

@@ -20,7 +20,7 @@ from ragkit.agent.requests import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = frozenset({"search_notes", "read_note", *SPECIAL})
+TOOLS = frozenset({"search_notes", *SPECIAL})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_first_what_was_asked_for_then_all_of_use() -> None:
     done = [("calculate", {"expression": text}) for text in ("17**3", "19**3")]
     assert settled(question, done) and not settled(question, done[:1])
     after = offered(TOOLS, question, done)
-    assert not after.must_call and after.tools == {"search_notes", "read_note", "calculate"}
+    assert not after.must_call and after.tools == {"search_notes", "calculate"}
     # What is not there, or used up, is not asked for.
     assert offered(TOOLS - {"calculate"}, question, []).must_call is False
 
