@@ -86,7 +86,8 @@ _NOTES: Final = re.compile(
     r"笔记|目录|文件|列(?:一下|出)|\b(?:notes?|files?|folders?|director(?:y|ies)|list)\b|\w/(?=\W|$)", re.IGNORECASE
 )
 _READ: Final = re.compile(
-    r"原文|全文|上下文|整篇|打开|翻开|读(?:一下|一遍)|开头|结尾|第\s*\d+\s*行|\b(?:read|open|pull up|whole note|full text|line \d+|context)\b",
+    r"原文|全文|上下文|整篇|打开|翻开|读(?:一下|一遍)|开头|结尾|第\s*\d+\s*行"
+    r"|\b(?:read|open|pull up|whole note|full text|line \d+|context)\b",
     re.IGNORECASE,
 )
 _MORE: Final = re.compile(
