@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ragkit.memory.items import MAX_CHARS
+from ragkit.text.sentences import split_sentences
 from ragkit.text.tokens import query_terms
 
 _OPERATION: Final = re.compile(
@@ -64,6 +66,13 @@ _KEEP: Final = re.compile(
     r"|(?:^|[.!?;:]\s+|\bplease\s+|\band\s+|\balso\s+)(?:remember|note)\b"
     r"(?!\s+(?:when|how|what|which|who|where|why|if|whether|any))(?=\s*:|\s+(?:that|down|my|this|i\b))"
     r"|\bdon'?t forget\b|\bkeep in mind\b|\bmake a note\b|\bsave (?:this|that|my)\b",
+    re.IGNORECASE,
+)
+_ASK_TO_KEEP: Final = re.compile(
+    r"^\s*(?:请|麻烦|帮我|你|要|替我|先|also|please|and|could you|can you|\s)*"
+    r"(?:记住|记下来?|记一下|记着|别忘了?|存一下|记录一下|保存一下"
+    r"|remember|note down|note|don'?t forget|keep in mind(?: for later)?|make a note)"
+    r"\s*(?:这个|这一点|that|down|this)?\s*[：:，,、]?\s*",
     re.IGNORECASE,
 )
 _LOOK_BACK: Final = re.compile(
@@ -203,6 +212,13 @@ def named(question: str, documents: Collection[str]) -> list[str]:
     return sorted(path for path in documents if path and path.rpartition("/")[2].lower() in asked)
 
 
+def to_keep(question: str) -> str:
+    """What is to be remembered, in the user's own words; empty if that is too long for one fact."""
+    said = next((each for each in split_sentences(question) if _KEEP.search(each)), question)
+    text = _ASK_TO_KEEP.sub("", said, count=1).strip() or question.strip()
+    return text if len(text) <= MAX_CHARS else ""
+
+
 def settled(question: str, called: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
     """Whether the calls so far answer a question that asks for nothing else, so that no model need put it in words."""
     if not asks_nothing_else(question):
@@ -253,6 +269,8 @@ def offered(
     values: dict[str, list[str]] = {}
     if "calculate" in pending and (left := [text for text in written if text not in computed]):
         values["calculate.expression"] = left
+    if "remember" in pending and (text := to_keep(question)):
+        values["remember.text"] = [text]
     if "read_note" in pending:
         values["read_note.document"] = named(question, documents)
     return Offer(pending, True, values)

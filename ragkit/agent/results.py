@@ -19,6 +19,12 @@ _LABELS: Final = {
 _REMEMBERED: Final = {"zh": "已记住：{}", "en": "Remembered: {}"}
 _KNOWN: Final = {"zh": "已经记得：{}", "en": "Known already: {}"}
 _NOT_KEPT: Final = {"zh": "没有记住：{}", "en": "Not remembered: {}"}
+_HEAD: Final = re.compile(r"\[\d+\] tool:")
+"""The line by which the model names a result as a source; without the passage its number would mean nothing."""
+_UNIT: Final = re.compile(
+    r"(?<=[\d%])\s*(?:[KMGTP]i?B|bytes?|bits?|FLOPs?|tokens?|percent|dollars?|hours?|seconds?|ms|字节|比特|秒|小时|元|块钱?|个|次|倍|万|亿)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _LINE: Final = 300
 _LINES: Final = 61
 
@@ -39,7 +45,7 @@ def says_a_result(turn: TurnState, sentence: str) -> bool:
         return False
     if any(number not in given and not turn.computed(number) for number in numbers):
         return False
-    return not query_terms(_SIGNS.sub(" ", _SAYING.sub(" ", sentence)))
+    return not query_terms(_SIGNS.sub(" ", _SAYING.sub(" ", _UNIT.sub(" ", sentence))))
 
 
 def tool_results(turn: TurnState) -> str:
@@ -54,7 +60,8 @@ def tool_results(turn: TurnState) -> str:
         found = [s.observation for s in turn.steps if s.tool == tool and not s.observation.startswith("Error")]
         if found and tool in asked:
             parts.append(label[language])
-            parts += [f"- {one_line(line, _LINE)}" for text in found for line in text.splitlines()[:_LINES] if line]
+            lines = [line for text in found for line in text.splitlines()[:_LINES] if line and not _HEAD.match(line)]
+            parts += [f"- {one_line(line, _LINE)}" for line in lines]
     for step in turn.steps:
         if step.tool == "remember" and step.tool in asked:
             kept, known = (step.observation.startswith(said) for said in ("Remembered", "That is known"))

@@ -130,6 +130,22 @@ def test_a_result_that_is_computed_with_does_not_settle_a_question() -> None:
     assert not settled("First compute 70e9 * 2, then divide that by 80e9.", [("calculate", {"expression": "70e9 * 2"})])
 
 
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("请记住：我的面试在 12 月 3 日上午十点。", "我的面试在 12 月 3 日上午十点。"),
+        ("记一下，我投的岗位是推理优化工程师。", "我投的岗位是推理优化工程师。"),
+        ("Please remember that my interview is with Hexafold.", "my interview is with Hexafold."),
+        ("Make a note that my budget is 1,200 dollars. Then work out 1200/75.", "my budget is 1,200 dollars."),
+        ("对了，面试我的那位主管姓欧阳，你替我记着点", "对了，面试我的那位主管姓欧阳，你替我记着点"),
+        ("请记住：" + "长" * 501, ""),
+    ],
+)
+def test_what_is_to_be_remembered_stays_in_the_users_words(question: str, text: str) -> None:
+    offer = offered(TOOLS, question, [])
+    assert offer.values.get("remember.text", [""]) == [text]
+
+
 def test_a_named_note_is_read_first() -> None:
     question, notes = "What does reranking.md say first?", ["rag/reranking.md", "rag/other.md"]
     assert named(question, notes) == ["rag/reranking.md"]

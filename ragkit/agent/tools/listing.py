@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -26,21 +27,27 @@ class ListNotes(BaseModel):
     )
 
 
+def _rows(documents: Mapping[str, str], wanted: str = "") -> list[str]:
+    return [
+        f"{one_line(path, 120)}  {one_line(title, 80)}".rstrip()
+        for path, title in sorted(documents.items())
+        if not wanted or wanted in fold(f"{path} {title}") or fnmatchcase(fold(path), wanted)
+    ]
+
+
 def list_notes(turn: TurnState) -> BaseTool:
     """The listing tool of one turn; the list is a source that can be cited."""
 
     def run(filter: str = "") -> tuple[str, list[Hit]]:
         wanted = fold(filter.strip())
-        rows = [
-            f"{one_line(path, 120)}  {one_line(title, 80)}".rstrip()
-            for path, title in sorted(turn.index.documents().items())
-            if not wanted or wanted in fold(f"{path} {title}") or fnmatchcase(fold(path), wanted)
-        ]
-        if not rows:
-            return f"No note matches {one_line(filter)!r}; there are {len(turn.index.documents())} notes.", []
+        rows = _rows(turn.index.documents(), wanted)
+        missed = ""
+        if not rows and wanted:
+            missed, wanted = f"No note matches {one_line(filter)!r}. ", ""
+            rows = _rows(turn.index.documents())
         more = f"\n… and {len(rows) - _ROWS} more; narrow it with a filter" if len(rows) > _ROWS else ""
         count = f"{len(rows)} note{'' if len(rows) == 1 else 's'}" + (f" for {one_line(filter)!r}" if wanted else "")
-        return cite_result(turn, "list_notes", "\n".join([f"{count}:", *rows[:_ROWS]]) + more)
+        return cite_result(turn, "list_notes", "\n".join([f"{missed}{count}:", *rows[:_ROWS]]) + more)
 
     return StructuredTool.from_function(
         run,
