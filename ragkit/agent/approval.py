@@ -20,6 +20,8 @@ Permission = Literal["read", "write", "network"]
 """``read``: looks at what is on this machine and changes nothing; ``write``: changes something that outlives
 the question; ``network``: talks to another process or machine. The last two need approval."""
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
+REFUSED: Final = "Error: not allowed: the user did not approve this call. Go on without it; do not call it again."
+"""What the model reads after a no."""
 _FOREIGN: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "FULLWIDTH LATIN", "FULLWIDTH DIGIT", "MATHEMATICAL")
 _SIGNS: Final = frozenset("\u2044\u2215\u29f8\uff0f\uff3c\u2024\ufe52\uff0e\uff20\uff1a\u02d0\ua789\u00a0\u3000")
 """Slashes, points, colons and spaces that are not those of ASCII."""

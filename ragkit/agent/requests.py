@@ -54,7 +54,7 @@ _AMOUNT: Final = re.compile(
     re.IGNORECASE,
 )
 _FREE_NUMBER: Final = re.compile(
-    r"(?<![A-Za-z0-9._-])\d[\d.,]*|[一二两三四五六七八九十百千万亿][万亿千百十块个张块条台次]|\b(?:two|three|four|five|six|ten"
+    r"(?<![A-Za-z0-9._-])\d[\d.,]*|[二两三四五六七八九十百千万亿][万亿千百十块个张条台次]|一[万亿千百十块张台]|\b(?:two|three|four|five|six|ten"
     r"|hundred|thousand)\b",
     re.IGNORECASE,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ragkit.agent.approval import REFUSED
 from ragkit.agent.requests import asked_for
 from ragkit.agent.turn import TurnState
 from ragkit.citations.support import numbers_in
@@ -18,7 +19,10 @@ _LABELS: Final = {
 }
 _REMEMBERED: Final = {"zh": "已记住：{}", "en": "Remembered: {}"}
 _KNOWN: Final = {"zh": "已经记得：{}", "en": "Known already: {}"}
-_NOT_KEPT: Final = {"zh": "没有记住：{}", "en": "Not remembered: {}"}
+_REFUSED: Final = {"zh": "没有记住（没有得到你的同意）：{}", "en": "Not remembered, for you did not agree: {}"}
+_NOT_KEPT: Final = {"zh": "没能记住：{}", "en": "It could not be remembered: {}"}
+_KEPT: Final = (("Remembered", _REMEMBERED), ("That is known", _KNOWN), (REFUSED, _REFUSED))
+"""How an observation of ``remember`` begins, and what is said of it."""
 _HEAD: Final = re.compile(r"\[\d+\] tool:")
 """The line by which the model names a result as a source; without the passage its number would mean nothing."""
 _UNIT: Final = re.compile(
@@ -64,7 +68,6 @@ def tool_results(turn: TurnState) -> str:
             parts += [f"- {one_line(line, _LINE)}" for line in lines]
     for step in turn.steps:
         if step.tool == "remember" and step.tool in asked:
-            kept, known = (step.observation.startswith(said) for said in ("Remembered", "That is known"))
-            said = _REMEMBERED if kept else _KNOWN if known else _NOT_KEPT
+            said = next((words for sign, words in _KEPT if step.observation.startswith(sign)), _NOT_KEPT)
             parts.append(said[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))
     return "\n".join(parts)

@@ -154,9 +154,8 @@ class TurnState:
 
     @property
     def spent(self) -> bool:
-        """Whether no step, no model call but the last or no room for evidence is left."""
-        steps = max(len(self.steps), self.model_calls)
-        return steps >= self.max_steps or len(self.passages) >= self.max_passages
+        """Whether no step or no room for evidence is left."""
+        return len(self.steps) >= self.max_steps or len(self.passages) >= self.max_passages
 
     @property
     def judgement(self) -> Judgement:

@@ -8,19 +8,17 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-from ragkit.agent.approval import Approval, ApprovalAsked, Approve
+from ragkit.agent.approval import REFUSED, Approval, ApprovalAsked, Approve
 from ragkit.agent.tools.arguments import fault, schema_of
 from ragkit.agent.tools.permission import permission_of, source_of
 from ragkit.agent.turn import TurnState
-
-REFUSED: Final = "Error: not allowed: the user did not approve this call. Go on without it; do not call it again."
 
 
 class ToolGate(AgentMiddleware[Any, Any]):

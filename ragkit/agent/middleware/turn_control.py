@@ -135,8 +135,10 @@ class TurnControl(AgentMiddleware[Any, Any]):
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
         tools = [] if turn.spent else [tool for tool in request.tools if _name(tool) not in turn.exhausted]
+        # Nobody would read what a tool said after the last call of the model.
+        only_answering = turn.only_answering or turn.model_calls >= turn.max_steps
         if not isinstance(request.model, JsonProtocolModel):
-            return request.override(tools=[] if turn.only_answering else tools)
+            return request.override(tools=[] if only_answering else tools)
         known = turn.index.documents()
         names = {_name(tool) for tool in tools}
         called = [(step.tool, step.arguments) for step in turn.steps]
@@ -150,7 +152,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
         }
         allowed = set(offer.tools)
         if not offer.must_call:
-            allowed = set() if turn.only_answering else allowed | (names - self._narrowed)
+            allowed = set() if only_answering else allowed | (names - self._narrowed)
         if not notes:
             allowed.discard("read_note")
         tools = [tool for tool in tools if _name(tool) in allowed]

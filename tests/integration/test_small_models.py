@@ -1,0 +1,138 @@
+"""What a model that is driven by JSON is offered, and what comes of questions that a tool answers by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit import Agent, Index, load_settings
+from ragkit.agent.answer import Answer
+from ragkit.memory.long_term import Memory
+from ragkit.testing import HashingEmbedder, ScriptedChatModel
+
+NOTES = {
+    "lstm.md": "# LSTM\n\n## 门\n\nLSTM 有遗忘门、输入门和输出门三个门。遗忘门决定丢掉哪些信息。\n",
+    "gpu-cache.md": "# KV cache\n\nThe KV cache of a 7B model takes 512 KiB a token. It grows with the context.\n",
+    "gpu-weights.md": "# Weights\n\nWeights in fp16 take 14 GB. Quantising them to four bits takes 4 GB.\n",
+}
+
+
+@pytest.fixture
+def index(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) -> Index:
+    notes = make_notes(tmp_path / "notes", NOTES)
+    return Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+
+
+def call(tool: str, **arguments: Any) -> str:
+    return json.dumps({"thought": "", "action": {"tool": tool, "arguments": arguments}}, ensure_ascii=False)
+
+
+def say(text: str, *sources: int) -> str:
+    action = {"tool": "answer", "sentences": [{"text": text, "sources": list(sources)}]}
+    return json.dumps({"thought": "", "action": action}, ensure_ascii=False)
+
+
+def asked(index: Index, question: str, *replies: str, **more: Any) -> tuple[Answer, list[dict[str, Any]]]:
+    """The answer, and for each call of the model the actions that its schema allows, by tool."""
+    model = ScriptedChatModel(replies=list(replies))
+    agent = Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json"), **more)
+    answer = agent.ask(question)
+    offers = []
+    for made in model.calls:
+        schema = made.kwargs["response_format"]["json_schema"]["schema"]
+        actions = [action["properties"] for action in schema["properties"]["action"]["anyOf"]]
+        offers.append({action["tool"]["const"]: action for action in actions})
+    return answer, offers
+
+
+def test_sums_are_computed_as_they_stand_and_nothing_else_is_done(index: Index) -> None:
+    answer, offers = asked(
+        index, "What are 17**3 and 19**3? Use the calculator for each.",
+        call("calculate", expression="17**3"), call("calculate", expression="19**3"),
+    )  # fmt: skip
+    assert [step.tool for step in answer.steps] == ["calculate", "calculate"]
+    assert answer.text == "Computed:\n- 17**3 = 4913\n- 19**3 = 6859"
+    assert (answer.abstained, answer.citations, answer.stop_reason) == (False, (), "answered")
+    assert [set(offer) for offer in offers] == [{"calculate"}, {"calculate"}]
+    choice = [offer["calculate"]["arguments"]["properties"]["expression"]["enum"] for offer in offers]
+    assert choice == [["17**3", "19**3"], ["19**3"]]
+
+
+def test_a_sum_over_the_notes_is_looked_up_first(index: Index) -> None:
+    answer, offers = asked(
+        index, "How many KiB does the KV cache of 100 tokens take? Compute 512 * 100.",
+        call("calculate", expression="512 * 100"), say("The KV cache of a 7B model takes 512 KiB a token.", 1),
+    )  # fmt: skip
+    assert [step.tool for step in answer.steps] == ["search_notes", "calculate"]
+    assert set(offers[0]) == {"calculate"} and answer.citations
+
+
+def test_a_sentence_that_only_says_a_result_carries_no_marker(index: Index) -> None:
+    answer, _ = asked(
+        index, "How many KiB does the KV cache of 100 tokens take? Compute 512 * 100.",
+        call("calculate", expression="512 * 100"),
+        json.dumps({"thought": "", "action": {"tool": "answer", "sentences": [
+            {"text": "The KV cache of a 7B model takes 512 KiB a token.", "sources": [1]},
+            {"text": "The result is 51200.", "sources": [2]},
+        ]}}),
+    )  # fmt: skip
+    assert answer.text == "The KV cache of a 7B model takes 512 KiB a token. [1] The result is 51200."
+    assert [citation.marker for citation in answer.citations] == [1]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "text"),
+    [(True, "Remembered: my name is Lin."), (False, "Not remembered, for you did not agree: my name is Lin.")],
+)
+def test_a_fact_is_kept_in_the_users_words_after_a_yes(index: Index, tmp_path: Path, allowed: bool, text: str) -> None:
+    memory = Memory(tmp_path / "home", embedding=HashingEmbedder())
+    answer, offers = asked(
+        index, "Please remember that my name is Lin.", call("remember", text="my name is Lin."),
+        memory=memory, approve=lambda approval: allowed,
+    )  # fmt: skip
+    assert answer.text == text and [step.tool for step in answer.steps] == ["remember"]
+    assert set(offers[0]) == {"remember"}
+    assert offers[0]["remember"]["arguments"]["properties"]["text"]["enum"] == ["my name is Lin."]
+    assert [item.text for item in memory.items()] == (["my name is Lin."] if allowed else [])
+
+
+def test_the_list_of_notes_is_the_answer(index: Index) -> None:
+    answer, offers = asked(index, "Which notes are there about gpu?", call("list_notes", filter="gpu"))
+    assert set(offers[0]) == {"list_notes"}
+    assert "2 notes for 'gpu':" in answer.text and "gpu-cache.md" in answer.text and "[1]" not in answer.text
+    missed, _ = asked(index, "Which notes are there about cats?", call("list_notes", filter="cats"))
+    assert "No note matches 'cats'. 3 notes:" in missed.text and "lstm.md" in missed.text
+
+
+def test_a_plain_question_offers_no_tool_that_it_has_no_use_for(index: Index) -> None:
+    answer, offers = asked(index, "LSTM 的遗忘门有什么作用？", say("LSTM 有遗忘门、输入门和输出门三个门。", 1))
+    assert set(offers[0]) <= {"answer", "give_up", "search_notes"} and [s.tool for s in answer.steps] == [
+        "search_notes"
+    ]
+
+
+def test_a_note_that_is_named_is_read(index: Index) -> None:
+    answer, offers = asked(
+        index, "What does gpu-cache.md say about the context?", call("read_note", document="gpu-cache.md", line=1),
+        say("It grows with the context.", 1),
+    )  # fmt: skip
+    assert set(offers[0]) == {"read_note"}
+    assert offers[0]["read_note"]["arguments"]["properties"]["document"]["enum"] == ["gpu-cache.md"]
+    assert answer.citations[0].document == "gpu-cache.md"
+
+
+def test_an_agent_file_can_leave_all_tools_on_offer(index: Index) -> None:
+    Path("free.md").write_text(
+        "---\nname: free\ndescription: d\ntools: [search_notes, calculate]\nnarrow_tools: false\nenough_coverage: 2\n"
+        "rewrite: never\ntranslate: never\n---\nAnswer.\n",
+        encoding="utf-8",
+    )
+    model = ScriptedChatModel(replies=[say("LSTM 有遗忘门、输入门和输出门三个门。", 1)])
+    agent = Agent.load("free.md", index=index, model=model, settings=load_settings(tool_calling="json"))
+    assert agent.ask("LSTM 有哪几个门？").citations
+    schema = json.dumps(model.calls[0].kwargs["response_format"])
+    assert '"calculate"' in schema and '"answer"' in schema
