@@ -153,7 +153,9 @@ def _asks_a_sum(question: str) -> bool:
         return False
     if _DO_SUM.search(question):
         return True
-    if not _OPERATION.search(question):
+    # A score, a range of years: 24-10 and 1620-21 are no differences unless somebody says so.
+    plain = question if re.search(r"等于|算|结果|=|minus", question) else re.sub(r"(?<=\d)-(?=\d)", " ", question)
+    if not _OPERATION.search(plain):
         return False
     # Beside an expression any of the common ways to ask will do, and so will no other word at all.
     return _SUM.search(question) is not None or not query_terms(_ASKING.sub(" ", _EXPRESSION.sub(" ", question)))

@@ -47,6 +47,8 @@ TOOLS = frozenset({"search_notes", *SPECIAL})
         ("怎么记住 LSTM 的三个门？", set()),
         ("为什么用两个 3 * 3 的卷积代替 5 * 5？", set()),
         ("How is the loss of DPO computed?", set()),
+        ("How much time was left when Denver took the score to 24-10?", set()),
+        ("100-20 等于多少", {"calculate"}),
         ("T5 的 span corruption 默认遮住多大比例？", set()),
     ],
 )
