@@ -17,6 +17,7 @@ from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
+from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
 from ragkit.errors import ModelError
@@ -70,7 +71,11 @@ def _checked(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if results and (final is None or final.additional_kwargs.get(GAVE_UP)):
         return Composed(results, (), (), 0, abstained=False)
     composed = _written(turn, final, chat)
-    return replace(composed, text=results, abstained=False) if composed.abstained and results else composed
+    if composed.abstained:
+        return replace(composed, text=results, abstained=False) if results else composed
+    # What was asked for outright is said, whatever the model makes of it.
+    unsaid = tool_results(turn, composed.text)
+    return replace(composed, text=f"{composed.text}\n\n{unsaid}") if unsaid else composed
 
 
 def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Composed:
@@ -91,8 +96,9 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     verdicts = [citation.verdict for citation in composed.citations]
     score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     # What the search of the notes says does not bear on an answer from elsewhere.
-    elsewhere = turn.other_tools or any(citation.document.startswith(MEMORY) for citation in composed.citations)
-    if score < turn.judgement.fit.threshold and not asks_a_tool(turn.question) and not elsewhere:
+    elsewhere = turn.other_tools or any(c.document.startswith((MEMORY, PREFIX)) for c in composed.citations)
+    elsewhere = elsewhere or asks_a_tool(turn.question) or bool(turn.named)
+    if score < turn.judgement.fit.threshold and not elsewhere:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return composed
 

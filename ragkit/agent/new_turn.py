@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ragkit.agent.answer import Event
 from ragkit.agent.parts import AgentParts
+from ragkit.agent.requests import SPECIAL, asked_for
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.retrieval.retriever import Query
@@ -25,7 +26,8 @@ def new_turn(
     header = parts.spec.header
     small = parts.chat.tool_calling == "json"
     steps = parts.limits[0].steps or 0
-    other_tools = bool(parts.tools) or not NOTE_TOOLS.issuperset(header.tools)
+    # The memory and the list say something that the notes do not only where the question is for them.
+    other_tools = bool(parts.tools) or bool(set(header.tools) - NOTE_TOOLS - (SPECIAL - asked_for(question)))
     return TurnState(
         index=parts.index,
         question=question,

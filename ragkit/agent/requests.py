@@ -208,6 +208,11 @@ def expressions(question: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def names_a_file(question: str) -> bool:
+    """Whether a name with an ending stands in a question."""
+    return re.search(r"\w\.[A-Za-z]\w{0,7}(?!\w)", question) is not None
+
+
 def named(question: str, documents: Collection[str]) -> list[str]:
     """The notes whose path, or file name, stands in a question."""
     asked = question.lower()

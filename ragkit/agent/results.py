@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -31,6 +32,8 @@ _UNIT: Final = re.compile(
 )
 _LINE: Final = 300
 _LINES: Final = 61
+_ROUNDED: Final = 0.01
+"""How far a result in words may be from the one that was computed, relative to it."""
 
 
 _SAYING: Final = re.compile(
@@ -52,22 +55,38 @@ def says_a_result(turn: TurnState, sentence: str) -> bool:
     return not query_terms(_SIGNS.sub(" ", _SAYING.sub(" ", _UNIT.sub(" ", sentence))))
 
 
-def tool_results(turn: TurnState) -> str:
+def tool_results(turn: TurnState, said: str | None = None) -> str:
     """The results of the calculator, the list of notes and the memory, as far as the question asks for them.
 
-    Empty if it asks for none, or none was called with success.
+    Args:
+        turn: Holds the question and the calls.
+        said: An answer; what it says of them is left out. None: nothing was said.
+
+    Returns:
+        Lines in the language of the question; empty if it asks for none of them, or none was called with success.
     """
-    asked = asked_for(turn.question)
-    language = answer_language(turn.question)
+    asked, language = asked_for(turn.question), answer_language(turn.question)
     parts: list[str] = []
     for tool, label in _LABELS.items():
         found = [s.observation for s in turn.steps if s.tool == tool and not s.observation.startswith("Error")]
+        if said is not None:
+            found = [text for text in found if tool == "calculate" and not _says(said, text)]
         if found and tool in asked:
             parts.append(label[language])
             lines = [line for text in found for line in text.splitlines()[:_LINES] if line and not _HEAD.match(line)]
             parts += [f"- {one_line(line, _LINE)}" for line in lines]
     for step in turn.steps:
-        if step.tool == "remember" and step.tool in asked:
-            said = next((words for sign, words in _KEPT if step.observation.startswith(sign)), _NOT_KEPT)
-            parts.append(said[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))
+        if step.tool == "remember" and step.tool in asked and str(step.arguments.get("text", "")) not in (said or ""):
+            words = next((words for sign, words in _KEPT if step.observation.startswith(sign)), _NOT_KEPT)
+            parts.append(words[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))
     return "\n".join(parts)
+
+
+def _says(said: str, calculation: str) -> bool:
+    """Whether a text holds the result of a calculation, be it rounded."""
+    try:
+        result = float(calculation.rpartition("=")[2])
+        numbers = [float(number.rstrip("%").replace(",", "")) for number in numbers_in(said)]
+    except ValueError:
+        return False
+    return any(math.isclose(number, result, rel_tol=_ROUNDED, abs_tol=1e-9) for number in numbers)

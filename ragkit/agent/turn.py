@@ -21,7 +21,7 @@ from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
 from ragkit.agent.evidence import Judgement, judge_search
 from ragkit.agent.provenance import Provenance
-from ragkit.agent.requests import asks_a_tool
+from ragkit.agent.requests import asks_a_tool, named, names_a_file
 from ragkit.agent.spotlight import Spotlight
 from ragkit.api import Index
 from ragkit.citations.markers import without_markers
@@ -167,9 +167,14 @@ class TurnState:
     @property
     def hopeless(self) -> bool:
         """Whether the question is declined on the search alone: no model need read the passages."""
-        if self.other_tools or self.memories or asks_a_tool(self.question):
+        if self.other_tools or self.memories or asks_a_tool(self.question) or self.named:
             return False
         return self.off_topic or self.about_the_unknown or self.judgement.declined
+
+    @property
+    def named(self) -> list[str]:
+        """Notes whose file the question names."""
+        return named(self.question, self.index.documents()) if names_a_file(self.question) else []
 
     @property
     def off_topic(self) -> bool:

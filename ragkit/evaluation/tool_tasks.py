@@ -16,6 +16,7 @@ from ragkit.text.tokens import fold
 
 Kind = Literal["search", "arithmetic", "chain", "two", "three", "memory", "list", "read", "trap"]
 _NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", re.IGNORECASE)
+_LEFT_SIDE: Final = re.compile(r"[\d(][\d.,()\s]*[+\-*/%^×÷][\d.,()\s+\-*/%^×÷e]*=")
 _TOLERANCE: Final = 0.005
 """How far a stated number may be from the right one, relative to it."""
 _Some = Annotated[str, Field(min_length=1)]
@@ -105,8 +106,9 @@ def load_tasks(path: Path) -> list[ToolTask]:
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers of a text, a comma between thousands taken out."""
-    return [float(found.replace(",", "")) for found in _NUMBER.findall(re.sub(r"\[\d+\]", " ", text))]
+    """The numbers of a text, a comma between thousands taken out; what stands before ``=`` is no result."""
+    results = _LEFT_SIDE.sub(" ", re.sub(r"\[\d+\]", " ", text))
+    return [float(found.replace(",", "")) for found in _NUMBER.findall(results)]
 
 
 def _among(number: float, found: list[float]) -> bool:

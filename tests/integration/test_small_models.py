@@ -71,6 +71,14 @@ def test_a_sum_over_the_notes_is_looked_up_first(index: Index) -> None:
     assert set(offers[0]) == {"calculate"} and answer.citations
 
 
+def test_a_result_that_the_model_does_not_say_is_said_all_the_same(index: Index) -> None:
+    answer, _ = asked(
+        index, "How many KiB does the KV cache of 100 tokens take? Compute 512 * 100.",
+        call("calculate", expression="512 * 100"), say("The KV cache of a 7B model takes 512 KiB a token.", 1),
+    )  # fmt: skip
+    assert answer.text == "The KV cache of a 7B model takes 512 KiB a token. [1]\n\nComputed:\n- 512 * 100 = 51200"
+
+
 def test_a_sentence_that_only_says_a_result_carries_no_marker(index: Index) -> None:
     answer, _ = asked(
         index, "How many KiB does the KV cache of 100 tokens take? Compute 512 * 100.",

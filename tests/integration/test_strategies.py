@@ -84,7 +84,7 @@ SAMPLING = "enough_coverage: 2\nsampling:\n  rewrite: {temperature: 0.1}\n  act:
 
 def test_sampling_reaches_the_model_by_kind_of_step(index: Index, tmp_path: Path) -> None:
     resolved = json.dumps({"question": QUESTION})
-    front = f"{SAMPLING}\nmax_steps_json: 2\ntranslate: never"
+    front = f"{SAMPLING}\nmax_steps_json: 2\ntranslate: never\nnarrow_tools: false"
     bot, model = agent(index, tmp_path, front, resolved, act("calculate", expression="2*7"), say(CACHE))
     bot.session = Session.seeded([])
     bot.session.answers = Session.seeded([_turn("What is a KV cache?", "Keys and values.")]).answers

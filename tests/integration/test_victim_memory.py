@@ -19,6 +19,7 @@ AGENT = """---
 name: victim
 description: Remembers.
 tools: [search_notes, remember, recall]
+narrow_tools: false
 rewrite: never
 translate: never
 enough_coverage: 2

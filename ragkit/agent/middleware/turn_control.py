@@ -23,7 +23,7 @@ from ragkit.agent.budget import OutOfBudget, Stop
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
 from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
-from ragkit.agent.requests import asked_for, asks_nothing_else, named, offered, settled
+from ragkit.agent.requests import asked_for, asks_nothing_else, offered, settled
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
@@ -70,7 +70,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
             turn.thought = FIRST_THOUGHT[answer_language(turn.question)]
             turn.emit(Thought(turn.thought))
             return _call("search_notes", {"query": turn.standalone[:_QUERY_CHARS]}, turn.thought)
-        if self._narrowed and settled(turn.question, [(step.tool, step.arguments) for step in turn.steps]):
+        if self._narrows(request) and settled(turn.question, [(step.tool, step.arguments) for step in turn.steps]):
             return AIMessage("", additional_kwargs={GAVE_UP: "the tool has answered"})
         if turn.max_steps > 0 and turn.model_calls == 0 and turn.hopeless:
             # No model call: there is nothing it could answer from.
@@ -130,7 +130,11 @@ class TurnControl(AgentMiddleware[Any, Any]):
         """Whether a tool that there is answers the question by itself."""
         tools = {_name(tool) for tool in request.tools} & self._narrowed
         question = self._turn.question
-        return self._reply is None and asks_nothing_else(question) and asked_for(question) <= tools
+        return self._narrows(request) and asks_nothing_else(question) and asked_for(question) <= tools
+
+    def _narrows(self, request: ModelRequest[Any]) -> bool:
+        """Whether the model is one that takes any tool for any question; others choose for themselves."""
+        return bool(self._narrowed) and isinstance(request.model, JsonProtocolModel)
 
     def _restricted(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         turn = self._turn
@@ -139,12 +143,12 @@ class TurnControl(AgentMiddleware[Any, Any]):
         only_answering = turn.only_answering or turn.model_calls >= turn.max_steps
         if not isinstance(request.model, JsonProtocolModel):
             return request.override(tools=[] if only_answering else tools)
-        known = turn.index.documents()
+        asked = turn.named
         names = {_name(tool) for tool in tools}
         called = [(step.tool, step.arguments) for step in turn.steps]
-        offer = offered(names & self._narrowed, turn.question, called, known)
+        offer = offered(names & self._narrowed, turn.question, called, asked)
         notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
-        notes.update(named(turn.question, known))
+        notes.update(asked)
         settings = {
             "citable": list(range(1, len(turn.passages) + 1)),
             "argument_values": {"read_note.document": sorted(notes), **offer.values},
