@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str,
 
 def run(place: tuple[Path, dict[str, str]], *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     base, environment = place
-    command = [sys.executable, "-m", "ragkit.cli", *arguments]
+    command = [sys.executable, "-m", "ragkit", *arguments]
     return subprocess.run(
         command, input=text, capture_output=True, encoding="utf-8", cwd=base, env=environment, timeout=240, check=False
     )
