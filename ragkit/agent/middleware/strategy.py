@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage
 
 from ragkit.agent.budget import OutOfBudget
 from ragkit.agent.json_protocol import GAVE_UP, HIDDEN_THOUGHT, THOUGHT
+from ragkit.agent.said import reply_of
 from ragkit.agent.spec import AgentHeader
 from ragkit.agent.turn import TurnState
 from ragkit.errors import ModelError
@@ -38,7 +39,7 @@ class Strategy(AgentMiddleware[Any, Any]):
     def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> ModelResponse[Any]:
         kind = self._header.sampling.act if request.tools else self._header.sampling.answer
         response = handler(_sampled(request, kind))
-        message = next(m for m in reversed(response.result) if isinstance(m, AIMessage))
+        message = reply_of(response)
         final = not message.tool_calls and not message.invalid_tool_calls
         if final and self._header.samples > 1 and not message.additional_kwargs.get(GAVE_UP):
             self._sample(request, handler)
@@ -62,7 +63,7 @@ class Strategy(AgentMiddleware[Any, Any]):
                 # One reply that cannot be used is a vote that is not cast.
                 turn.samples.append(AIMessage("", additional_kwargs={GAVE_UP: "the reply could not be used"}))
                 continue
-            message = next(m for m in reversed(response.result) if isinstance(m, AIMessage))
+            message = reply_of(response)
             turn.samples.append(message)
 
 

@@ -24,6 +24,7 @@ from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT,
 from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
 from ragkit.agent.requests import asked_for, asks_nothing_else, offered, settled
+from ragkit.agent.said import reply_of
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
@@ -107,7 +108,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
 
     def _tidied(self, response: ModelResponse[Any]) -> AIMessage:
         """The reply within bounds; one of malformed calls only comes back with the reason, at most twice."""
-        turn, given = self._turn, _message(response)
+        turn, given = self._turn, reply_of(response)
         reply = tidy(given)
         turn.refused.update(reply.refused)
         for call in reply.message.tool_calls:
@@ -219,7 +220,3 @@ def _call(tool: str, arguments: dict[str, Any], thought: str) -> AIMessage:
 
 def _result(call: Any, text: str) -> ToolMessage:
     return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
-
-
-def _message(response: ModelResponse[Any]) -> AIMessage:
-    return next(m for m in reversed(response.result) if isinstance(m, AIMessage))
