@@ -16,7 +16,7 @@ from ragkit.text.tokens import fold
 
 Kind = Literal["search", "arithmetic", "chain", "two", "three", "memory", "list", "read", "trap"]
 _NUMBER: Final = re.compile(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", re.IGNORECASE)
-_LEFT_SIDE: Final = re.compile(r"[\d(][\d.,()\s]*[+\-*/%^×÷][\d.,()\s+\-*/%^×÷e]*=")
+_LEFT_SIDE: Final = re.compile(r"[\d(][\d.,() ]*[+\-*/%^×÷][\d.,()+\-*/%^×÷e ]*=")
 _TOLERANCE: Final = 0.005
 """How far a stated number may be from the right one, relative to it."""
 _Some = Annotated[str, Field(min_length=1)]

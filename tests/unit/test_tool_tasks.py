@@ -42,6 +42,7 @@ def test_the_shipped_tasks_cover_what_they_are_for() -> None:
         (Check(numbers=(1128,)), "等于 1129 左右，不是 112.8。", True),  # within half a per cent
         (Check(numbers=(1128,)), "等于 11280。", False),
         (Check(numbers=(112,)), "5 * 112 = 560", False),  # what was computed with is no result
+        (Check(numbers=(32768, 19683)), "- 2**15 = 32768\n- 3**9 = 19683", True),
         (Check(numbers=(560, 5)), "5 * 112 = 560，一共 5 个。", True),
         (Check(numbers=(3,)), "It says so [3].", False),  # a marker is no number of the answer
         (Check(any_number=(46.7, 467)), "467 亿", True),
