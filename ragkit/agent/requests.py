@@ -173,7 +173,8 @@ def may_need(question: str) -> frozenset[str]:
     if _NO_SUM.search(question):
         found.discard("calculate")
     if _ABOUT_ME.search(question):
-        found |= {"remember", "recall"}
+        # Who asks what was said before has nothing to be kept.
+        found |= {"recall"} if _LOOK_BACK.search(question) else {"remember", "recall"}
     if _NOTES.search(question):
         found.add("list_notes")
     if _READ.search(question):

@@ -78,6 +78,10 @@ def test_what_may_be_of_use_is_offered(question: str, tool: str) -> None:
     assert tool in may_need(question)
 
 
+def test_who_asks_what_was_said_before_has_nothing_to_be_kept() -> None:
+    assert may_need("我之前说过我投的是什么岗位？") == {"recall"}
+
+
 def test_a_plain_question_has_no_use_for_the_special_tools() -> None:
     assert may_need("LSTM 有哪几个门？") == may_need("Why is attention scaled?") == frozenset()
 
