@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ragkit.agent.answer import Event
 from ragkit.agent.parts import AgentParts
-from ragkit.agent.requests import SPECIAL, asked_for
+from ragkit.agent.requests import SPECIAL, asked_for, may_need
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.turn import TurnState
 from ragkit.retrieval.retriever import Query
@@ -43,6 +43,7 @@ def new_turn(
         unknown_names=tuple(parts.index.unknown_names(standalone)),
         enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
         other_tools=other_tools,
+        personal=not small and "recall" in header.tools and "recall" in may_need(question),
         state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
         structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),

@@ -72,6 +72,8 @@ class TurnState:
     """Name of the conversation; empty if it is not kept."""
     other_tools: bool = False
     """Whether tools may answer what the notes do not: nothing is given up then because of the notes alone."""
+    personal: bool = False
+    """Whether the question speaks of the user, and the model can look up what is remembered of them."""
     instructions: str = ""
     """The system prompt of the agent file, which no answer repeats."""
     state: dict[str, Any] = field(default_factory=dict)
@@ -167,7 +169,7 @@ class TurnState:
     @property
     def hopeless(self) -> bool:
         """Whether the question is declined on the search alone: no model need read the passages."""
-        if self.other_tools or self.memories or asks_a_tool(self.question) or self.named:
+        if self.other_tools or self.personal or self.memories or asks_a_tool(self.question) or self.named:
             return False
         return self.off_topic or self.about_the_unknown or self.judgement.declined
 

@@ -24,7 +24,7 @@ def write(folder: Path, text: str, name: str = "mine.md") -> Path:
 def test_the_shipped_agent_loads() -> None:
     spec = load_agent("interview")
     assert spec.name == "interview"
-    assert spec.header.tools == ("search_notes", "read_note", "calculate")
+    assert spec.header.tools == ("search_notes", "read_note", "list_notes", "calculate", "remember", "recall")
 
 
 def test_every_tool_an_agent_may_name_exists() -> None:
