@@ -24,6 +24,14 @@ def said(text: str, **facts: Any) -> Answer:
     return Answer(text=text, **{**given, **facts})
 
 
+def test_the_unseen_tasks_are_others() -> None:
+    tasks = load_tasks(SHIPPED / "unseen.jsonl")
+    assert len(tasks) == 32
+    assert not {task.question for task in tasks} & {task.question for task in load_tasks(SHIPPED)}
+    notes = SHIPPED.parents[1] / "corpora" / "llm-interview"
+    assert all((notes / name).is_file() for task in tasks for name in task.check.cites)
+
+
 def test_the_shipped_tasks_cover_what_they_are_for() -> None:
     tasks = load_tasks(SHIPPED)
     assert len(tasks) >= 60
