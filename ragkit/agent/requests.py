@@ -19,13 +19,13 @@ from ragkit.text.sentences import split_sentences
 from ragkit.text.tokens import query_terms
 
 _OPERATION: Final = re.compile(
-    r"(?<![A-Za-z0-9.-])\d[\d.,]*(?:e\d+)?\s*\)?\s*(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
+    r"(?<![A-Za-z0-9.-])\d[\d.,]*+(?:e\d+)?\s*+(?:\)\s*+)?(?:\*\*|[-+*/×÷^%＋－＊／]|加|减|乘以?|除以|的(?=\s*\d+\s*次方)"
     r"|plus|minus|times|divided\s+by)\s*\(?\s*\d[\d.,]*(?:e\d+)?(?![\dA-Za-z])"
     r"|(?:log2?|sqrt|根号)\s*\(?\d|\d\s*%\s*of\s*\$?\d"
     r"|\b(?:half|thirds?|quarters?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?)\s+of\s+\$?\d",
     re.IGNORECASE,
 )
-"""Numbers with what is to be done to them."""
+"""Numbers with what is to be done to them; possessive, so that a question of 8,000 characters costs no seconds."""
 _SUM: Final = re.compile(
     r"等于|(?:是|得|有)多少|多少(?=[?？。啊呀呢吗]|$)|结果|(?<!计)算(?!法|子|力|术|出来的)|计算(?=\s*[\d(（])|=\s*[?？]"
     r"|\bcomes?\s+(?:out|to)\b|\bwhat(?:'s|\s+is|\s+are)\s+[\d(]|\bhow much\b|\bi need\b"

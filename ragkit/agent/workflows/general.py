@@ -48,10 +48,13 @@ _YES: Final = re.compile(
 )
 
 
+def _allowed(parts: AgentParts) -> bool:
+    return parts.spec.header.general_knowledge == "ask" and not parts.chat.extractive
+
+
 def offered(parts: AgentParts, outcome: Outcome) -> Outcome:
     """An abstention with the offer below it, where the agent file allows one and there is a model to keep it."""
-    allowed = parts.spec.header.general_knowledge == "ask" and not parts.chat.extractive
-    if not allowed or not outcome.composed.abstained or not outcome.composed.text:
+    if not _allowed(parts) or not outcome.composed.abstained or not outcome.composed.text:
         return outcome
     text = f"{outcome.composed.text}\n{OFFER[answer_language(outcome.turn.question)]}"
     return replace(outcome, composed=replace(outcome.composed, text=text))
@@ -62,8 +65,7 @@ def accepted(parts: AgentParts, reply: str) -> str:
     last = parts.session.answers[-1] if parts.session.answers else None
     if last is None or not last.abstained or not _YES.match(reply.strip()):
         return ""
-    allowed = parts.spec.header.general_knowledge == "ask" and not parts.chat.extractive
-    return last.standalone if allowed and last.text.endswith(tuple(OFFER.values())) else ""
+    return last.standalone if _allowed(parts) and last.text.endswith(tuple(OFFER.values())) else ""
 
 
 def general(task: Task) -> Outcome:
