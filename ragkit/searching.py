@@ -9,6 +9,7 @@ from typing import Any
 from ragkit.errors import ModelError
 from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
+from ragkit.models.embeddings import Vectors
 from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
 from ragkit.retrieval.diversity import diversified
 from ragkit.retrieval.neighbours import merge_neighbours
@@ -159,6 +160,14 @@ class Searching(Lookup):
         if merge:
             return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
         return hits[:k]
+
+    def nearness(self, questions: Sequence[str], texts: Sequence[str]) -> Vectors:
+        """How near texts are to questions as the dense leg sees it, (questions, texts); higher is nearer.
+
+        Raises:
+            ModelError: If the embedding model fails.
+        """
+        return self._retriever.nearness(questions, texts)
 
     def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
         """The `k` pictures of the notes that fit a text best, each at its place in a note.

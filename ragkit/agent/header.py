@@ -64,6 +64,9 @@ class AgentHeader(StrategyKeys):
     """The same for a model that is driven by the JSON protocol; small models plan badly."""
     max_passages: int = Field(default=8, ge=1, le=40)
     """Passages per question; afterwards only answering remains."""
+    evidence_tokens_json: int | None = Field(default=400, ge=50, le=32_000)
+    """With a model that is driven by the JSON protocol: about how many tokens of its passages a search shows, the
+    sentences nearest to the question; ``null`` shows them whole."""
     enough_coverage: float = Field(default=0.5, ge=0, le=2)
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""

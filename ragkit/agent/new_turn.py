@@ -41,6 +41,7 @@ def new_turn(
         memory=parts.memory,
         session=parts.session.id,
         unknown_names=tuple(parts.index.unknown_names(standalone)),
+        evidence_tokens=header.evidence_tokens_json if small else None,
         enough_coverage=header.enough_coverage if small and not other_tools else 2.0,
         other_tools=other_tools,
         personal=not small and "recall" in header.tools and "recall" in may_need(question),

@@ -11,8 +11,9 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage
@@ -20,6 +21,7 @@ from langchain_core.messages import AIMessage
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
 from ragkit.agent.evidence import Judgement, judge_search
+from ragkit.agent.excerpt import body_of, excerpts
 from ragkit.agent.provenance import Provenance
 from ragkit.agent.requests import asks_a_tool, named, names_a_file
 from ragkit.agent.spotlight import Spotlight
@@ -39,6 +41,7 @@ WEAK_COVERAGE: Final = 0.35
 """Coverage below which the best passage is not about what the question asks."""
 PASSAGE_CHARS: Final = 1600
 """Longest text of one passage shown to a model."""
+_SHORT_PATH: Final = 2
 _ROUNDING: Final = 0.05
 """How far a rounded result may be from the exact one, relative to it."""
 
@@ -62,6 +65,8 @@ class TurnState:
     """Names in the question that the notes never mention."""
     enough_coverage: float = 2.0
     """From this coverage on only answering remains; above 1 the model may always go on searching."""
+    evidence_tokens: int | None = None
+    """About how many tokens of its passages one search shows, see `ragkit.agent.excerpt`; None shows them whole."""
     memory: Memory | None = None
     """What is remembered of the user; None where nothing is to be."""
     memories: dict[str, MemoryItem] = field(default_factory=dict)
@@ -113,7 +118,7 @@ class TurnState:
     samples: list[AIMessage] = field(default_factory=list)
     """Further final messages over the same evidence, where the agent file asks for several."""
     unseen: set[int] = field(default_factory=set)
-    """Numbers of passages whose text no finished call has shown, after a resumed run."""
+    """Numbers of passages whose text no finished call has shown, or not all of it."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     judged: Judgement | None = None
     """See `judgement`."""
@@ -136,6 +141,16 @@ class TurnState:
                 return []
             self.passages.append(hit)
             return [(len(self.passages), hit, True)]
+
+    def excerpts(self, questions: Sequence[str], numbered: Sequence[tuple[int, Hit, bool]]) -> dict[int, str]:
+        """What is shown of the new ones of `numbered` instead of their whole texts; they may be shown once more."""
+        texts = {number: body_of(hit) for number, hit, new in numbered if new}
+        if self.evidence_tokens is None or not texts:
+            return {}
+        shown = excerpts(self.index, questions, texts, self.evidence_tokens)
+        with self.lock:
+            self.unseen.update(shown)
+        return shown
 
     def _number(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         numbered: list[tuple[int, Hit, bool]] = []
@@ -288,18 +303,29 @@ def call_key(tool: str, arguments: dict[str, Any]) -> str:
     return f"{tool}:{json.dumps(arguments, ensure_ascii=False, sort_keys=True, default=str)}"
 
 
-def show_passages(numbered: Sequence[tuple[int, Hit, bool]], spotlight: Spotlight) -> str:
-    """Passages as a model reads them: number, place, text; what stands in them cannot pass for another passage."""
+def show_passages(
+    numbered: Sequence[tuple[int, Hit, bool]], spotlight: Spotlight, excerpts: Mapping[int, str] = MappingProxyType({})
+) -> str:
+    """Passages as a model reads them: number, place, text; what stands in them cannot pass for another passage.
+
+    Args:
+        numbered: Number, passage, and whether its text is to be shown.
+        spotlight: Marks what is shown.
+        excerpts: What is shown instead of a whole text, by number.
+    """
     if not numbered:
         return "No passage found."
     parts = []
     for number, hit, new in numbered:
-        heading = spotlight.name(without_markers(" > ".join(hit.heading)))
+        # Where every token counts, the place in the note is said by its last two headings.
+        path = hit.heading[-_SHORT_PATH:] if number in excerpts else hit.heading
+        heading = spotlight.name(without_markers(" > ".join(path)))
         place = f"[{number}] {spotlight.name(hit.document)}:{hit.start_line}-{hit.end_line}"
         place = spotlight.head(place + (f" | {heading}" if heading else ""))
         if not new:
             parts.append(f"{place} (shown above)")
             continue
-        text = hit.text if len(hit.text) <= PASSAGE_CHARS else hit.text[:PASSAGE_CHARS] + " …(cut)"
+        text = excerpts.get(number) or hit.text
+        text = text if len(text) <= PASSAGE_CHARS else text[:PASSAGE_CHARS] + " …(cut)"
         parts.append(f"{place}\n{spotlight.data(text)}")
     return "\n\n".join(parts)

@@ -153,6 +153,22 @@ class Retriever:
             found = list(self._engine.dense_search_many(together, n, language_weights=weights))
         return [self._run([queries[i]], [vectors[i]], k, mode, found[i]) for i in range(len(queries))]
 
+    def nearness(self, questions: Sequence[str], texts: Sequence[str]) -> Vectors:
+        """Products of questions' vectors, as a hybrid search aims them, with those of texts, embedded as passages.
+
+        Returns:
+            (questions, texts).
+
+        Raises:
+            ModelError: If the model fails.
+        """
+        if not questions or not texts:
+            return np.zeros((len(questions), len(texts)), dtype=np.float32)
+        queries = [Query(question) for question in questions]
+        aimed = np.stack([self._aim(query, self._vector(query), "hybrid")[0] for query in queries])
+        products: Vectors = aimed @ self._model.encode_documents(texts).T
+        return products
+
     def vectors(self, hits: Sequence[Hit]) -> Vectors:
         """(n, dimension) vectors of the chunks of `hits`."""
         ordinals: dict[str, int] = {}

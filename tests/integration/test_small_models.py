@@ -144,3 +144,55 @@ def test_an_agent_file_can_leave_all_tools_on_offer(index: Index) -> None:
     assert agent.ask("LSTM 有哪几个门？").citations
     schema = json.dumps(model.calls[0].kwargs["response_format"])
     assert '"calculate"' in schema and '"answer"' in schema
+
+
+LONG = "# Notes on caches\n\n" + "".join(
+    f"Remark {n}: gardens and rivers have little to do with what is looked for here.\n\n" for n in range(9)
+) + "The KV cache of the falcon model takes 96 KiB a token.\n\n" + "".join(
+    f"Aside {n}: mountains and lakes are not asked about either, and fill the note.\n\n" for n in range(9)
+)  # fmt: skip
+
+
+ASKED = "How much does the KV cache of the falcon model take?"
+
+
+def prompts(
+    tmp_path: Path, protocol: str, *replies: str, budget: str = "60", question: str = ASKED
+) -> tuple[Answer, list[str]]:
+    (tmp_path / "agents").mkdir()
+    header = f"name: own\ndescription: own\nmax_steps_json: 3\nenough_coverage: 2\nevidence_tokens_json: {budget}"
+    (tmp_path / "agents" / "own.md").write_text(f"---\n{header}\n---\nAnswer from the notes.\n", encoding="utf-8")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "falcon.md").write_text(LONG, encoding="utf-8")
+    known = load_settings(tool_calling=protocol)
+    opened = Index.open(tmp_path / "notes", tmp_path / "index", embedding=HashingEmbedder(), settings=known)
+    model = ScriptedChatModel(replies=list(replies))
+    agent = Agent.load(str(tmp_path / "agents" / "own.md"), index=opened, model=model, settings=known)
+    answer = agent.ask(question)
+    return answer, ["\n".join(str(message.content) for message in made.messages) for made in model.calls]
+
+
+def test_a_small_model_reads_what_is_near_the_question_and_the_answer_is_checked_against_all_of_it(
+    tmp_path: Path,
+) -> None:
+    answer, seen = prompts(tmp_path, "json", say("The KV cache of the falcon model takes 96 KiB a token.", 1))
+    assert "takes 96 KiB a token" in seen[0] and seen[0].count("Remark") + seen[0].count("Aside") < 6
+    assert "…" in seen[0] and answer.citations[0].verdict == "supported"
+
+
+def test_what_it_reads_on_is_shown_whole(tmp_path: Path) -> None:
+    read = call("read_note", document="falcon.md", line=1)
+    said = say("The KV cache of the falcon model takes 96 KiB a token.", 1)
+    _, seen = prompts(tmp_path, "json", read, said, question=f"Open falcon.md. {ASKED}")
+    later = seen[1].removeprefix(seen[0])
+    assert later.count("Remark") == 9
+
+
+def test_without_a_size_passages_are_whole(tmp_path: Path) -> None:
+    _, seen = prompts(tmp_path, "json", say("It takes 96 KiB a token.", 1), budget="null")
+    assert seen[0].count("Remark") == 9
+
+
+def test_other_models_read_whole_passages(tmp_path: Path) -> None:
+    _, seen = prompts(tmp_path, "native", "The KV cache of the falcon model takes 96 KiB a token. [1]")
+    assert seen[-1].count("Remark") == 9

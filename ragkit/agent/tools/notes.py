@@ -28,12 +28,15 @@ def search_notes(turn: TurnState) -> BaseTool:
     """The search tool of one turn; passages get their citation numbers here."""
 
     def run(query: str) -> tuple[str, list[Hit]]:
-        if query == turn.standalone[: len(query)] and not any(step.tool == "search_notes" for step in turn.steps):
+        first = query == turn.standalone[: len(query)] and not any(step.tool == "search_notes" for step in turn.steps)
+        if first:
             hits = turn.index.search_queries(turn.queries, k=turn.passages_per_search, merge=True)
         else:
             # The model has put it into words of its own already.
             hits = turn.index.search(query, k=turn.passages_per_search, rewrite=False, hyde=False, merge=True)
-        return show_passages(turn.add(hits), turn.spotlight), hits
+        numbered = turn.add(hits)
+        asked = [q.text for q in turn.queries if not q.passage] if first else [query]
+        return show_passages(numbered, turn.spotlight, turn.excerpts(asked, numbered)), hits
 
     return StructuredTool.from_function(
         run,
