@@ -102,6 +102,22 @@ class TurnFile:
         """Whether the turn is still kept: neither over nor given up."""
         return not self._gone
 
+    def part(self, name: str) -> TurnPart:
+        """What one part of a workflow keeps in this file."""
+        return TurnPart(self, name)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """The plain value that was kept under a name; made and kept if there is none.
+
+        Raises:
+            AgentError: If it is damaged.
+        """
+        known = self.fact(name)
+        if known is None:
+            known = make()
+            self.keep(**{name: known})
+        return known
+
     def keep(self, **facts: object) -> None:
         """Write named values, all or none."""
         self._write(lambda: [_fact(name, value) for name, value in facts.items()])
@@ -126,14 +142,20 @@ class TurnFile:
             raise self._stuck
 
     def done(
-        self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: Callable[[], object]
+        self,
+        identity: str,
+        tool: str,
+        arguments: dict[str, Any],
+        result: object,
+        state: Callable[[], object],
+        name: str = "state",
     ) -> None:
-        """Close a tool call with its result, together with the state of the turn after it.
+        """Close a tool call with its result, together with the state of the turn after it, under `name`.
 
         The state is taken when its turn to be written has come: of calls that end side by side the one
         that writes last must not write what was true before the other ended.
         """
-        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact("state", state())])
+        self._write(lambda: [_call(identity, tool, arguments, dumps(result)), _fact(name, state())])
 
     def result(self, identity: str) -> tuple[bool, Any]:
         """Whether a call was begun, and its result; None if it was never closed.
@@ -208,6 +230,55 @@ class TurnFile:
                     self._db.execute("PRAGMA synchronous=NORMAL")
             except (sqlite3.Error, RagkitError) as exc:
                 self._give_up(exc)
+
+
+class TurnPart:
+    """One part of a workflow in the file of its turn: checkpoints, plan and state of its own, and the one journal.
+
+    Args:
+        whole: The file.
+        name: Of the part; the same when the turn is resumed.
+    """
+
+    def __init__(self, whole: TurnFile, name: str) -> None:
+        self._whole = whole
+        self._name = name
+        self.saver = whole.saver
+
+    @property
+    def thread(self) -> dict[str, Any]:
+        """LangGraph's configuration: one thread, the part."""
+        return {"configurable": {"thread_id": f"part {self._name}"}}
+
+    def keep(self, **facts: object) -> None:
+        """See `TurnFile.keep`."""
+        self._whole.keep(**{self._scoped(name): value for name, value in facts.items()})
+
+    def fact(self, name: str) -> Any:
+        """See `TurnFile.fact`."""
+        return self._whole.fact(self._scoped(name))
+
+    def done(
+        self, identity: str, tool: str, arguments: dict[str, Any], result: object, state: Callable[[], object]
+    ) -> None:
+        """See `TurnFile.done`."""
+        self._whole.done(self._scoped(identity), tool, arguments, result, state, self._scoped("state"))
+
+    def begin(self, identity: str, tool: str, arguments: dict[str, Any]) -> None:
+        """See `TurnFile.begin`."""
+        self._whole.begin(self._scoped(identity), tool, arguments)
+
+    def result(self, identity: str) -> tuple[bool, Any]:
+        """See `TurnFile.result`."""
+        return self._whole.result(self._scoped(identity))
+
+    # Ids of calls are unique within a transcript, and every part has its own.
+    def _scoped(self, name: str) -> str:
+        return f"part {self._name}/{name}"
+
+
+Kept = TurnFile | TurnPart
+"""Where a turn, or a part of it, is kept."""
 
 
 class _Saver(SqliteSaver):

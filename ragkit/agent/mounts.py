@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.tools import BaseTool
 
-    from ragkit.agent.checkpoints import TurnFile
+    from ragkit.agent.checkpoints import Kept
 
 
 def turn_model(parts: AgentParts, tools: Iterable[BaseTool] = ()) -> BaseChatModel:
@@ -60,8 +60,7 @@ def turn_middleware(
     parts: AgentParts,
     turn: TurnState,
     tools: Mapping[str, BaseTool],
-    kept: TurnFile | None = None,
-    journal: TurnFile | None = None,
+    kept: Kept | None = None,
 ) -> list[AgentMiddleware[Any, Any]]:
     """The middleware of a turn, from the outermost to the innermost.
 
@@ -82,21 +81,19 @@ def turn_middleware(
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),
     ]
-    return [*outside, *mounted, *([Journal(journal)] if journal else []), *guards]
+    return [*outside, *mounted, *([Journal(kept)] if kept else []), *guards]
 
 
-def turn_graph(
-    parts: AgentParts, turn: TurnState, kept: TurnFile | None = None, journal: TurnFile | None = None
-) -> Any:
+def turn_graph(parts: AgentParts, turn: TurnState, kept: Kept | None = None) -> Any:
     """The agent loop of a turn, ready to stream.
 
-    With `kept`, every step of it is checkpointed there; calls with effects are entered in `journal`.
+    With `kept`, every step of it is checkpointed there, and calls with effects are entered in its journal.
     """
     tools = turn_tools(parts, turn)
     return create_agent(
         turn_model(parts, tools.values()),
         list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, tools, kept, journal),
+        middleware=turn_middleware(parts, turn, tools, kept),
         checkpointer=kept.saver if kept else None,
     )

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
 from ragkit.agent.budget import Budget
-from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.checkpoints import Kept, TurnFile
 from ragkit.agent.compose import Composed, wordless
 from ragkit.agent.consistency import majority
 from ragkit.agent.evidence import evidence_of
@@ -69,7 +69,7 @@ class Run:
         question: str,
         emit: Callable[[Event], None],
         cancelled: threading.Event,
-        kept: TurnFile | None = None,
+        kept: Kept | None = None,
         *,
         alone: bool = False,
         budget: Budget | None = None,
@@ -80,11 +80,11 @@ class Run:
         self._cancelled = cancelled
         self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices)
         self._kept = kept
+        self._file = kept if isinstance(kept, TurnFile) else None
         self._id = ""
         self._charged = False
         self._alone = alone
         self._down = StandIn()
-        self._journal: TurnFile | None = kept
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -101,18 +101,17 @@ class Run:
             if told := self._told_at_once():
                 self._emit(Done(told))
                 return
-            self._kept = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
-        self._journal = self._kept
-        if self._kept is not None:
-            self._id = str(self._kept.fact("turn")["id"])
+            self._kept = self._file = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
+        if self._file is not None:
+            self._id = str(self._file.fact("turn")["id"])
         try:
             self._work()
         finally:
             self._charge()
             if self._cancelled.is_set():
                 self.drop()
-            elif self._kept is not None:
-                self._kept.close()
+            elif self._file is not None:
+                self._file.close()
 
     def _charge(self) -> None:
         """Let the session know, once, what was spent."""
@@ -122,10 +121,10 @@ class Run:
 
     def drop(self) -> None:
         """Keep nothing of the turn any more; safe to call while it runs."""
-        if self._kept is not None:
+        if self._file is not None:
             # What cannot be removed has its id in the session, or is asked about when it is opened again.
             with suppress(AgentError):
-                self._kept.remove()
+                self._file.remove()
 
     def _work(self) -> None:
         parts = self._parts
@@ -223,13 +222,6 @@ class Run:
         workflow = workflow_for(self._parts, self._question)
         if workflow is None:
             return offered(self._parts, self.answered())
-        if self._kept and (begun := self._kept.journal()):
-            # A workflow is begun anew, and nothing tells which of its calls this would make a second time.
-            self.drop()
-            raise AgentError(
-                f"The turn cannot be resumed: {begun[0].tool} was called and may have taken effect.",
-                "Look at what it did, then ask again.",
-            )
         question, emit, cancelled = self._question, self._emit, self._cancelled
         return workflow(
             Task(
@@ -239,16 +231,20 @@ class Run:
                 cancelled=cancelled,
                 turn=lambda: self._new_turn(question, (Query(question),)),
                 answered=self._part,
+                once=self._once,
             )
         )
 
     def _part(self, question: str, emit: Callable[[Event], None]) -> Outcome:
-        """A part of the question in a run of its own; its effects are entered in the journal of the whole."""
-        run = Run(self._parts, question, emit, self._cancelled, alone=True, budget=self._budget)
-        run._journal = self._kept
+        """A part of the question in a run of its own; a part that was begun before a restart goes on."""
+        kept = self._file.part(question) if self._file else None
+        run = Run(self._parts, question, emit, self._cancelled, kept, alone=True, budget=self._budget)
         found = run.answered()
         self._down.problem = self._down.problem or run._down.problem
         return found
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        return self._file.once(name, make) if self._file else make()
 
     def answered(self) -> Outcome:
         """The question answered by tools and model, and checked."""
@@ -279,7 +275,7 @@ class Run:
         """Let the agent loop run; its last message, or None if the turn was cancelled."""
         final: AIMessage | None = None
         parts = self._parts
-        graph = turn_graph(parts, turn, self._kept, self._journal)
+        graph = turn_graph(parts, turn, self._kept)
         showing = Showing(turn)
         # The loop ends by its budgets; this is far beyond them, whatever nodes middleware adds.
         config: dict[str, Any] = {"recursion_limit": _NODES_PER_STEP * (turn.max_steps + 3)}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from ragkit.ingest.blocks import Block, parse_blocks, width
+from ragkit.ingest.blocks import Block, Widths, parse_blocks
 from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
@@ -39,7 +39,8 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
     settings = settings or ChunkSettings()
     text = document.text
     body = 0 if is_code(document.path) else split_front_matter(text)[1]
-    pieces = _merge_small(text, list(_pieces(document, body, settings)), settings)
+    width = Widths(text)
+    pieces = _merge_small(width, list(_pieces(document, body, width, settings)), settings)
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
     seen: Counter[str] = Counter()
     chunks = []
@@ -65,7 +66,7 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
     return chunks
 
 
-def _pieces(document: Document, body: int, settings: ChunkSettings) -> Iterator[_Piece]:
+def _pieces(document: Document, body: int, width: Widths, settings: ChunkSettings) -> Iterator[_Piece]:
     text = document.text[body:]
     lines = text.split("\n")
     offsets = [body, *(body + at for at in accumulate(len(line) + 1 for line in lines))]
@@ -80,7 +81,7 @@ def _pieces(document: Document, body: int, settings: ChunkSettings) -> Iterator[
     for block in [*blocks, None]:
         if block is None or block.level:
             heading = (*root, *(title for _, title in path if title))
-            yield from _pack(document.text, section, offsets, heading, settings)
+            yield from _pack(document.text, section, offsets, heading, width, settings)
             section = []
         if block is None:
             return
@@ -91,7 +92,12 @@ def _pieces(document: Document, body: int, settings: ChunkSettings) -> Iterator[
 
 
 def _pack(
-    text: str, blocks: Sequence[Block], offsets: Sequence[int], heading: tuple[str, ...], settings: ChunkSettings
+    text: str,
+    blocks: Sequence[Block],
+    offsets: Sequence[int],
+    heading: tuple[str, ...],
+    width: Widths,
+    settings: ChunkSettings,
 ) -> Iterator[_Piece]:
     """Pack the blocks of one section into pieces of at most the target width."""
     start = end = -1
@@ -99,10 +105,10 @@ def _pack(
     for block in blocks:
         low, high = offsets[block.start_line], min(offsets[block.end_line], len(text))
         limit = settings.maximum if block.atomic else settings.target
-        fits_whole = width(text[low:high]) <= limit
-        parts = [(low, high)] if fits_whole else _split(text, low, high, settings.target, code=block.atomic)
+        fits_whole = width(low, high) <= limit
+        parts = [(low, high)] if fits_whole else _split(text, low, high, width, settings.target, code=block.atomic)
         for part_low, part_high in parts:
-            if start >= 0 and not only_heading and width(text[start:part_high]) > settings.target:
+            if start >= 0 and not only_heading and width(start, part_high) > settings.target:
                 yield _Piece(start, end, heading)
                 start = -1
             start = part_low if start < 0 else start
@@ -112,15 +118,15 @@ def _pack(
         yield _Piece(start, end, heading, heading_only=only_heading)
 
 
-def _split(text: str, low: int, high: int, target: float, *, code: bool) -> Iterator[tuple[int, int]]:
+def _split(text: str, low: int, high: int, width: Widths, target: float, *, code: bool) -> Iterator[tuple[int, int]]:
     """Cut an oversized block at line ends (code, tables), else at sentence ends, else anywhere."""
     units = _line_spans(text, low, high) if code else ((low + a, low + b) for a, b in sentence_spans(text[low:high]))
     start = end = -1
     for a, b in units:
-        if start >= 0 and width(text[start:b]) > target:
+        if start >= 0 and width(start, b) > target:
             yield start, end
             start = -1
-        if width(text[a:b]) > target:
+        if width(a, b) > target:
             step = int(target)
             for cut in range(a, b, step):
                 yield cut, min(cut + step, b)
@@ -139,12 +145,12 @@ def _line_spans(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
         low = stop
 
 
-def _merge_small(text: str, pieces: Sequence[_Piece], settings: ChunkSettings) -> list[_Piece]:
+def _merge_small(width: Widths, pieces: Sequence[_Piece], settings: ChunkSettings) -> list[_Piece]:
     """Join small sections with the next one under the same parent, and bare headings always."""
     merged: list[_Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else None
-        if last is not None and _may_join(text, last, piece, settings):
+        if last is not None and _may_join(width, last, piece, settings):
             shared = _common(last.heading, piece.heading)
             parent = last.heading_only or last.heading == piece.heading[: len(last.heading)]
             heading = piece.heading if parent and last.heading_only else shared or last.heading
@@ -154,13 +160,13 @@ def _merge_small(text: str, pieces: Sequence[_Piece], settings: ChunkSettings) -
     return merged
 
 
-def _may_join(text: str, last: _Piece, piece: _Piece, settings: ChunkSettings) -> bool:
+def _may_join(width: Widths, last: _Piece, piece: _Piece, settings: ChunkSettings) -> bool:
     if last.heading_only:
-        return width(text[last.start : piece.end]) <= settings.maximum
-    small = min(width(text[last.start : last.end]), width(text[piece.start : piece.end])) < settings.minimum
+        return width(last.start, piece.end) <= settings.maximum
+    small = min(width(last.start, last.end), width(piece.start, piece.end)) < settings.minimum
     depth = min(len(last.heading), len(piece.heading))
     related = len(_common(last.heading, piece.heading)) >= max(1, depth - 1)
-    return small and related and width(text[last.start : piece.end]) <= settings.target
+    return small and related and width(last.start, piece.end) <= settings.target
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ STOP_WORDS: Final = frozenset(
 )
 
 _VANISH: Final = dict.fromkeys(INVISIBLE)
+_VANISHING: Final = re.compile(f"[{re.escape(''.join(map(chr, sorted(INVISIBLE))))}]")
+# To look whether there is anything to translate costs a fraction of translating.
 
 _lock = threading.Lock()
 _stemmer = Stemmer.Stemmer("english")
@@ -80,6 +82,11 @@ def _simplified_table() -> dict[int, str]:
     chars = [chr(code) for code in range(0x3400, 0xA000)]
     folded = OpenCC("t2s").convert("\n".join(chars)).split("\n")
     return {ord(a): b for a, b in zip(chars, folded, strict=True) if a != b and len(b) == 1}
+
+
+@lru_cache(maxsize=1)
+def _traditional() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(map(chr, _simplified_table()))}]")
 
 
 @lru_cache(maxsize=65_536)
@@ -101,11 +108,11 @@ def fold(text: str) -> str:
 def fold_case_kept(text: str) -> str:
     """`fold` without lower case, which tells names from words."""
     composed = _composed(text)
-    return composed.translate(_simplified_table()) if _CJK_RUN.search(composed) else composed
+    return _simplified(composed)
 
 
 def _composed(text: str) -> str:
-    if not text.isascii():
+    if not text.isascii() and _VANISHING.search(text):
         text = text.translate(_VANISH)
     if "\x1b" in text:
         text = ANSI_SEQUENCE.sub("", text)
@@ -113,8 +120,14 @@ def _composed(text: str) -> str:
 
 
 def _lowered(composed: str) -> str:
-    folded = composed.lower()
-    return folded.translate(_simplified_table()) if _CJK_RUN.search(folded) else folded
+    return _simplified(composed.lower())
+
+
+def _simplified(text: str) -> str:
+    # Without a Han character the table of OpenCC need not be made.
+    if _CJK_RUN.search(text) and _traditional().search(text):
+        return text.translate(_simplified_table())
+    return text
 
 
 def _parts_of_camel(composed: str) -> list[str]:
@@ -135,11 +148,13 @@ def _runs(folded: str) -> list[str]:
         return list(chain.from_iterable(map(_terms_of_word, runs)))
     tokens: list[str] = []
     for run in runs:
-        if run[0] >= _FIRST_CJK and _CJK_RUN.match(run):
-            tokens.extend(run)
-            tokens.extend(map(add, run, run[1:]))
+        if run[0] < _FIRST_CJK or not _CJK_RUN.match(run):
+            tokens += _terms_of_word(run)
+        elif len(run) == 1:
+            tokens.append(run)
         else:
-            tokens.extend(_terms_of_word(run))
+            tokens += run
+            tokens += map(add, run, run[1:])
     return tokens
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +18,13 @@ from typing import Any
 import pytest
 from crash_kit import THOROUGH, every, in_child
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.tools import StructuredTool
+from resume_kit import Hook, check_transcript, die_at, effects, hooked, nothing, send_tool
 
 from ragkit import Agent, Index, load_settings
-from ragkit.agent import checkpoints, sessions
+from ragkit.agent import checkpoints
 from ragkit.agent.answer import Answer, Done, Event
-from ragkit.agent.checkpoints import TurnFile
 from ragkit.agent.keeping import UNKNOWN
 from ragkit.agent.sessions import Session
 from ragkit.errors import AgentError, EndpointError, SessionBusyError
@@ -60,12 +58,6 @@ SCRIPT: list[list[tuple[str, dict[str, Any]]]] = [
 """What the model asks for, reply by reply; the first search before it is the framework's."""
 SENDS = sum(tool == "send" for reply in SCRIPT for tool, _ in reply)
 
-Hook = Callable[[str], None]
-
-
-def nothing(what: str) -> None:
-    """No kill."""
-
 
 class Worker(BaseChatModel):
     """Plays `SCRIPT`, by the transcript and not by a counter of its own; numbers its calls from 0 in each reply."""
@@ -91,14 +83,6 @@ class Worker(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=reply)])
 
 
-def check_transcript(messages: list[BaseMessage]) -> None:
-    """Every call id is there once and has exactly one result behind it, before the model speaks again."""
-    asked = [call["id"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
-    told = [message.tool_call_id for message in messages if isinstance(message, ToolMessage)]
-    assert len(set(asked)) == len(asked), asked
-    assert Counter(asked) == Counter(told)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Notes, their index and the agent file."""
@@ -113,57 +97,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def worker(place: Path, home: Path, hook: Hook = nothing) -> Agent:
     """The agent in a session of its own, with a tool that writes down each effect in a file."""
-    effects = home / "effects"
-
-    def send(item: str) -> str:
-        """Send an item."""
-        hook("before the effect")
-        with effects.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(item) + "\n")
-            file.flush()
-        hook("after the effect")
-        return f"sent {item}"
-
     home.mkdir(exist_ok=True)
     index = Index.open(None, place / "index", embedding=HashingEmbedder())
     settings = load_settings(tool_calling="native")
-    tool = StructuredTool.from_function(send, name="send", description="send an item")
     session = Session.open(home, "s")
     model = Worker(hook=hook)
-    given = {"settings": settings, "session": session, "tools": [tool], "approve": lambda approval: True}
+    given = {
+        "settings": settings,
+        "session": session,
+        "tools": [send_tool(home, hook)],
+        "approve": lambda approval: True,
+    }
     return Agent.load(place / "worker.md", index=index, model=model, **given)
-
-
-def effects(home: Path) -> Counter[str]:
-    path = home / "effects"
-    return Counter(json.loads(line) for line in path.read_text().splitlines()) if path.exists() else Counter()
 
 
 def drain(agent: Agent) -> Answer:
     """The answer of the unfinished turn, or of the question where nothing was kept."""
     events = agent.resume() if agent.unfinished() else agent.stream(QUESTION)
     return next(event.answer for event in events if isinstance(event, Done))
-
-
-def hooked(hook: Hook) -> None:
-    """Call `hook` before and after every write to a disk (in a child process, which nothing is taken back in)."""
-
-    def around(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            hook(f"before {name}")
-            result = original(*args, **kwargs)
-            hook(f"after {name}")
-            return result
-
-        setattr(owner, name, call)
-
-    around(TurnFile, "_write")
-    around(checkpoints._Saver, "put")
-    around(checkpoints._Saver, "put_writes")
-    around(checkpoints, "remove_turn")
-    around(sessions, "append_line")
 
 
 def count_points(place: Path, home: Path) -> int:
@@ -179,18 +130,6 @@ def count_points(place: Path, home: Path) -> int:
     home.mkdir()
     assert in_child(action) == 0
     return int(log.read_text())
-
-
-def die_at(point: int) -> Hook:
-    count = -1
-
-    def hook(what: str) -> None:
-        nonlocal count
-        count += 1
-        if count == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return hook
 
 
 def run_in_child(place: Path, home: Path, point: int) -> int:

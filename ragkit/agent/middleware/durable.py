@@ -17,7 +17,7 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolC
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.checkpoints import Kept
 from ragkit.agent.keeping import UNKNOWN, snapshot
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import permission_of
@@ -49,7 +49,7 @@ class Replay(AgentMiddleware[Any, Any]):
         file: Where it is kept.
     """
 
-    def __init__(self, turn: TurnState, file: TurnFile) -> None:
+    def __init__(self, turn: TurnState, file: Kept) -> None:
         super().__init__()
         self._turn = turn
         self._file = file
@@ -102,7 +102,7 @@ class Journal(AgentMiddleware[Any, Any]):
         file: Where the turn is kept.
     """
 
-    def __init__(self, file: TurnFile) -> None:
+    def __init__(self, file: Kept) -> None:
         super().__init__()
         self._file = file
 

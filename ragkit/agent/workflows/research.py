@@ -140,12 +140,12 @@ def research(task: Task) -> Outcome:
     turn.max_passages = 10_000  # what a part cites was counted there
     board, report = _Board(task), _Report(turn)
     task.emit(Thought(say["plan"]))
-    board.add(parts_of(task, goal, language, chat))
+    board.add(task.once("parts", lambda: parts_of(task, goal, language, chat)))
     _work(task, board, report, 0)
     if not task.cancelled.is_set() and report.texts:
         task.emit(Thought(say["check"]))
         before = len(board.items)
-        if more := _missing(goal, language, board, report, chat):
+        if more := task.once("missing parts", lambda: _missing(goal, language, board, report, chat)):
             board.add(more)
             _work(task, board, report, before)
     plan = tuple(board.items)

@@ -44,7 +44,10 @@ class Task:
     turn: Callable[[], TurnState]
     """A new turn for the message, in which nothing was searched for yet."""
     answered: Callable[[str, Callable[[Event], None]], Outcome]
-    """Answers a question of its own, in the plain way and without the conversation, by tools and model."""
+    """Answers a question of its own, in the plain way and without the conversation, by tools and model; one that was
+    answered, or begun, before a restart is not begun anew."""
+    once: Callable[[str, Callable[[], Any]], Any]
+    """A plain value by its name, made at the first call; after a restart the one that was made before it."""
 
     @property
     def state(self) -> dict[str, Any]:
