@@ -161,7 +161,8 @@ def _better_neighbour(own: Scores) -> Scores:
     if len(own) < 2:
         return np.zeros(len(own))
     before, behind = np.r_[-np.inf, own[:-1]], np.r_[own[1:], -np.inf]
-    return np.maximum(before, behind)
+    better: Scores = np.maximum(before, behind)
+    return better
 
 
 def choose(
