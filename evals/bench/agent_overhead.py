@@ -1,11 +1,11 @@
 """What ragkit and its loop cost per step, without the model: processor time beside replies that take none.
 
-    python evals/bench/agent_overhead.py [--steps 24] [--runs 20] [--tool-calling native|json] [--json]
+    python evals/bench/agent_overhead.py [--steps 24] [--runs 20] [--tool-calling native|json] [--kept] [--json]
 
 A scripted model calls the calculator step after step; notes, embedder and replies cost next to
 nothing. Two lengths of run are compared, so that what a question costs once (search, checks, the
 building of the graph) is told apart from what each step costs. The search of the first step counts
-to the question.
+to the question. With `--kept` the conversation is one on disk: each step is checkpointed, for a restart.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage
 
 from ragkit import Agent, Index, load_settings
+from ragkit.agent.sessions import Session
 from ragkit.agent.spec import AgentSpec
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
@@ -35,10 +36,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24, help="model calls of a long run, 2 to 25")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tool-calling", choices=["native", "json"], default="native")
+    parser.add_argument("--kept", action="store_true", help="in a session on disk")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), given.steps, given.runs, given.tool_calling)
+        result = measure(Path(folder), given.steps, given.runs, given.tool_calling, given.kept)
     if given.json:
         print(json.dumps(result))
         return
@@ -46,19 +48,20 @@ def main() -> None:
         print(f"{name:24} {value:.2f}" if isinstance(value, float) else f"{name:24} {value}")
 
 
-def measure(folder: Path, steps: int, runs: int, tool_calling: str) -> dict[str, Any]:
+def measure(folder: Path, steps: int, runs: int, tool_calling: str, kept: bool = False) -> dict[str, Any]:
     """Milliseconds of processor and wall time for each step and for each question."""
     (folder / "notes").mkdir()
     (folder / "notes" / "rnn.md").write_text(NOTE, encoding="utf-8")
     settings = load_settings(tool_calling=tool_calling, home=folder / "home")
     index = Index.open(folder / "notes", folder / "index", embedding=HashingEmbedder(), settings=settings)
-    ask(index, 2, tool_calling)
-    long_cpu, long_wall = spread([ask(index, steps, tool_calling) for _ in range(runs)])
-    short_cpu, short_wall = spread([ask(index, 1, tool_calling) for _ in range(runs)])
+    ask(index, 2, tool_calling, kept)
+    long_cpu, long_wall = spread([ask(index, steps, tool_calling, kept) for _ in range(runs)])
+    short_cpu, short_wall = spread([ask(index, 1, tool_calling, kept) for _ in range(runs)])
     return {
         "steps": steps,
         "runs": runs,
         "tool_calling": tool_calling,
+        "kept": kept,
         "step_cpu_ms": (long_cpu - short_cpu) / (steps - 1),
         "step_wall_ms": (long_wall - short_wall) / (steps - 1),
         "question_cpu_ms": short_cpu,
@@ -73,15 +76,16 @@ def spread(times: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(cpu) * 1000, statistics.median(wall) * 1000
 
 
-def ask(index: Index, steps: int, tool_calling: str) -> tuple[float, float]:
+def ask(index: Index, steps: int, tool_calling: str, kept: bool) -> tuple[float, float]:
     """Processor and wall time, in seconds, of a question with so many model calls."""
     replies: list[Any] = [reply(i, tool_calling) for i in range(steps - 1)]
     last = {"tool": "answer", "sentences": [{"text": "RNN 的缺点是梯度消失。", "sources": [1]}]}
     answer = "RNN 的缺点是梯度消失[1]。"
     replies.append(answer if tool_calling == "native" else json.dumps({"thought": "", "action": last}))
     model = ScriptedChatModel(replies=replies)
-    agent = Agent.load("interview", index=index, model=model, settings=index.settings)
-    limits = {"max_steps": 25, "max_steps_json": 25, "enough_coverage": 2.0}
+    session = Session.start(index.settings.ensure_home()) if kept else None
+    agent = Agent.load("interview", index=index, model=model, settings=index.settings, session=session)
+    limits = {"max_steps": 25, "max_steps_json": 25, "enough_coverage": 2.0, "narrow_tools": False}
     agent.spec = AgentSpec(agent.spec.header.model_copy(update=limits), agent.spec.prompt, agent.spec.path)
     cpu, wall = time.process_time(), time.perf_counter()
     given = agent.ask(QUESTION)

@@ -246,6 +246,8 @@ def _instructions(tools: Sequence[dict[str, Any]], cited: bool, thought_chars: i
 
 def _visible_answer(text: str) -> str:
     """What of a reply still being written can be shown: the sentences of its answer so far."""
+    if '"answer"' not in text:
+        return ""  # asked for each piece of a reply, most of which are calls
     action = partial_object(text[text.find("{") :]).get("action")
     if not isinstance(action, dict) or action.get("tool") != "answer":
         return ""

@@ -62,6 +62,8 @@ _COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "frozenset": frozenset,
 }
 _FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_AS_THEY_ARE: Final = frozenset({str, int})
+"""Asked for by exact type: most values are of these, and no subclass of them may pass."""
 _LEFT_OUT: Final = {"artifact", "type"}
 """Of a message: artifacts are objects of the program's; what ragkit needs of them it keeps itself."""
 
@@ -111,7 +113,7 @@ class PlainSerializer:
 
 
 def _encode(value: object) -> Any:
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or type(value) in _AS_THEY_ARE:
         return value
     match value:
         case str():
@@ -147,8 +149,19 @@ def _encode_message(message: BaseMessage) -> Any:
     kind = next((kind for kind, cls in _MESSAGES.items() if type(message) is cls), "")
     if not kind:
         raise _refused(f"it holds a {type(message).__name__}")
-    given = {name: getattr(message, name) for name in type(message).model_fields if name not in _LEFT_OUT}
-    return [kind, {name: _encode(item) for name, item in given.items()}]
+    given = ((name, getattr(message, name), default) for name, default in _defaults(kind).items())
+    return [kind, {name: _encode(item) for name, item, default in given if item != default}]
+
+
+@lru_cache
+def _defaults(kind: str) -> dict[str, object]:
+    """The fields of a kind of message that are written, with the value that need not be; ``...`` if there is none."""
+    fields_ = _MESSAGES[kind].model_fields
+    return {
+        name: ... if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in fields_.items()
+        if name not in _LEFT_OUT
+    }
 
 
 def _collection(value: object) -> str:
