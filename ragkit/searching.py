@@ -161,13 +161,18 @@ class Searching(Lookup):
             return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
         return hits[:k]
 
-    def nearness(self, questions: Sequence[str], texts: Sequence[str]) -> Vectors:
+    def nearness(self, questions: Sequence[str], texts: Sequence[str], hits: Sequence[Hit] = ()) -> Vectors:
         """How near texts are to questions as the dense leg sees it, (questions, texts); higher is nearer.
+
+        Args:
+            questions: Wordings of a question.
+            texts: Sentences, lines, blocks.
+            hits: Passages that hold the texts; of their sentences the index may have the vectors.
 
         Raises:
             ModelError: If the embedding model fails.
         """
-        return self._retriever.nearness(questions, texts)
+        return self._retriever.nearness(questions, texts, hits)
 
     def search_images(self, query: str, k: int = 5) -> list[PictureHit]:
         """The `k` pictures of the notes that fit a text best, each at its place in a note.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.agent.excerpt import body_of, excerpts, size_of
+from ragkit.agent.excerpt import excerpts, size_of
 from ragkit.evaluation.datasets import load_dataset
 from ragkit.evaluation.retrieval import open_dataset
 from ragkit.settings import load_settings
@@ -57,13 +57,12 @@ def main() -> None:
         found = [quote for g in question.gold if any((quote := plain(g.quote)) in plain(t) for t in texts.values())]
         if not found:
             continue
-        bodies = {number: body_of(hit) for number, hit in enumerate(hits, start=1)}
         asked = [query.text for query in plan.queries if not query.passage]
         for count in range(1, len(texts) + 1):
             name = f"{count} passage{'s' if count > 1 else ''}, whole"
             rows.setdefault(name, []).append(kept(list(texts.values())[:count], found))
         for size in sizes:
-            shown = {**texts, **excerpts(index, asked, bodies, size)}
+            shown = {**texts, **excerpts(index, asked, dict(enumerate(hits, start=1)), size)}
             rows.setdefault(f"excerpts of {size}", []).append(kept(list(shown.values()), found))
     print("| what is read | questions | a gold quote stays | all that were found stay | tokens, mean | 9 of 10 below |")
     print("|---|---|---|---|---|---|")

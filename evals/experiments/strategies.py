@@ -29,7 +29,8 @@ from ragkit.settings import load_settings
 ROOT = Path(__file__).resolve().parents[2]
 STRATEGIES: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "whole passages": {"evidence_tokens_json": None},
+    "within the transcript": {"answer_json": "transcript"},
+    "whole passages": {"answer_json": "transcript", "evidence_tokens_json": None},
     "excerpts of 250": {"evidence_tokens_json": 250},
     "no thought": {"thought": "off"},
     "long thought": {"thought_chars": 600},

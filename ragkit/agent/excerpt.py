@@ -102,32 +102,37 @@ def pieces_of(text: str) -> list[Piece]:
     return [Piece(a, b, bool(_HEADING.match(text, a))) for a, b in spans if not _EMPTY.match(text, a, b)]
 
 
-def excerpts(index: Index, questions: Sequence[str], texts: Mapping[int, str], tokens: int) -> dict[int, str]:
+def excerpts(index: Index, questions: Sequence[str], passages: Mapping[int, Hit], tokens: int) -> dict[int, str]:
     """Of each passage what is nearest to a question, at least one piece; empty if all of them fit.
 
     Args:
         index: Where they were found; gives the vectors and the weights of terms.
         questions: What they were found for, the same question in several wordings or languages.
-        texts: By number, the best passage first.
+        passages: By number, the best one first.
         tokens: About how many tokens they may have together, see `size_of`.
 
     Returns:
         The texts that are to be shown, gaps marked with "…".
     """
+    texts = {number: body_of(hit) for number, hit in passages.items()}
     if sum(map(size_of, texts.values())) <= tokens:
         return {}
     pieces = {number: pieces_of(text) for number, text in texts.items()}
-    scores = score_pieces(index, questions, texts, pieces)
+    scores = score_pieces(index, questions, texts, pieces, list(passages.values()))
     chosen = choose(texts, pieces, scores, tokens)
     return {number: _joined(text, pieces[number], chosen[number]) for number, text in texts.items()}
 
 
 def score_pieces(
-    index: Index, questions: Sequence[str], texts: Mapping[int, str], pieces: Mapping[int, Sequence[Piece]]
+    index: Index,
+    questions: Sequence[str],
+    texts: Mapping[int, str],
+    pieces: Mapping[int, Sequence[Piece]],
+    passages: Sequence[Hit],
 ) -> dict[int, Scores]:
     """How near each piece is to the question it is nearest to: (pieces,) by passage, higher is nearer."""
     parts = [texts[number][piece.start : piece.end] for number in texts for piece in pieces[number]]
-    nearest = (COVERAGE * _coverage(index, questions, parts) + _products(index, questions, parts)).max(axis=0)
+    nearest = (COVERAGE * _coverage(index, questions, parts) + _products(index, questions, parts, passages)).max(axis=0)
     scores: dict[int, Scores] = {}
     at = 0
     for place, number in enumerate(texts):
@@ -148,9 +153,9 @@ def _coverage(index: Index, questions: Sequence[str], parts: Sequence[str]) -> S
     return shares
 
 
-def _products(index: Index, questions: Sequence[str], parts: Sequence[str]) -> Scores:
+def _products(index: Index, questions: Sequence[str], parts: Sequence[str], passages: Sequence[Hit]) -> Scores:
     try:
-        return np.asarray(index.nearness(questions, parts), dtype=np.float64)
+        return np.asarray(index.nearness(questions, parts, passages), dtype=np.float64)
     except ModelError as exc:
         log.warning("sentences are chosen by their words alone: %s", exc)
         return np.zeros((len(questions), len(parts)))
@@ -193,7 +198,7 @@ def _joined(text: str, pieces: Sequence[Piece], chosen: Iterable[int]) -> str:
     if not wanted:
         return _shortened(text)
     for at in chosen:
-        wanted |= _above(text, pieces, at)
+        wanted |= above(text, pieces, at)
     parts: list[str] = []
     end = -1
     for at in sorted(wanted):
@@ -208,7 +213,7 @@ def _joined(text: str, pieces: Sequence[Piece], chosen: Iterable[int]) -> str:
     return "".join(parts)
 
 
-def _above(text: str, pieces: Sequence[Piece], at: int) -> set[int]:
+def above(text: str, pieces: Sequence[Piece], at: int) -> set[int]:
     """The nearest heading above a piece, and the first row of the table that it is a row of."""
     above = next((i for i in range(at - 1, -1, -1) if pieces[i].heading), None)
     found = set() if above is None else {above}

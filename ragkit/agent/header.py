@@ -67,6 +67,10 @@ class AgentHeader(StrategyKeys):
     evidence_tokens_json: int | None = Field(default=400, ge=50, le=32_000)
     """With a model that is driven by the JSON protocol: about how many tokens of its passages a search shows, the
     sentences nearest to the question; ``null`` shows them whole."""
+    answer_json: Literal["lines", "transcript"] = "lines"
+    """With a model that is driven by the JSON protocol: whether it answers from a sheet of the lines nearest to the
+    question, see `ragkit.agent.line_answers`, or within the transcript of its tool calls. Where the file has examples
+    or long thoughts, or a tool said what is no passage, it is the transcript."""
     enough_coverage: float = Field(default=0.5, ge=0, le=2)
     """With a model that is driven by the JSON protocol: when one passage contains this share of what
     the question asks for, only answering remains. Small models go on searching otherwise."""

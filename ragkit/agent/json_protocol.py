@@ -9,7 +9,6 @@ A reply that is malformed all the same goes back to the model with the reason, a
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -24,7 +23,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from ragkit.agent.reply_parsing import parse_reply, partial_object
+from ragkit.agent.line_answers import Sheet
+from ragkit.agent.reply_parsing import parse_reply, partial_object, unescape_latex
 from ragkit.citations.markers import with_markers
 from ragkit.errors import ModelError
 from ragkit.models.constraints import stream_constrained
@@ -40,6 +40,7 @@ HIDDEN_THOUGHT: Final = "ragkit_hidden_thought"
 SHORT_THOUGHT: Final = 120
 GAVE_UP: Final = "ragkit_gave_up"
 _MAX_SENTENCES: Final = 6
+_ACTION: Final = '"action"'
 
 
 class JsonProtocolModel(BaseChatModel):
@@ -47,7 +48,8 @@ class JsonProtocolModel(BaseChatModel):
 
     Besides ``tools`` (set by ``bind_tools``) a call takes ``citable``, the numbers of passages a
     sentence may name as its sources, ``argument_values``, allowed values by ``"tool.argument"``, and
-    ``must_call``, with which the reply is one of the calls.
+    ``must_call``, with which the reply is one of the calls. With a ``sheet`` nothing is called: the answer is written
+    from its lines, and the conversation is not sent.
     """
 
     inner: BaseChatModel
@@ -103,23 +105,32 @@ class JsonProtocolModel(BaseChatModel):
             self.thought_chars,
             must_call=bool(kwargs.get("must_call")),
         )
-        prompt = self.prompt(messages, tools, cited=citable is not None)
+        sheet: Sheet | None = kwargs.get("sheet")
+        if sheet is None:
+            form, prompt = schema, self.prompt(messages, tools, cited=citable is not None)
+        else:
+            rules = "\n\n".join(message.text for message in messages if isinstance(message, SystemMessage))
+            form, prompt = sheet.schema(), sheet.messages(rules)
         for attempt in range(MAX_REPAIRS + 1):
             text, shown = "", ""
             # Callbacks of the run must not see the raw JSON; what may be shown is passed on below.
             quiet: Any = {"callbacks": [], "tags": ["nostream"]}
-            for part in stream_constrained(self.inner, prompt, schema, self.max_tokens, quiet):
+            for part in stream_constrained(self.inner, prompt, form, self.max_tokens, quiet):
                 if part.usage_metadata:
                     yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=part.usage_metadata))
                 if not part.text:
                     continue
                 text += part.text
-                visible = _visible_answer(text) if attempt == 0 else ""
+                visible = "" if attempt else _visible_answer(text, sheet)
                 if visible.startswith(shown) and len(visible) > len(shown):
                     yield ChatGenerationChunk(message=AIMessageChunk(content=visible[len(shown) :]))
                     shown = visible
             try:
-                reply = parse_reply(text, schema)
+                if sheet is not None and _ACTION not in text:
+                    last = _said(sheet.read(text), shown)
+                else:
+                    # A model that ignores the constraint may have its answer in the other form.
+                    last = final_chunk(parse_reply(text, schema), shown)
             except ValueError as exc:
                 if attempt == MAX_REPAIRS:
                     raise ModelError(
@@ -132,7 +143,7 @@ class JsonProtocolModel(BaseChatModel):
                     HumanMessage(f"Observation: your reply cannot be used: {exc}. Reply again."),
                 ]
                 continue
-            yield ChatGenerationChunk(message=final_chunk(reply, shown))
+            yield ChatGenerationChunk(message=last)
             return
 
 
@@ -244,8 +255,10 @@ def _instructions(tools: Sequence[dict[str, Any]], cited: bool, thought_chars: i
     return "\n".join(lines)
 
 
-def _visible_answer(text: str) -> str:
+def _visible_answer(text: str, sheet: Sheet | None) -> str:
     """What of a reply still being written can be shown: the sentences of its answer so far."""
+    if sheet is not None and _ACTION not in text:
+        return _marked(sheet.written(text))
     if '"answer"' not in text:
         return ""  # asked for each piece of a reply, most of which are calls
     action = partial_object(text[text.find("{") :]).get("action")
@@ -253,28 +266,23 @@ def _visible_answer(text: str) -> str:
         return ""
     written = action.get("sentences")
     sentences = [s for s in written if isinstance(s, dict)] if isinstance(written, list) else []
-    out = ""
+    shown: list[tuple[str, Sequence[int]]] = []
     for i, sentence in enumerate(sentences):
         body = sentence.get("text")
         if not isinstance(body, str) or not body:
             continue
         body = unescape_latex(body).strip() if i < len(sentences) - 1 else unescape_latex(body).lstrip()
         sources = sentence.get("sources") if i < len(sentences) - 1 else None
-        out += _joined(out, body) + with_markers(body, sources or ())[len(body) :]
+        shown.append((body, sources or ()))
+    return _marked(shown)
+
+
+def _marked(sentences: Sequence[tuple[str, Sequence[int]]]) -> str:
+    """An answer as it is read: each sentence with its markers."""
+    out = ""
+    for body, sources in sentences:
+        out += (" " if out and body[:1].isascii() else "") + with_markers(body, sources)
     return out
-
-
-_LATEX: Final = {"\t": "\\t", "\f": "\\f", "\b": "\\b", "\r": "\\r"}
-
-
-def unescape_latex(text: str) -> str:
-    r"""Undo what JSON makes of LaTeX: ``\times`` written without a second backslash arrives as a tab and ``imes``."""
-    text = re.sub(r"[\t\f\x08\r](?=[a-z])", lambda match: _LATEX[match.group()], text)
-    return re.sub(r"\n(?=(?:abla|eq|ot|u|eg|leq)\b)", r"\\n", text)
-
-
-def _joined(before: str, text: str) -> str:
-    return (" " if before and text[:1].isascii() else "") + text
 
 
 def final_chunk(reply: dict[str, Any], shown: str) -> AIMessageChunk:
@@ -291,8 +299,16 @@ def final_chunk(reply: dict[str, Any], shown: str) -> AIMessageChunk:
     sentences = [
         (unescape_latex(str(s["text"])).strip(), [int(n) for n in s.get("sources", [])]) for s in action["sentences"]
     ]
-    full = ""
-    for body, sources in sentences:
-        full += _joined(full, body) + with_markers(body, sources)[len(body) :]
+    return _said(sentences, shown, {THOUGHT: thought})
+
+
+def _said(
+    sentences: Sequence[tuple[str, Sequence[int]]], shown: str, more: dict[str, Any] | None = None
+) -> AIMessageChunk:
+    """The last chunk of an answer: what of it was not shown yet, and its sentences; without any it is given up."""
+    if not sentences:
+        return AIMessageChunk(content="", additional_kwargs={**(more or {}), GAVE_UP: "no line answers it"})
+    full = _marked(sentences)
     rest = full[len(shown) :] if full.startswith(shown) else ""
-    return AIMessageChunk(content=rest, additional_kwargs={THOUGHT: thought, SENTENCES: [[t, n] for t, n in sentences]})
+    given = {**(more or {}), SENTENCES: [[text, list(numbers)] for text, numbers in sentences]}
+    return AIMessageChunk(content=rest, additional_kwargs=given)

@@ -72,11 +72,21 @@ def turn_middleware(
     """
     reply = quote_passages if parts.chat.extractive else None
     narrowed = parts.spec.header.tools if parts.spec.header.narrow_tools else ()
+    # Examples show how an answer looks within the transcript, and so does a long thought before it.
+    header = parts.spec.header
+    sheets = header.answer_json == "lines" and not parts.spec.examples and header.thought_chars <= SHORT_THOUGHT
     results = ToolResults(turn, own=parts.spec.header.tools)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
     outside = [Replay(turn, kept)] if kept else []
     strategy = Strategy(turn, parts.spec.header)
-    mounted = [TurnControl(turn, reply, narrowed), UniqueCalls(), results, strategy, *parts.middleware, gate]
+    mounted = [
+        TurnControl(turn, reply, narrowed, sheets=sheets),
+        UniqueCalls(),
+        results,
+        strategy,
+        *parts.middleware,
+        gate,
+    ]
     guards = [
         ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
         ModelGuard(turn, parts.window, parts.chat.name),

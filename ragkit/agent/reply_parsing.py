@@ -31,7 +31,7 @@ def parse_reply(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     """
     body = _THINKING.sub("", text)
     try:
-        value = _reply_object(body)
+        value = reply_object(body)
     except JsonFault as exc:
         cut = _cut_answer(body[body.find("{") :]) if exc.at is not None else None
         if cut is None:
@@ -76,7 +76,7 @@ def without_nulls(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str
     }
 
 
-def _reply_object(body: str) -> dict[str, Any]:
+def reply_object(body: str) -> dict[str, Any]:
     """The one JSON object in a text."""
     start = body.find("{")
     before = body[:start] if start >= 0 else body
@@ -124,6 +124,15 @@ def _doubled(raw: str) -> tuple[Any, int]:
 def _halved(raw: str) -> str:
     """The text with each pair of equal braces outside strings as one."""
     return re.sub(r'("(?:[^"\\]|\\.)*")|\{\{|\}\}', lambda m: m.group(1) or m.group()[0], raw)
+
+
+_LATEX: Final = {"\t": "\\t", "\f": "\\f", "\b": "\\b", "\r": "\\r"}
+
+
+def unescape_latex(text: str) -> str:
+    r"""Undo what JSON makes of LaTeX: ``\times`` written without a second backslash arrives as a tab and ``imes``."""
+    text = re.sub(r"[\t\f\x08\r](?=[a-z])", lambda match: _LATEX[match.group()], text)
+    return re.sub(r"\n(?=(?:abla|eq|ot|u|eg|leq)\b)", r"\\n", text)
 
 
 def _in_form(value: dict[str, Any]) -> dict[str, Any]:

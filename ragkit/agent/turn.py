@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage
 from ragkit.agent.answer import Event, Observation, Step
 from ragkit.agent.budget import Budget, Stop
 from ragkit.agent.evidence import Judgement, judge_search
-from ragkit.agent.excerpt import body_of, excerpts
+from ragkit.agent.excerpt import excerpts
 from ragkit.agent.provenance import Provenance
 from ragkit.agent.requests import asks_a_tool, named, names_a_file
 from ragkit.agent.spotlight import Spotlight
@@ -144,10 +144,10 @@ class TurnState:
 
     def excerpts(self, questions: Sequence[str], numbered: Sequence[tuple[int, Hit, bool]]) -> dict[int, str]:
         """What is shown of the new ones of `numbered` instead of their whole texts; they may be shown once more."""
-        texts = {number: body_of(hit) for number, hit, new in numbered if new}
-        if self.evidence_tokens is None or not texts:
+        passages = {number: hit for number, hit, new in numbered if new}
+        if self.evidence_tokens is None or not passages:
             return {}
-        shown = excerpts(self.index, questions, texts, self.evidence_tokens)
+        shown = excerpts(self.index, questions, passages, self.evidence_tokens)
         with self.lock:
             self.unseen.update(shown)
         return shown

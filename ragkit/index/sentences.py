@@ -162,6 +162,22 @@ class SentenceVectors:
         starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
         return dict(zip(rows, np.maximum.reduceat(scores, starts).tolist(), strict=True))
 
+    def vectors(self, chunks: Sequence[Chunk]) -> dict[str, Vectors]:
+        """(dimension,) float32 vectors of the sentences of `chunks` that have one, by their text."""
+        keys = {self._key(chunk.id): chunk for chunk in chunks}
+        found: dict[str, Vectors] = {}
+        try:
+            blobs = self._file.get(list(keys))
+        except RagkitError as exc:
+            log.warning(_WITHOUT, exc)
+            return found
+        for key, blob in blobs.items():
+            table = np.frombuffer(self._rows(blob), dtype=self._row)
+            sentences = sentences_of(keys[key])
+            if len(table) == len(sentences):
+                found.update(zip(sentences, table["numbers"] * table["scale"][:, None], strict=True))
+        return found
+
     def close(self) -> None:
         """Give back the file."""
         self._file.close()

@@ -123,6 +123,18 @@ def encode_queries(model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
     return np.stack([model.encode_query(text) for text in texts])
 
 
+@runtime_checkable
+class EncodesSentences(Protocol):
+    """A model that embeds some short passages sooner than `EmbeddingModel.encode_documents` would."""
+
+    def encode_sentences(self, texts: Sequence[str]) -> Vectors: ...
+
+
+def encode_sentences(model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
+    """Embed some short passages while somebody waits; returns (n, dimension) float32 unit vectors."""
+    return model.encode_sentences(texts) if isinstance(model, EncodesSentences) else model.encode_documents(texts)
+
+
 class SentenceTransformerModel:
     """Any sentence-transformers model, by hub name or path; loaded at first use."""
 
@@ -253,6 +265,12 @@ class BundledE5Model(SentenceTransformerModel):
             return self._engine.embed_query(text)
         self.prepare()
         return super().encode_query(text)
+
+    def encode_sentences(self, texts: Sequence[str]) -> Vectors:
+        # Torch is quicker once it is there; until then a search would wait for it for seconds.
+        if texts and self._engine is not None and "_model" not in self.__dict__:
+            return self._engine.embed_passages(texts)
+        return self.encode_documents(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         # The engine takes 10 ms for each; torch is several times as quick, but takes seconds to load.

@@ -15,7 +15,7 @@ from ragkit.index.engine import BatchEngine, Engine, Filter, Ranked
 from ragkit.index.enrichment import SHARE, Enrichment
 from ragkit.index.sentences import SentenceVectors
 from ragkit.ingest.pages import has_pages, page_at
-from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries
+from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries, encode_sentences
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms
@@ -106,6 +106,7 @@ class Retriever:
         self._engine, self._model, self._settings = engine, model, settings
         self._enrichment, self._share = enrichment, enrichment_share
         self._cache, self._sentences = cache, sentences
+        self._last_texts: dict[str, Vectors] = {}
         # A plan that looks at the first search runs the question twice.
         self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
 
@@ -153,8 +154,13 @@ class Retriever:
             found = list(self._engine.dense_search_many(together, n, language_weights=weights))
         return [self._run([queries[i]], [vectors[i]], k, mode, found[i]) for i in range(len(queries))]
 
-    def nearness(self, questions: Sequence[str], texts: Sequence[str]) -> Vectors:
+    def nearness(self, questions: Sequence[str], texts: Sequence[str], hits: Sequence[Hit] = ()) -> Vectors:
         """Products of questions' vectors, as a hybrid search aims them, with those of texts, embedded as passages.
+
+        Args:
+            questions: Embedded as questions.
+            texts: Sentences, lines, blocks.
+            hits: Passages that hold the texts; sentences of theirs that have a vector in the index need none.
 
         Returns:
             (questions, texts).
@@ -166,8 +172,25 @@ class Retriever:
             return np.zeros((len(questions), len(texts)), dtype=np.float32)
         queries = [Query(question) for question in questions]
         aimed = np.stack([self._aim(query, self._vector(query), "hybrid")[0] for query in queries])
-        products: Vectors = aimed @ self._model.encode_documents(texts).T
+        # The same texts are asked for again a moment later, when the answer is written.
+        known = {**self._last_texts, **self._stored(hits)}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(missing, encode_sentences(self._model, missing), strict=True) if missing else ())
+        self._last_texts = {text: known[text] for text in texts}
+        products: Vectors = aimed @ np.stack([known[text] for text in texts]).T
         return products
+
+    def _stored(self, hits: Sequence[Hit]) -> dict[str, Vectors]:
+        """(dimension,) vectors of the sentences of `hits`, as far as the index has them."""
+        if self._sentences is None:
+            return {}
+        chunks = [
+            chunk
+            for hit in hits
+            for _, chunk in self._engine.chunks_of(hit.document)
+            if hit.start <= chunk.start and chunk.end <= hit.end
+        ]
+        return self._sentences.vectors(chunks)
 
     def vectors(self, hits: Sequence[Hit]) -> Vectors:
         """(n, dimension) vectors of the chunks of `hits`."""

@@ -44,7 +44,8 @@ def asked(index: Index, question: str, *replies: str, **more: Any) -> tuple[Answ
     offers = []
     for made in model.calls:
         schema = made.kwargs["response_format"]["json_schema"]["schema"]
-        actions = [action["properties"] for action in schema["properties"]["action"]["anyOf"]]
+        # An answer from a sheet of lines calls nothing.
+        actions = [action["properties"] for action in schema["properties"].get("action", {"anyOf": []})["anyOf"]]
         offers.append({action["tool"]["const"]: action for action in actions})
     return answer, offers
 

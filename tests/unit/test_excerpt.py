@@ -15,6 +15,7 @@ from ragkit.agent.excerpt import GAP, excerpts, pieces_of, size_of
 from ragkit.api import Index
 from ragkit.errors import ModelError
 from ragkit.text.tokens import tokenize
+from ragkit.values import Chunk, Hit
 
 
 class Words:
@@ -26,14 +27,28 @@ class Words:
     def idf(self, term: str) -> float:
         return 1.0
 
-    def nearness(self, questions: Sequence[str], texts: Sequence[str]) -> Any:
+    def nearness(self, questions: Sequence[str], texts: Sequence[str], hits: Sequence[Hit]) -> Any:
         if self.broken:
             raise ModelError("The model is gone.", "Try again.")
         return np.array([[len({*tokenize(q)} & {*tokenize(t)}) / 10 for t in texts] for q in questions])
 
 
+def passage(text: str) -> Hit:
+    chunk = Chunk(
+        id="id",
+        document="note.md",
+        heading=("Title",),
+        text=text,
+        start=0,
+        end=len(text),
+        start_line=1,
+        end_line=1 + text.count("\n"),
+    )
+    return Hit(chunk=chunk, rank=1, score=1.0, coverage=0.5, legs={})
+
+
 def shown(question: str, *texts: str, tokens: int = 60, broken: bool = False) -> dict[int, str]:
-    numbered = dict(enumerate(texts, start=1))
+    numbered = {number: passage(text) for number, text in enumerate(texts, start=1)}
     return excerpts(cast(Index, Words(broken)), [question], numbered, tokens)
 
 
@@ -89,7 +104,7 @@ def test_short_code_and_formulas_are_never_torn_apart() -> None:
 
 def test_several_wordings_of_a_question_are_all_looked_for() -> None:
     text = f"{FILLER}\n\n梯度消失由连乘造成。\n\n{FILLER}"
-    found = excerpts(cast(Index, Words()), ["Why do gradients vanish?", "为什么梯度消失？"], {1: text}, 30)
+    found = excerpts(cast(Index, Words()), ["Why do gradients vanish?", "为什么梯度消失？"], {1: passage(text)}, 30)
     assert "梯度消失由连乘造成。" in found[1]
 
 

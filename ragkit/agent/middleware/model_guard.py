@@ -16,6 +16,7 @@ from ragkit.agent.context import ContextWindow
 from ragkit.agent.fitting import fit, message_text
 from ragkit.agent.json_protocol import JsonProtocolModel
 from ragkit.agent.limited import NotInTime, within
+from ragkit.agent.line_answers import Sheet
 from ragkit.agent.turn import TurnState
 from ragkit.errors import ModelError
 from ragkit.models.tokens import estimate_tokens
@@ -79,6 +80,11 @@ class ModelGuard(AgentMiddleware[Any, Any]):
     def _fitted(self, request: ModelRequest[Any], count: bool = False) -> tuple[ModelRequest[Any], int]:
         """The request with a prompt that fits, and the prompt's tokens, 0 if they were not counted."""
         window = self._window
+        sheet: Sheet | None = request.model_settings.get("sheet")
+        if sheet is not None:
+            # All that is sent, and of a size that was chosen; the conversation stays here.
+            rules = request.system_message.text if request.system_message else ""
+            return request, sum(map(window.size, sheet.messages(rules))) if count else 0
         base = self._base(request)
         if not count and window.surely_holds([HumanMessage(base), *request.messages]):
             return request, 0

@@ -25,6 +25,7 @@ from ragkit.agent.middleware.tool_guard import failure
 from ragkit.agent.replies import tidy
 from ragkit.agent.requests import asked_for, asks_nothing_else, offered, settled
 from ragkit.agent.said import reply_of
+from ragkit.agent.sheets import sheet_of
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
@@ -45,6 +46,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn: State of the question being answered.
         reply: Gives the final message without a model (``extractive``), or None to ask the model.
         narrowed: Tools that are offered, and asked for, by what the question says, see `ragkit.agent.requests`.
+        sheets: Whether a model that is driven by JSON answers from a sheet, see `ragkit.agent.line_answers`.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn: TurnState,
         reply: Callable[[TurnState], AIMessage] | None = None,
         narrowed: Collection[str] = (),
+        *,
+        sheets: bool = False,
     ) -> None:
         super().__init__()
         self._turn = turn
         self._reply = reply
         self._narrowed = frozenset(narrowed)
+        self._sheets = sheets
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -150,7 +155,7 @@ class TurnControl(AgentMiddleware[Any, Any]):
         offer = offered(names & self._narrowed, turn.question, called, asked)
         notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
         notes.update(asked)
-        settings = {
+        settings: dict[str, Any] = {
             "citable": list(range(1, len(turn.passages) + 1)),
             "argument_values": {"read_note.document": sorted(notes), **offer.values},
             "must_call": offer.must_call,
@@ -161,6 +166,8 @@ class TurnControl(AgentMiddleware[Any, Any]):
         if not notes:
             allowed.discard("read_note")
         tools = [tool for tool in tools if _name(tool) in allowed]
+        if self._sheets and not tools:
+            settings["sheet"] = sheet_of(turn)
         return request.override(tools=tools, model_settings={**request.model_settings, **settings})
 
     def wrap_tool_call(
