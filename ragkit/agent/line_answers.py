@@ -35,6 +35,11 @@ _NAMED: Final = 0.25
 """Share of a sentence's terms that a line which the model named is ahead of others."""
 
 
+def rules(system: str) -> SystemMessage:
+    """What every prompt of an agent begins with, whatever is asked: its system prompt and the form of a reply."""
+    return SystemMessage(f"{system}\n\n{_FORM}".lstrip())
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a sheet.
@@ -74,7 +79,7 @@ class Sheet:
         return [set(tokenize(line.text)) for line in self.lines]
 
     def messages(self, system: str) -> list[BaseMessage]:
-        """The prompt: the agent's rules and the form of a reply, which never change, then lines and question."""
+        """The prompt: `rules`, then the lines and the question."""
         shown: list[str] = []
         number = 0
         for heading, lines in self.blocks:
@@ -83,7 +88,7 @@ class Sheet:
                 number += 1
                 shown.append(f"{number}: {line.text}")
         material = self.wrap("\n".join(shown))
-        return [SystemMessage(f"{system}\n\n{_FORM}".lstrip()), HumanMessage(f"{material}\n\n{self.question}")]
+        return [rules(system), HumanMessage(f"{material}\n\n{self.question}")]
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the reply."""

@@ -50,6 +50,12 @@ def turn_model(parts: AgentParts, tools: Iterable[BaseTool] = ()) -> BaseChatMod
     return NativeToolModel(inner=parts.chat.model())
 
 
+def answers_from_sheets(parts: AgentParts) -> bool:
+    """Whether a model that is driven by JSON answers from a sheet of lines: not if examples show it otherwise."""
+    header = parts.spec.header
+    return header.answer_json == "lines" and not parts.spec.examples and header.thought_chars <= SHORT_THOUGHT
+
+
 def turn_tools(parts: AgentParts, turn: TurnState) -> dict[str, BaseTool]:
     """The tools of a turn by name: those of the agent file, then the program's own."""
     tools = {name: TOOLS[name](turn) for name in parts.spec.header.tools}
@@ -72,15 +78,12 @@ def turn_middleware(
     """
     reply = quote_passages if parts.chat.extractive else None
     narrowed = parts.spec.header.tools if parts.spec.header.narrow_tools else ()
-    # Examples show how an answer looks within the transcript, and so does a long thought before it.
-    header = parts.spec.header
-    sheets = header.answer_json == "lines" and not parts.spec.examples and header.thought_chars <= SHORT_THOUGHT
     results = ToolResults(turn, own=parts.spec.header.tools)
     gate = ToolGate(turn, parts.settings.allow_tools, parts.approve)
     outside = [Replay(turn, kept)] if kept else []
     strategy = Strategy(turn, parts.spec.header)
     mounted = [
-        TurnControl(turn, reply, narrowed, sheets=sheets),
+        TurnControl(turn, reply, narrowed, sheets=answers_from_sheets(parts)),
         UniqueCalls(),
         results,
         strategy,

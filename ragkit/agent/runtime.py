@@ -19,7 +19,8 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import ApprovalAsked, Approve
 from ragkit.agent.json_protocol import JsonProtocolModel
-from ragkit.agent.mounts import turn_model, turn_tools
+from ragkit.agent.line_answers import rules
+from ragkit.agent.mounts import answers_from_sheets, turn_model, turn_tools
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run
@@ -269,7 +270,9 @@ class Agent(AgentParts):
         model = turn_model(self, tools)
         # One token is no reply; what counts is that the server keeps the state of the prompt that turns begin with.
         if isinstance(model, JsonProtocolModel):
-            inner.bind(max_tokens=1).invoke(model.prompt(said, (), cited=True))
+            begins = [rules(self.spec.prompt), said[-1]]
+            prompt = begins if answers_from_sheets(self) else model.prompt(said, (), cited=True)
+            inner.bind(max_tokens=1).invoke(prompt)
         else:
             inner.bind_tools(tools, max_tokens=1).invoke(said)
 

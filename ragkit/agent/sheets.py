@@ -69,5 +69,6 @@ def _place(turn: TurnState, hit: Hit, own: str) -> str:
     """Where lines come from: the note and its last headings."""
     if hit.document.startswith(MEMORY):
         return _REMEMBERED
-    path = [*hit.heading, *([own] if own else [])][-_HEADINGS:]
+    further = [own] if own and own not in hit.heading else []
+    path = [*hit.heading, *further][-_HEADINGS:]
     return turn.spotlight.name(without_markers(" | ".join([hit.document, " > ".join(path)])))

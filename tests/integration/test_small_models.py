@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,50 @@ def test_without_a_size_passages_are_whole(tmp_path: Path) -> None:
 def test_other_models_read_whole_passages(tmp_path: Path) -> None:
     _, seen = prompts(tmp_path, "native", "The KV cache of the falcon model takes 96 KiB a token. [1]")
     assert seen[-1].count("Remark") == 9
+
+
+def test_it_answers_from_numbered_lines_and_not_within_the_transcript(index: Index) -> None:
+    reply = json.dumps({"lines": [1], "answer": "LSTM 有遗忘门、输入门和输出门三个门。"}, ensure_ascii=False)
+    model = ScriptedChatModel(replies=[reply])
+    answer = Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json")).ask(
+        "LSTM 有哪几个门？"
+    )
+    (made,) = model.calls
+    system, human = (str(message.content) for message in made.messages)
+    assert "Observation" not in human and "search_notes" not in system
+    assert re.search(
+        r"^lstm.md \| LSTM > 门\n\d: LSTM 有遗忘门、输入门和输出门三个门。\n\d: 遗忘门决定", human, re.MULTILINE
+    )
+    assert human.endswith("LSTM 有哪几个门？\n请用中文回答。")
+    assert answer.text == "LSTM 有遗忘门、输入门和输出门三个门。[1]"
+    assert (answer.citations[0].document, answer.citations[0].verdict) == ("lstm.md", "supported")
+    assert [step.tool for step in answer.steps] == ["search_notes"]
+
+
+def test_what_no_line_says_is_declined(index: Index) -> None:
+    reply = json.dumps({"lines": [], "answer": ""})
+    answer = Agent.load(
+        "interview", index=index, model=ScriptedChatModel(replies=[reply]), settings=load_settings(tool_calling="json")
+    ).ask("Weights and the KV cache: which of them is slower?")
+    assert answer.abstained and answer.citations == ()
+
+
+def test_what_is_no_passage_keeps_the_answer_in_the_transcript(index: Index) -> None:
+    question = "How many KiB does the KV cache of 100 tokens take? Compute 512 * 100."
+    model = ScriptedChatModel(
+        replies=[call("calculate", expression="512 * 100"), say("The KV cache of a 7B model takes 512 KiB a token.", 1)]
+    )
+    Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json")).ask(question)
+    assert "Observation (calculate)" in "\n".join(str(message.content) for message in model.calls[-1].messages)
+
+
+def test_examples_of_the_agent_file_keep_it_there_too(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text(
+        "---\nname: own\ndescription: own\nenough_coverage: 0\n---\nAnswer.\n\n## Example\n\nQuestion: What is a GPU?\n"
+        "Answer: A processor. [1]\n",
+        encoding="utf-8",
+    )
+    model = ScriptedChatModel(replies=[say("LSTM 有遗忘门、输入门和输出门三个门。", 1)])
+    known = load_settings(tool_calling="json")
+    answer = Agent.load(str(tmp_path / "own.md"), index=index, model=model, settings=known).ask("LSTM 有哪几个门？")
+    assert "What is a GPU?" in str([message.content for message in model.calls[0].messages]) and answer.citations
