@@ -19,7 +19,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from ragkit.agent.reply_parsing import first_fault, partial_object, reply_object, unescape_latex
-from ragkit.text.sentences import split_sentences
+from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import tokenize
 
 Idf = Callable[[str], float]
@@ -110,7 +110,7 @@ class Sheet:
             reply = reply_object(text)
         except ValueError:
             reply = partial_object(text[text.find("{") :])
-            reply["answer"] = "\n".join(split_sentences(str(reply.get("answer", "")))[:-1])
+            reply["answer"] = "\n".join(_whole_sentences(str(reply.get("answer", "")))[:-1])
             if not reply["answer"]:
                 raise
         if fault := first_fault(reply, self.schema(), "reply"):
@@ -129,7 +129,7 @@ class Sheet:
 
     def _with_sources(self, reply: dict[str, Any]) -> Sentences:
         answer = unescape_latex(reply["answer"])
-        return [(sentence, self._sources(sentence, reply["lines"])) for sentence in split_sentences(answer)]
+        return [(sentence, self._sources(sentence, reply["lines"])) for sentence in _whole_sentences(answer)]
 
     def _sources(self, sentence: str, named: Sequence[int]) -> list[int]:
         """The passage of the line that a sentence is taken from: it holds most of its terms, or the model named it."""
@@ -141,3 +141,16 @@ class Sheet:
             return held + (_NAMED if at + 1 in named else 0.0)
 
         return [self.lines[max(range(len(self.lines)), key=nearness)].passage] if self.lines else []
+
+
+def _whole_sentences(text: str) -> list[str]:
+    """Sentences up to a full stop: what a semicolon parts shares its source."""
+    whole: list[str] = []
+    end = 0
+    for start, stop in sentence_spans(text):
+        if whole and whole[-1].endswith((";", "；")):
+            whole[-1] += text[end:stop]
+        else:
+            whole.append(text[start:stop])
+        end = stop
+    return whole

@@ -47,6 +47,13 @@ def test_where_words_do_not_decide_the_line_that_the_model_named_does() -> None:
     assert SHEET.read(reply(3, answer="两个。")) == [("两个。", [2])]
 
 
+def test_what_a_semicolon_parts_is_one_sentence() -> None:
+    assert SHEET.read(reply(1, answer="It has three gates; a GRU has two. 三个门；其中有遗忘门。")) == [
+        ("It has three gates; a GRU has two.", [1]),
+        ("三个门；其中有遗忘门。", [1]),
+    ]
+
+
 def test_no_line_is_no_answer() -> None:
     assert SHEET.read(reply(answer="")) == []
     assert SHEET.read(reply(answer="I think there are three.")) == []
