@@ -7,7 +7,7 @@ question set. Reading the files is the task of `ragkit.evaluation.datasets`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -93,19 +93,26 @@ def answerable(dataset: Dataset) -> Dataset:
     return replace(dataset, questions=questions)
 
 
-def select(dataset: Dataset, split: str = "all", limit: int | None = None) -> Dataset:
-    """The data set with the questions of one split only, or with an even sample of them.
+def select(dataset: Dataset, split: str = "all", limit: int | None = None, types: Collection[str] = ()) -> Dataset:
+    """The data set with the questions of one split and of some types only, or with an even sample of them.
 
     Args:
         dataset: Any data set.
         split: ``dev``, ``test`` or ``all``.
         limit: At most so many questions, every type in its share; None takes all.
+        types: Only questions of these types; empty takes all.
 
     Raises:
-        DatasetError: If the split is unknown or holds no question.
+        DatasetError: If the split or a type is unknown, or nothing is left.
     """
     if split not in SPLITS:
         raise DatasetError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
+    known = sorted({question.type for question in dataset.questions})
+    if unknown := [name for name in types if name not in known]:
+        raise DatasetError(
+            f"Data set {dataset.name} has no question of type {unknown[0]!r}.", f"There are: {', '.join(known)}."
+        )
+    dataset = replace(dataset, questions=tuple(q for q in dataset.questions if not types or q.type in types))
     questions = [q for q in dataset.questions if split in ("all", q.split)]
     if not questions:
         raise DatasetError(

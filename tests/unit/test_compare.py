@@ -120,6 +120,10 @@ def test_a_sample_keeps_the_shares_of_types_and_is_the_same_twice() -> None:
     assert sample == select(whole, limit=50)
     assert {q.type for q in select(whole, limit=3).questions} == {"lexical", "paraphrase", "typo"}
     assert select(whole, limit=10_000).questions == whole.questions
+    assert {q.type for q in select(whole, types=["typo", "lexical"]).questions} == {"lexical", "typo"}
+    assert {q.split for q in select(whole, "dev", types=["typo"]).questions} == {"dev"}
+    with pytest.raises(DatasetError, match="no question of type 'typos'"):
+        select(whole, types=["typos"])
 
 
 def test_an_unknown_or_empty_split_is_refused() -> None:

@@ -41,6 +41,10 @@ def run(
         int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type in its share.")
     ] = None,
     split: Annotated[Literal["dev", "test", "all"], typer.Option(help="Part of the data set.")] = "all",
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Only questions of this type, e.g. unanswerable; may be repeated."),
+    ] = None,
     judge: Annotated[bool, typer.Option("--judge", help="Also let a chat model grade each answer.")] = False,
     judge_model: Annotated[
         str | None, typer.Option(metavar="M", help="Chat model that grades; default: the one that answers.")
@@ -79,7 +83,7 @@ def run(
 
     check_places(out=out, html=html)
     settings = state.settings(chat_model=model, agent=agent)
-    data = select(load_dataset(dataset, settings.notes), split, limit)
+    data = select(load_dataset(dataset, settings.notes), split, limit, only or ())
     questions = data.questions
     spec = load_agent(settings.agent, settings.agents_dir)
     store = RowStore(rows or settings.ensure_home() / "evals" / f"answers-{data.name}.jsonl")
