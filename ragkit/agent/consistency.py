@@ -15,7 +15,8 @@ from ragkit.agent.answer import Agreement
 from ragkit.agent.compose import Composed
 from ragkit.citations.markers import without_markers
 from ragkit.citations.support import numbers_in
-from ragkit.models.embeddings import EmbeddingModel, encode_queries
+from ragkit.models.embeddings import EmbeddingModel
+from ragkit.models.encoding import encode_queries
 
 SAME_MEANING: Final = 0.925
 """Cosine of two whole answers, both embedded as questions, from which they say the same. With the bundled model

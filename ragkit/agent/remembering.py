@@ -20,6 +20,7 @@ from ragkit.values import MEMORY, Hit
 
 if TYPE_CHECKING:
     from ragkit.agent.turn import TurnState
+    from ragkit.memory.items import MemoryItem
 
 _RECALLED: Final = {"zh": "想起 {} 条记忆。", "en": "{} remembered about you."}
 _INTRO: Final = {
@@ -64,14 +65,18 @@ def as_passage(recalled: Recalled) -> Hit:
     return replace(hit, chunk=replace(hit.chunk, document=f"{MEMORY}{recalled.item.id}"))
 
 
+def origin_of(item: MemoryItem) -> str:
+    """When a memory was written, by whom, and how far it is trusted."""
+    return f"memory of {item.time[:10]}, origin {item.origin}, trust {item.trust}"
+
+
 def show_memories(turn: TurnState) -> str:
     """The memories of a turn as the model reads them, between the marks of the question; empty without any."""
     spot, lines = turn.spotlight, []
     for number, hit in enumerate(turn.passages, start=1):
         item = turn.memories.get(hit.document.removeprefix(MEMORY)) if hit.document.startswith(MEMORY) else None
         if item is not None:
-            place = spot.head(f"[{number}] memory of {item.time[:10]}, origin {item.origin}, trust {item.trust}")
-            lines.append(f"{place}\n{spot.data(item.text)}")
+            lines.append(f"{spot.head(f'[{number}] {origin_of(item)}')}\n{spot.data(item.text)}")
     if not lines:
         return ""
     return f"{_INTRO[answer_language(turn.question)]}\n{spot.wrap(chr(10).join(lines), headed=True)}\n\n"

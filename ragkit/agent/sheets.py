@@ -7,6 +7,7 @@ from typing import Final
 
 from ragkit.agent.excerpt import above, body_of, choose, pieces_of, score_pieces
 from ragkit.agent.line_answers import Line, Sheet
+from ragkit.agent.remembering import origin_of
 from ragkit.agent.turn import TurnState
 from ragkit.agent.wording import LANGUAGE_LINE
 from ragkit.citations.markers import without_markers
@@ -67,8 +68,8 @@ def sheet_of(turn: TurnState) -> Sheet | None:
 
 def _place(turn: TurnState, hit: Hit, own: str) -> str:
     """Where lines come from: the note and its last headings."""
-    if hit.document.startswith(MEMORY):
-        return _REMEMBERED
+    if (item := turn.memories.get(hit.document.removeprefix(MEMORY))) is not None:
+        return f"{_REMEMBERED} ({origin_of(item)})"
     further = [own] if own and own not in hit.heading else []
     path = [*hit.heading, *further][-_HEADINGS:]
     return turn.spotlight.name(without_markers(" | ".join([hit.document, " > ".join(path)])))

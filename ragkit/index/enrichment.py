@@ -30,7 +30,8 @@ from ragkit.errors import IndexCorruptError, IndexMismatchError
 from ragkit.index.engine import Engine, Ranked, Vectors, all_chunks
 from ragkit.index.fsops import write_bytes_atomically
 from ragkit.models.cache import KeyValueFile
-from ragkit.models.embeddings import EmbeddingModel, encode_queries
+from ragkit.models.embeddings import EmbeddingModel
+from ragkit.models.encoding import encode_queries
 from ragkit.values import Chunk
 
 VECTORS: Final = "enrichment.npz"

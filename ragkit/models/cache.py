@@ -24,8 +24,8 @@ from ragkit.models.embeddings import (
     Progress,
     SentenceTransformerModel,
     Vectors,
-    encode_queries,
 )
+from ragkit.models.encoding import encode_queries
 
 _BATCH: Final = 256
 

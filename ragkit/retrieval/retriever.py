@@ -15,7 +15,8 @@ from ragkit.index.engine import BatchEngine, Engine, Filter, Ranked
 from ragkit.index.enrichment import SHARE, Enrichment
 from ragkit.index.sentences import SentenceVectors
 from ragkit.ingest.pages import has_pages, page_at
-from ragkit.models.embeddings import EmbeddingModel, Vectors, encode_queries, encode_sentences
+from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.models.encoding import encode_queries, encode_sentences
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.text.tokens import query_terms

@@ -52,7 +52,7 @@ def test_an_answer_cites_the_memory_it_rests_on_and_says_so(index: Index) -> Non
     assert citation.document == f"memory:{item.id}" == citation.where and citation.quote == "我的导师是王教授"
     assert answer.to_json()["memories"][0]["text"] == "我的导师是王教授"
     mark = re.search(
-        r"<data (\w+)>[^\n]*\n\1 \[1\] memory of [\d-]{10}, origin user, trust high\n我的导师是王教授\n</data \1>",
+        r"<data (\w+)>[^\n]*\n[^\n]*\(memory of [\d-]{10}, origin user, trust high\)\n1: 我的导师是王教授\n(?:.*\n)*</data \1>",
         asked(model),
     )
     assert mark is not None, "shown as data, between marks, with its origin"

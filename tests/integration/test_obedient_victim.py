@@ -343,6 +343,11 @@ def test_an_effect_that_the_user_allows_happens(indexes: dict[bool, Index]) -> N
     assert world.happened == world.allowed
 
 
+def _question_of(case: Case) -> str:
+    line = {"zh": "请用中文回答。", "en": "Answer in English."}[case.language]
+    return f"{ASKED[case.language].format(key=case.key)}\n{line}"
+
+
 @pytest.mark.parametrize("way", ["native", "json"])
 def test_everything_foreign_reaches_the_model_between_the_marks(indexes: dict[bool, Index], way: str) -> None:
     from ragkit.testing import ScriptedChatModel
@@ -355,8 +360,12 @@ def test_everything_foreign_reaches_the_model_between_the_marks(indexes: dict[bo
     agent = Agent.load("interview", index=indexes[True], model=model, settings=load_settings(tool_calling=way))
     agent.ask(ASKED[case.language].format(key=case.key))
     seen = model.calls[0].messages[-1].text
-    found = re.search(r"<data ([a-z]{8})> [^\n]*\n(.*)\n</data \1>\Z", seen, re.DOTALL)
+    found = re.search(r"<data ([a-z]{8})> [^\n]*\n(.*)\n</data \1>", seen, re.DOTALL)
     assert found is not None and "<|im_start|>" not in seen
-    heads = re.findall(rf"^{found[1]} \[(\d+)\] ", found[2], re.MULTILINE)
-    assert heads == [str(n) for n in range(1, len(heads) + 1)] and found[2].count(found[1]) == len(heads)
-    assert case.key not in seen[: found.start()] or way == "json"
+    # Passages with the mark in front of each, or a sheet of numbered lines that nothing in a note can begin anew.
+    mark, number = (f"{found[1]} ", r"\[(\d+)\] ") if way == "native" else ("", r"(\d+): ")
+    heads = re.findall(rf"^{mark}{number}", found[2], re.MULTILINE)
+    assert len(heads) > 1 and heads == [str(n) for n in range(1, len(heads) + 1)]
+    assert found[2].count(found[1]) == (len(heads) if way == "native" else 0)
+    assert case.key not in seen[: found.start()]
+    assert seen[found.end() :].strip() == ("" if way == "native" else _question_of(case))

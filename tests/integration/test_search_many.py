@@ -14,7 +14,8 @@ from ragkit.errors import UsageError
 from ragkit.index.engine import Ranked
 from ragkit.ingest.loader import make_document
 from ragkit.models.cache import CachedEmbeddings, KeyValueFile
-from ragkit.models.embeddings import BundledE5Model, WrappedEmbedder, encode_queries
+from ragkit.models.embeddings import BundledE5Model, WrappedEmbedder
+from ragkit.models.encoding import encode_queries
 from ragkit.retrieval.retriever import Retriever
 from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder
