@@ -21,7 +21,7 @@ from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import best_span, content_terms, numbers_in
+from ragkit.citations.support import best_span, content_terms, crosses_languages, numbers_in
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage
 from ragkit.text.language import answer_language
@@ -51,6 +51,11 @@ _CONTRADICTS: Final = {
     "zh": "注意，笔记之间有矛盾：“{}”[{}]；“{}”[{}]。",
     "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
 }
+OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
+_IN_PART: Final = frozenset({"partly", "stitched"})
+_OWN_CHARS: Final = 300
+_NO_PROSE: Final = re.compile(r"^\||```|~~~|\$\$|^#", re.MULTILINE)
+_LIST_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,3}[.)])\s+")
 _CONTRADICTIONS: Final = 2
 """That an answer tells at most."""
 _QUOTE_CHARS: Final = 160
@@ -87,11 +92,14 @@ class Rules:
         strike: Show them struck, with the reason, instead of taking them out.
         judge: Entailment judge for sentences that comparison alone leaves undecided.
         seconds: Time the judge has for one answer.
+        own_words: Let the words of the note stand in place of a sentence that it bears out in part only. For small
+            models, which word things wrongly more often than they look in the wrong place.
     """
 
     strike: bool = False
     judge: EntailmentJudge | None = None
     seconds: float = 5.0
+    own_words: bool = False
 
 
 def compose(
@@ -126,6 +134,13 @@ def compose(
             removed.append(Removed(sentence=sentence.text, reason=reason))
             if rules.strike:
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
+            continue
+        if rules.own_words and (quotes := _own_words(turn, sentence.text, verdict)):
+            removed.append(Removed(sentence=sentence.text, reason=OWN_WORDS))
+            for marker, quote in quotes:
+                if quote not in cited.setdefault(marker, _Cited()).sentences:
+                    cited[marker].sentences.append(quote)
+                    kept.append(replace(sentence, text=quote, markers=(marker,)))
             continue
         kept.append(replace(sentence, markers=verdict.sources))
         for marker in verdict.sources:
@@ -205,6 +220,23 @@ def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> 
     if not quoted and _only_asks_again(turn, sentence):
         return "it only repeats the question"
     return ""
+
+
+def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[int, str]]:
+    """What the sources of a sentence say themselves, by marker, where it is borne out in part only.
+
+    Empty where the sentence may stand, is in another language than its source, or the source is no short prose.
+    """
+    if verdict.verdict not in _IN_PART:
+        return []
+    quotes: list[tuple[int, str]] = []
+    for marker in verdict.sources:
+        chunk = turn.passages[marker - 1].chunk
+        quote = best_span([sentence], chunk, turn.index.idf).quote
+        if crosses_languages(sentence, chunk) or len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
+            return []
+        quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
+    return quotes
 
 
 def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdict], cited: dict[int, _Cited]) -> str:

@@ -13,7 +13,7 @@ from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, Rules, abstention, compose, place
 from ragkit.agent.evidence import verified
 from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
-from ragkit.agent.json_protocol import GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.json_protocol import FROM_LINES, GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
@@ -169,6 +169,7 @@ def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
     quoted = bool(message.additional_kwargs.get(QUOTED))
     message, gone = (message, ()) if quoted else _without_instructions(turn, message)
     given = message.additional_kwargs.get(SENTENCES)
+    rules = replace(rules, own_words=bool(message.additional_kwargs.get(FROM_LINES)))
     composed = compose(turn, message.text, given, quoted=quoted, rules=rules)
     return replace(composed, removed=(*composed.removed, *gone))
 

@@ -245,3 +245,25 @@ def test_examples_of_the_agent_file_keep_it_there_too(index: Index, tmp_path: Pa
     known = load_settings(tool_calling="json")
     answer = Agent.load(str(tmp_path / "own.md"), index=index, model=model, settings=known).ask("LSTM 有哪几个门？")
     assert "What is a GPU?" in str([message.content for message in model.calls[0].messages]) and answer.citations
+
+
+def lines_said(index: Index, answer: str, question: str) -> Answer:
+    reply = json.dumps({"lines": [1], "answer": answer}, ensure_ascii=False)
+    settings = load_settings(tool_calling="json")
+    return Agent.load("interview", index=index, model=ScriptedChatModel(replies=[reply]), settings=settings).ask(
+        question
+    )
+
+
+def test_what_a_note_bears_out_in_part_only_is_said_in_the_words_of_the_note(index: Index) -> None:
+    answer = lines_said(index, "Weights in fp16 take 14 GB on every TPU pod. Quantising them to four bits takes 4 GB.",
+                        "How much do weights in fp16 take?")  # fmt: skip
+    assert answer.text == "Weights in fp16 take 14 GB. [1] Quantising them to four bits takes 4 GB. [1]"
+    assert [citation.verdict for citation in answer.citations] == ["supported"]
+    (gone,) = answer.removed
+    assert gone.sentence == "Weights in fp16 take 14 GB on every TPU pod." and "own words" in gone.reason
+
+
+def test_a_translation_is_not_replaced_by_the_original(index: Index) -> None:
+    answer = lines_said(index, "LSTM has three gates: forget, input and output.", "Which gates has an LSTM?")
+    assert answer.text.startswith("LSTM has three gates") and answer.citations[0].verdict == "partly"
