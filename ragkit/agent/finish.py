@@ -93,6 +93,8 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
+    if final.additional_kwargs.get(FROM_LINES) and _pieced_together(turn, composed):
+        return replace(composed, text=abstention(turn), citations=(), abstained=True)
     verdicts = [citation.verdict for citation in composed.citations]
     score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     # What the search of the notes says does not bear on an answer from elsewhere.
@@ -101,6 +103,16 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if score < turn.judgement.fit.threshold and not elsewhere:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return composed
+
+
+def _pieced_together(turn: TurnState, composed: Composed) -> bool:
+    """Whether a small model put an answer together from words that never stood together, and nothing of it holds.
+
+    So it answers questions on a subject of the notes whose every word is there and only the asked fact is not.
+    """
+    names = {verdict.verdict for verdict in composed.verdicts}
+    holds = names & {"supported", "misattributed"}
+    return "stitched" in names and not holds and turn.judgement.probability < turn.judgement.fit.sure
 
 
 def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Composed:

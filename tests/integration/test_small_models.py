@@ -267,3 +267,12 @@ def test_what_a_note_bears_out_in_part_only_is_said_in_the_words_of_the_note(ind
 def test_a_translation_is_not_replaced_by_the_original(index: Index) -> None:
     answer = lines_said(index, "LSTM has three gates: forget, input and output.", "Which gates has an LSTM?")
     assert answer.text.startswith("LSTM has three gates") and answer.citations[0].verdict == "partly"
+
+
+def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
+    answer = lines_said(
+        index, "The KV cache of fp16 weights grows to 512 GB.", "How large does the cache of the weights grow?"
+    )
+    assert [verdict.verdict for verdict in answer.verdicts] == ["stitched"]
+    assert answer.abstained and answer.citations == () and answer.text.startswith("The notes do not contain an answer")
+    assert answer.removed[0].sentence == "The KV cache of fp16 weights grows to 512 GB."
