@@ -21,7 +21,7 @@ from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import best_span, content_terms, crosses_languages, numbers_in
+from ragkit.citations.support import best_span, content_terms, crosses_languages, numbers_in, support
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage
 from ragkit.text.language import answer_language
@@ -52,7 +52,8 @@ _CONTRADICTS: Final = {
     "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
 }
 OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
-_IN_PART: Final = frozenset({"partly", "stitched"})
+_ALIKE: Final = 0.5
+"""Share of a sentence's idf mass that a quote must hold to say the same."""
 _OWN_CHARS: Final = 300
 _NO_PROSE: Final = re.compile(r"^\||```|~~~|\$\$|^#", re.MULTILINE)
 _LIST_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,3}[.)])\s+")
@@ -225,15 +226,18 @@ def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> 
 def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[int, str]]:
     """What the sources of a sentence say themselves, by marker, where it is borne out in part only.
 
-    Empty where the sentence may stand, is in another language than its source, or the source is no short prose.
+    Empty where the sentence may stand, says something else than the place it is nearest to, is in another language than
+    its source, or the source is no short prose.
     """
-    if verdict.verdict not in _IN_PART:
+    if verdict.verdict != "partly":
         return []
     quotes: list[tuple[int, str]] = []
     for marker in verdict.sources:
         chunk = turn.passages[marker - 1].chunk
         quote = best_span([sentence], chunk, turn.index.idf).quote
         if crosses_languages(sentence, chunk) or len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
+            return []
+        if support(sentence, quote, turn.index.idf).share < _ALIKE:
             return []
         quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
     return quotes

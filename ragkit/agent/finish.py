@@ -42,6 +42,7 @@ _SHOWN: Final = 3
 LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
+PIECED: Final = "the answer is pieced together from words that never stood together"
 _INSTRUCTION: Final = 24
 """Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
@@ -94,7 +95,10 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
     if final.additional_kwargs.get(FROM_LINES) and _pieced_together(turn, composed):
-        return replace(composed, text=abstention(turn), citations=(), abstained=True)
+        told = {item.sentence for item in composed.removed}
+        gone = (Removed(sentence=v.sentence, reason=PIECED) for v in composed.verdicts if v.sentence not in told)
+        removed = (*composed.removed, *gone)
+        return replace(composed, text=abstention(turn), citations=(), abstained=True, removed=removed)
     verdicts = [citation.verdict for citation in composed.citations]
     score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     # What the search of the notes says does not bear on an answer from elsewhere.

@@ -27,10 +27,11 @@ Sentences = list[tuple[str, list[int]]]
 """Sentences with the numbers of the passages they are taken from."""
 _FORM: Final = (
     'Reply with one JSON object {"lines": [numbers of the one to three lines that answer the question], "answer": the '
-    'answer, with nothing that these lines do not say}. If no line answers it: {"lines": [], "answer": ""}.'
+    "answer in one to three sentences, with nothing that these lines do not say}. "
+    'If no line answers it: {"lines": [], "answer": ""}.'
 )
 _MOST: Final = 3
-_ANSWER_CHARS: Final = 600
+_ANSWER_CHARS: Final = 400
 _NAMED: Final = 0.25
 """Share of a sentence's terms that a line which the model named is ahead of others."""
 
@@ -129,6 +130,9 @@ class Sheet:
 
     def _with_sources(self, reply: dict[str, Any]) -> Sentences:
         answer = unescape_latex(reply["answer"])
+        if len(reply["answer"]) >= _ANSWER_CHARS - 1 and len(whole := _whole_sentences(answer)) > 1:
+            # It was cut at its longest, within a sentence.
+            answer = answer[: answer.rfind(whole[-1])].rstrip()
         return [(sentence, self._sources(sentence, reply["lines"])) for sentence in _whole_sentences(answer)]
 
     def _sources(self, sentence: str, named: Sequence[int]) -> list[int]:

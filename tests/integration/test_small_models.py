@@ -256,12 +256,12 @@ def lines_said(index: Index, answer: str, question: str) -> Answer:
 
 
 def test_what_a_note_bears_out_in_part_only_is_said_in_the_words_of_the_note(index: Index) -> None:
-    answer = lines_said(index, "Weights in fp16 take 14 GB on every TPU pod. Quantising them to four bits takes 4 GB.",
+    answer = lines_said(index, "Weights in fp16 take 14 GB on TPUs. Quantising them to four bits takes 4 GB.",
                         "How much do weights in fp16 take?")  # fmt: skip
     assert answer.text == "Weights in fp16 take 14 GB. [1] Quantising them to four bits takes 4 GB. [1]"
     assert [citation.verdict for citation in answer.citations] == ["supported"]
     (gone,) = answer.removed
-    assert gone.sentence == "Weights in fp16 take 14 GB on every TPU pod." and "own words" in gone.reason
+    assert gone.sentence == "Weights in fp16 take 14 GB on TPUs." and "own words" in gone.reason
 
 
 def test_a_translation_is_not_replaced_by_the_original(index: Index) -> None:

@@ -64,6 +64,11 @@ def test_a_reply_that_was_cut_off_keeps_its_complete_sentences() -> None:
     assert SHEET.read(cut) == [("It has three gates.", [1])]
 
 
+def test_an_answer_that_was_cut_at_its_longest_ends_with_a_whole_sentence() -> None:
+    long = ("It has three gates. " + "and so on " * 60)[:400]
+    assert SHEET.read(reply(1, answer=long)) == [("It has three gates.", [1])]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "three gates", '{"lines": [9], "answer": "x."}', '{"lines": [1], "answer": 3}', '{"answer": "x."}',
