@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.agent.excerpt import excerpts, size_of
+from ragkit.agent.excerpt import excerpts
 from ragkit.evaluation.datasets import load_dataset
 from ragkit.evaluation.retrieval import open_dataset
+from ragkit.models.tokens import typical_tokens
 from ragkit.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,7 @@ def kept(shown: Sequence[str], found: Sequence[str]) -> Row:
     """What of the quotes that were found still stands."""
     plains = [plain(text) for text in shown]
     stay = [any(quote in text for text in plains) for quote in found]
-    return float(any(stay)), float(all(stay)), sum(map(size_of, shown))
+    return float(any(stay)), float(all(stay)), sum(map(typical_tokens, shown))
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def verified(probability: float, verdicts: Sequence[str], removed: int, support:
 
 def searched(turn: TurnState) -> tuple[str, ...]:
     """The queries of a turn that were run, in order, each once."""
-    texts = [query.text for query in turn.queries if not query.passage]
+    texts = turn.wordings
     texts += [str(step.arguments["query"]) for step in turn.steps if "query" in step.arguments]
     # The first search has the question itself as its argument; what it runs are the queries above.
     return tuple(dict.fromkeys(text for text in texts if text))

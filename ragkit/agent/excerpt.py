@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ragkit.api import Index
 from ragkit.errors import ModelError
+from ragkit.models.tokens import typical_tokens
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import query_terms, tokenize
 from ragkit.values import Hit
@@ -44,11 +45,6 @@ _LINE: Final = re.compile(r"[^\n]+")
 _HEADING: Final = re.compile(r"#{1,6}\s")
 _EMPTY: Final = re.compile(r"[\s|:+=~`*_-]*\Z")
 """Lines under a table's head, around code and between sections."""
-_WIDE: Final = re.compile(r"[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
-_LETTER: Final = re.compile(r"[A-Za-z]")
-_SPACE: Final = re.compile(r"\s")
-_PER_WIDE: Final = 0.8
-_PER_LETTER: Final = 0.21
 _LEAST: Final = 40
 """Tokens that are shown of a passage of which no piece is short enough."""
 
@@ -68,16 +64,6 @@ class Piece:
     start: int
     end: int
     heading: bool = False
-
-
-def size_of(text: str) -> float:
-    """About how many tokens a text is for the bundled model, within a seventh for nine of ten passages of the corpus.
-
-    .8 for a Chinese character, .21 for a letter, 1 for a digit or any other sign, nothing for white space.
-    """
-    wide, letters = len(_WIDE.findall(text)), len(_LETTER.findall(text))
-    signs = len(text) - wide - letters - len(_SPACE.findall(text))
-    return _PER_WIDE * wide + _PER_LETTER * letters + signs
 
 
 def body_of(hit: Hit) -> str:
@@ -109,18 +95,32 @@ def excerpts(index: Index, questions: Sequence[str], passages: Mapping[int, Hit]
         index: Where they were found; gives the vectors and the weights of terms.
         questions: What they were found for, the same question in several wordings or languages.
         passages: By number, the best one first.
-        tokens: About how many tokens they may have together, see `size_of`.
+        tokens: About how many tokens they may have together, see `typical_tokens`.
 
     Returns:
         The texts that are to be shown, gaps marked with "…".
     """
     texts = {number: body_of(hit) for number, hit in passages.items()}
-    if sum(map(size_of, texts.values())) <= tokens:
+    if sum(map(typical_tokens, texts.values())) <= tokens:
         return {}
-    pieces = {number: pieces_of(text) for number, text in texts.items()}
-    scores = score_pieces(index, questions, texts, pieces, list(passages.values()))
-    chosen = choose(texts, pieces, scores, tokens)
+    pieces, chosen = nearest(index, questions, texts, list(passages.values()), tokens)
     return {number: _joined(text, pieces[number], chosen[number]) for number, text in texts.items()}
+
+
+def nearest(
+    index: Index, questions: Sequence[str], texts: Mapping[int, str], passages: Sequence[Hit], tokens: float
+) -> tuple[dict[int, list[Piece]], dict[int, set[int]]]:
+    """The pieces of each passage, and the places of those that stay, both by its number.
+
+    Args:
+        index: See `excerpts`, as for `questions` and `tokens`.
+        questions: See `excerpts`.
+        texts: What is chosen from, by number, the best passage first.
+        passages: Those that the texts are of.
+        tokens: See `excerpts`.
+    """
+    pieces = {number: pieces_of(text) for number, text in texts.items()}
+    return pieces, choose(texts, pieces, score_pieces(index, questions, texts, pieces, passages), tokens)
 
 
 def score_pieces(
@@ -132,11 +132,11 @@ def score_pieces(
 ) -> dict[int, Scores]:
     """How near each piece is to the question it is nearest to: (pieces,) by passage, higher is nearer."""
     parts = [texts[number][piece.start : piece.end] for number in texts for piece in pieces[number]]
-    nearest = (COVERAGE * _coverage(index, questions, parts) + _products(index, questions, parts, passages)).max(axis=0)
+    best = (COVERAGE * _coverage(index, questions, parts) + _products(index, questions, parts, passages)).max(axis=0)
     scores: dict[int, Scores] = {}
     at = 0
     for place, number in enumerate(texts):
-        own = nearest[at : at + len(pieces[number])]
+        own = best[at : at + len(pieces[number])]
         scores[number] = own + BESIDE * _better_neighbour(own) - RANK * place
         at += len(own)
     return scores
@@ -185,7 +185,7 @@ def choose(
     for first in (True, False):
         for _, number, at in ranked:
             piece = pieces[number][at]
-            size = size_of(texts[number][piece.start : piece.end])
+            size = typical_tokens(texts[number][piece.start : piece.end])
             if size <= left and at not in chosen[number] and not (first and chosen[number]):
                 chosen[number].add(at)
                 left -= size
@@ -198,7 +198,7 @@ def _joined(text: str, pieces: Sequence[Piece], chosen: Iterable[int]) -> str:
     if not wanted:
         return _shortened(text)
     for at in chosen:
-        wanted |= above(text, pieces, at)
+        wanted |= {table_head(text, pieces, at), heading_above(pieces, at)} - {-1}
     parts: list[str] = []
     end = -1
     for at in sorted(wanted):
@@ -213,14 +213,16 @@ def _joined(text: str, pieces: Sequence[Piece], chosen: Iterable[int]) -> str:
     return "".join(parts)
 
 
-def above(text: str, pieces: Sequence[Piece], at: int) -> set[int]:
-    """The nearest heading above a piece, and the first row of the table that it is a row of."""
-    above = next((i for i in range(at - 1, -1, -1) if pieces[i].heading), None)
-    found = set() if above is None else {above}
-    row = at
-    while row > 0 and _is_row(text, pieces[row]) and _is_row(text, pieces[row - 1]):
-        row -= 1
-    return found | ({row} if row < at else set())
+def heading_above(pieces: Sequence[Piece], at: int) -> int:
+    """Place of the nearest heading above a piece, -1 if there is none."""
+    return next((i for i in range(at - 1, -1, -1) if pieces[i].heading), -1)
+
+
+def table_head(text: str, pieces: Sequence[Piece], at: int) -> int:
+    """Place of the first row of the table that a piece is a row of; `at` itself for anything else."""
+    while at > 0 and _is_row(text, pieces[at]) and _is_row(text, pieces[at - 1]):
+        at -= 1
+    return at
 
 
 def _is_row(text: str, piece: Piece) -> bool:
@@ -230,7 +232,7 @@ def _is_row(text: str, piece: Piece) -> bool:
 def _shortened(text: str) -> str:
     """The beginning of a passage that has no piece of a size to be shown."""
     end = len(text)
-    while size_of(text[:end]) > _LEAST:
+    while typical_tokens(text[:end]) > _LEAST:
         end = end * 3 // 4
     return f"{text[:end]} {GAP}(cut)"
 

@@ -33,7 +33,7 @@ from ragkit.agent.sessions import PastAnswer
 from ragkit.agent.showing import Showing
 from ragkit.agent.stand_in import StandIn
 from ragkit.agent.turn import TurnState
-from ragkit.agent.wording import DOING, LANGUAGE_LINE
+from ragkit.agent.wording import DOING, as_asked
 from ragkit.agent.workflows import workflow_for
 from ragkit.agent.workflows.general import accepted, offered
 from ragkit.agent.workflows.task import Outcome, Task
@@ -382,8 +382,7 @@ class Run:
         # Models behind an endpoint read history fast; for a local one it is seconds of prompt.
         if not self._parts.chat.local or self._leans():
             messages += self._conversation()
-        asked = turn.question if turn.standalone == turn.question else f"{turn.question}\n({turn.standalone})"
-        messages.append(HumanMessage(f"{show_memories(turn)}{asked}\n{LANGUAGE_LINE[answer_language(turn.question)]}"))
+        messages.append(HumanMessage(f"{show_memories(turn)}{as_asked(turn.question, turn.standalone)}"))
         return messages
 
     def _conversation(self) -> list[BaseMessage]:

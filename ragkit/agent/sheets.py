@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Final
 
-from ragkit.agent.excerpt import above, body_of, choose, pieces_of, score_pieces
+from ragkit.agent.excerpt import body_of, heading_above, nearest, table_head
 from ragkit.agent.line_answers import Line, Sheet
 from ragkit.agent.remembering import origin_of
 from ragkit.agent.turn import TurnState
-from ragkit.agent.wording import LANGUAGE_LINE
+from ragkit.agent.wording import as_asked
 from ragkit.citations.markers import without_markers
-from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line
 from ragkit.values import MEMORY, Hit
 
@@ -34,18 +33,15 @@ def sheet_of(turn: TurnState) -> Sheet | None:
     texts = {number: body_of(hit) for number, hit in enumerate(turn.passages, start=1) if hit.text.strip()}
     if not texts:
         return None
-    asked = [query.text for query in turn.queries if not query.passage]
-    pieces = {number: pieces_of(text) for number, text in texts.items()}
-    scores = score_pieces(turn.index, asked, texts, pieces, turn.passages)
-    chosen = choose(texts, pieces, scores, turn.evidence_tokens)
+    pieces, chosen = nearest(turn.index, turn.wordings, texts, turn.passages, turn.evidence_tokens)
     blocks: list[tuple[str, tuple[Line, ...]]] = []
     for number, text in texts.items():
         parts = pieces[number]
         # The head of a table comes along as a line, a heading as what stands in front of its lines.
-        wanted = {at for each in chosen[number] for at in (each, *above(text, parts, each)) if not parts[at].heading}
+        wanted = {at for each in chosen[number] for at in (each, table_head(text, parts, each))}
         lines = [
             (
-                max((at for at in range(each) if parts[at].heading), default=-1),
+                heading_above(parts, each),
                 Line(number, turn.spotlight.data(one_line(text[parts[each].start : parts[each].end], _LINE_CHARS))),
             )
             for each in sorted(wanted)
@@ -56,10 +52,9 @@ def sheet_of(turn: TurnState) -> Sheet | None:
             blocks.append((place, tuple(line for _, line in several)))
     if not blocks:
         return None
-    question = turn.question if turn.standalone == turn.question else f"{turn.question}\n({turn.standalone})"
     spotlight = turn.spotlight
     return Sheet(
-        question=f"{question}\n{LANGUAGE_LINE[answer_language(turn.question)]}",
+        question=as_asked(turn.question, turn.standalone),
         blocks=tuple(blocks),
         wrap=lambda shown: spotlight.wrap(shown, headed=True),
         idf=turn.index.idf,

@@ -165,6 +165,11 @@ class TurnState:
         return numbered
 
     @property
+    def wordings(self) -> list[str]:
+        """The question as the first search puts it, without passages that were imagined for it."""
+        return [query.text for query in self.queries if not query.passage]
+
+    @property
     def only_answering(self) -> bool:
         """Whether the tools are closed: enough evidence, or no step or room for evidence left."""
         return self.spent or (self.best_coverage >= self.enough_coverage and not asks_a_tool(self.question))

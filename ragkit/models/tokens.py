@@ -25,6 +25,8 @@ _BLANKS: Final = re.compile(r"\s+")
 _WORD: Final = 12
 """Longer runs of letters are no words, and cost a token for every two letters."""
 _PER_HAN: Final = 1.3
+_TYPICAL_HAN: Final = 0.8
+_TYPICAL_LETTER: Final = 0.21
 _TOO_LONG: Final = 400_000
 """Characters that no window of a local model holds: an estimate is as good there."""
 _KEPT: Final = 512
@@ -41,6 +43,16 @@ def estimate_tokens(text: str) -> int:
     foreign = len(text.encode("utf-8", "replace")) - len(text.encode("ascii", "ignore")) - 3 * han
     singles = len(_OTHER_ASCII.findall(text)) + len(_SWITCH.findall(text))
     return int(letters + singles + blanks + _PER_HAN * han + foreign) + 1
+
+
+def typical_tokens(text: str) -> float:
+    """Tokens that a text is about for the bundled model, within a seventh for nine of ten passages of the corpus.
+
+    .8 for a Chinese character, .21 for a letter, 1 for a digit or any other sign, nothing for white space.
+    """
+    han, letters = len(_HAN.findall(text)), sum(map(len, _LETTERS.findall(text)))
+    signs = len(text) - han - letters - sum(map(len, _BLANKS.findall(text)))
+    return _TYPICAL_HAN * han + _TYPICAL_LETTER * letters + signs
 
 
 class LlamaCounter:

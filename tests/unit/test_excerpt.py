@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.agent.excerpt import GAP, excerpts, pieces_of, size_of
+from ragkit.agent.excerpt import GAP, excerpts, pieces_of
 from ragkit.api import Index
 from ragkit.errors import ModelError
+from ragkit.models.tokens import typical_tokens
 from ragkit.text.tokens import tokenize
 from ragkit.values import Chunk, Hit
 
@@ -65,7 +66,7 @@ def test_the_sentence_that_answers_stays_and_gaps_are_marked(broken: bool) -> No
     found = shown("What does k1 of BM25 control?", f"{FILLER}\n\n{answer}\n\n{FILLER}", tokens=50, broken=broken)
     assert answer in found[1]
     assert found[1].startswith(f"{GAP}\n") and found[1].endswith(f"\n{GAP}")
-    assert size_of(found[1]) < 60
+    assert typical_tokens(found[1]) < 60
 
 
 def test_each_passage_shows_something_however_weak_it_is() -> None:
@@ -90,7 +91,7 @@ def test_a_row_of_a_table_stays_with_the_head_of_the_table() -> None:
 
 def test_a_line_that_is_longer_than_the_room_is_cut_and_says_so() -> None:
     found = shown("word?", "word " * 500, "Another note about a word.", tokens=50)
-    assert found[1].endswith(f"{GAP}(cut)") and size_of(found[1]) < 50
+    assert found[1].endswith(f"{GAP}(cut)") and typical_tokens(found[1]) < 50
     assert found[2] == "Another note about a word."
 
 

@@ -83,8 +83,7 @@ class ModelGuard(AgentMiddleware[Any, Any]):
         sheet: Sheet | None = request.model_settings.get("sheet")
         if sheet is not None:
             # All that is sent, and of a size that was chosen; the conversation stays here.
-            rules = request.system_message.text if request.system_message else ""
-            return request, sum(map(window.size, sheet.messages(rules))) if count else 0
+            return request, sum(map(window.size, sheet.messages(_rules(request)))) if count else 0
         base = self._base(request)
         if not count and window.surely_holds([HumanMessage(base), *request.messages]):
             return request, 0
@@ -106,7 +105,7 @@ class ModelGuard(AgentMiddleware[Any, Any]):
         """What is sent whatever the conversation is: rules and tools, their schemas made once for each choice."""
         cited = request.model_settings.get("citable") is not None
         tools = tuple(id(tool) for tool in request.tools)
-        key = (request.system_message.text if request.system_message else "", tools, cited)
+        key = (_rules(request), tools, cited)
         if key not in self._bases:
             self._bases[key] = self._made_base(request)
         return self._bases[key]
@@ -114,7 +113,7 @@ class ModelGuard(AgentMiddleware[Any, Any]):
     @staticmethod
     def _made_base(request: ModelRequest[Any]) -> str:
         tools = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in request.tools]
-        rules = request.system_message.text if request.system_message else ""
+        rules = _rules(request)
         if isinstance(request.model, JsonProtocolModel):
             cited = request.model_settings.get("citable") is not None
             plain = request.model.prompt([SystemMessage(rules)], [tool["function"] for tool in tools], cited=cited)
@@ -140,3 +139,8 @@ class ModelGuard(AgentMiddleware[Any, Any]):
                     estimate_tokens(message_text(m)) for m in sent.messages
                 )
                 turn.budget.add_tokens(read, estimate_tokens(message_text(message)))
+
+
+def _rules(request: ModelRequest[Any]) -> str:
+    """The system prompt; empty if there is none."""
+    return request.system_message.text if request.system_message else ""

@@ -35,7 +35,7 @@ def search_notes(turn: TurnState) -> BaseTool:
             # The model has put it into words of its own already.
             hits = turn.index.search(query, k=turn.passages_per_search, rewrite=False, hyde=False, merge=True)
         numbered = turn.add(hits)
-        asked = [q.text for q in turn.queries if not q.passage] if first else [query]
+        asked = turn.wordings if first else [query]
         return show_passages(numbered, turn.spotlight, turn.excerpts(asked, numbered)), hits
 
     return StructuredTool.from_function(
