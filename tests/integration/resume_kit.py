@@ -6,15 +6,20 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
 
+from ragkit import Agent, Index, load_settings
 from ragkit.agent import checkpoints, sessions
+from ragkit.agent.answer import Answer, Done
 from ragkit.agent.checkpoints import TurnFile
+from ragkit.agent.sessions import Session
+from ragkit.testing import HashingEmbedder
 
 Hook = Callable[[str], None]
 
@@ -45,6 +50,36 @@ def send_tool(home: Path, hook: Hook = nothing) -> BaseTool:
         return f"sent {item}"
 
     return StructuredTool.from_function(send, name="send", description="send an item")
+
+
+def make_place(base: Path, notes: Mapping[str, str], name: str, agent: str) -> Path:
+    """Notes, their index and an agent file in a new folder."""
+    (base / "notes").mkdir()
+    for file, text in notes.items():
+        (base / "notes" / file).write_text(text, encoding="utf-8")
+    Index.open(base / "notes", base / "index", embedding=HashingEmbedder(), settings=load_settings()).close()
+    (base / name).write_text(agent, encoding="utf-8")
+    return base
+
+
+def sender(place: Path, name: str, home: Path, model: BaseChatModel, hook: Hook = nothing) -> Agent:
+    """The agent of a file in a session of its own, with a tool that writes down each effect in a file."""
+    home.mkdir(exist_ok=True)
+    return Agent.load(
+        place / name,
+        index=Index.open(None, place / "index", embedding=HashingEmbedder()),
+        model=model,
+        settings=load_settings(tool_calling="native"),
+        session=Session.open(home, "s"),
+        tools=[send_tool(home, hook)],
+        approve=lambda approval: True,
+    )
+
+
+def finish_turn(agent: Agent, question: str) -> Answer:
+    """The answer of the unfinished turn, or of the question where nothing was kept."""
+    events = agent.resume() if agent.unfinished() else agent.stream(question)
+    return next(event.answer for event in events if isinstance(event, Done))
 
 
 def effects(home: Path) -> Counter[str]:

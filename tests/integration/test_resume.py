@@ -20,9 +20,9 @@ from crash_kit import THOROUGH, every, in_child
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from resume_kit import Hook, check_transcript, die_at, effects, hooked, nothing, send_tool
+from resume_kit import Hook, check_transcript, die_at, effects, finish_turn, hooked, make_place, nothing, sender
 
-from ragkit import Agent, Index, load_settings
+from ragkit import Agent, Index
 from ragkit.agent import checkpoints
 from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.keeping import UNKNOWN
@@ -86,35 +86,15 @@ class Worker(BaseChatModel):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Notes, their index and the agent file."""
-    base = tmp_path_factory.mktemp("resume")
-    (base / "notes").mkdir()
-    for name, text in NOTES.items():
-        (base / "notes" / name).write_text(text, encoding="utf-8")
-    Index.open(base / "notes", base / "index", embedding=HashingEmbedder(), settings=load_settings()).close()
-    (base / "worker.md").write_text(AGENT, encoding="utf-8")
-    return base
+    return make_place(tmp_path_factory.mktemp("resume"), NOTES, "worker.md", AGENT)
 
 
 def worker(place: Path, home: Path, hook: Hook = nothing) -> Agent:
-    """The agent in a session of its own, with a tool that writes down each effect in a file."""
-    home.mkdir(exist_ok=True)
-    index = Index.open(None, place / "index", embedding=HashingEmbedder())
-    settings = load_settings(tool_calling="native")
-    session = Session.open(home, "s")
-    model = Worker(hook=hook)
-    given = {
-        "settings": settings,
-        "session": session,
-        "tools": [send_tool(home, hook)],
-        "approve": lambda approval: True,
-    }
-    return Agent.load(place / "worker.md", index=index, model=model, **given)
+    return sender(place, "worker.md", home, Worker(hook=hook), hook)
 
 
 def drain(agent: Agent) -> Answer:
-    """The answer of the unfinished turn, or of the question where nothing was kept."""
-    events = agent.resume() if agent.unfinished() else agent.stream(QUESTION)
-    return next(event.answer for event in events if isinstance(event, Done))
+    return finish_turn(agent, QUESTION)
 
 
 def count_points(place: Path, home: Path) -> int:

@@ -14,13 +14,11 @@ from crash_kit import every, in_child
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from resume_kit import Hook, check_transcript, die_at, effects, hooked, nothing, send_tool
+from resume_kit import Hook, check_transcript, die_at, effects, finish_turn, hooked, make_place, nothing, sender
 
-from ragkit import Agent, Index, load_settings
-from ragkit.agent.answer import Answer, Done
+from ragkit import Agent
+from ragkit.agent.answer import Answer
 from ragkit.agent.keeping import UNKNOWN
-from ragkit.agent.sessions import Session
-from ragkit.testing import HashingEmbedder
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and SIGKILL")
 GOAL = "Explain caches, recurrent networks and warm-up."
@@ -81,31 +79,15 @@ class Researcher(BaseChatModel):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Notes, their index and the agent file."""
-    base = tmp_path_factory.mktemp("research")
-    (base / "notes").mkdir()
-    for name, text in NOTES.items():
-        (base / "notes" / name).write_text(text, encoding="utf-8")
-    Index.open(base / "notes", base / "index", embedding=HashingEmbedder(), settings=load_settings()).close()
-    (base / "chief.md").write_text(AGENT, encoding="utf-8")
-    return base
+    return make_place(tmp_path_factory.mktemp("research"), NOTES, "chief.md", AGENT)
 
 
 def chief(place: Path, home: Path, hook: Hook = nothing) -> Agent:
-    home.mkdir(exist_ok=True)
-    return Agent.load(
-        place / "chief.md",
-        index=Index.open(None, place / "index", embedding=HashingEmbedder()),
-        model=Researcher(hook=hook),
-        settings=load_settings(tool_calling="native"),
-        session=Session.open(home, "s"),
-        tools=[send_tool(home, hook)],
-        approve=lambda approval: True,
-    )
+    return sender(place, "chief.md", home, Researcher(hook=hook), hook)
 
 
 def drain(agent: Agent) -> Answer:
-    events = agent.resume() if agent.unfinished() else agent.stream(GOAL)
-    return next(event.answer for event in events if isinstance(event, Done))
+    return finish_turn(agent, GOAL)
 
 
 def run_in_child(place: Path, home: Path, point: int, log: Path | None = None) -> int:
