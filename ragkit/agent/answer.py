@@ -87,6 +87,15 @@ class Removed:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Translation:
+    """A sentence of an answer that was put into the language of the question after it was checked."""
+
+    sentence: str
+    original: str
+    """What was checked against the sources, in their language."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How the answers that were sampled agree."""
@@ -170,6 +179,8 @@ class Answer:
     """Sentences that failed verification, and why; with ``on_unsupported = strike`` they stand in `text`, struck."""
     verdicts: tuple[Verdict, ...] = ()
     """Every sentence as the model wrote it, checked: its markers, spans and reasons."""
+    translations: tuple[Translation, ...] = ()
+    """Sentences of `text` that were checked in another language and then translated."""
     unresolved_markers: int = 0
     """Markers that pointed to no retrieved passage."""
     passages: tuple[Hit, ...] = ()
@@ -207,6 +218,7 @@ class Answer:
             "steps": [asdict(step) for step in self.steps],
             "stop_reason": self.stop_reason,
             "removed": [asdict(item) for item in self.removed],
+            "translations": [asdict(item) for item in self.translations],
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "unresolved_markers": self.unresolved_markers,
             "memories": [memory.to_json() for memory in self.memories],

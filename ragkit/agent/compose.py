@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ragkit.agent.answer import Citation, Removed
+from ragkit.agent.answer import Citation, Removed, Translation
 from ragkit.agent.evidence import searched
 from ragkit.agent.results import says_a_result
 from ragkit.agent.turn import TurnState
@@ -74,6 +74,7 @@ class Composed:
     verdicts: tuple[Verdict, ...] = ()
     kept: tuple[CitedSentence, ...] = ()
     """What `text` is made of, code, headings and introductions too."""
+    translations: tuple[Translation, ...] = ()
 
 
 @dataclass

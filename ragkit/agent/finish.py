@@ -8,7 +8,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
-from ragkit.agent.answer import Removed
+from ragkit.agent.answer import Removed, Thought, Translation
 from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, Rules, abstention, compose, place
 from ragkit.agent.evidence import verified
@@ -18,8 +18,11 @@ from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
 from ragkit.agent.tools.results import PREFIX
+from ragkit.agent.translating import is_in, translated
 from ragkit.agent.turn import TurnState, best_coverage
+from ragkit.agent.wording import TRANSLATING
 from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
+from ragkit.citations.markers import render
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
@@ -106,7 +109,22 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
     elsewhere = elsewhere or asks_a_tool(turn.question) or bool(turn.named)
     if score < turn.judgement.fit.threshold and not elsewhere:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
-    return composed
+    return _translated(turn, composed, chat) if final.additional_kwargs.get(FROM_LINES) else composed
+
+
+def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Composed:
+    """What holds, in the language of the question; see `ragkit.agent.translating`."""
+    language = answer_language(turn.question)
+    sentences = [sentence.text for sentence in composed.kept if not sentence.verbatim]
+    model = chat.structured()
+    if model is None or turn.budget.over() is not None or all(is_in(text, language) for text in sentences):
+        return composed
+    turn.emit(Thought(TRANSLATING[language]))
+    found = translated(sentences, language, model, turn.spotlight, turn.question)
+    kept = tuple(replace(item, text=found.get(item.text, item.text)) for item in composed.kept)
+    text = composed.text.replace(render(composed.kept), render(kept), 1)
+    said = tuple(Translation(sentence=after, original=before) for before, after in found.items())
+    return replace(composed, text=text, kept=kept, translations=said)
 
 
 def _pieced_together(turn: TurnState, composed: Composed) -> bool:

@@ -39,6 +39,8 @@ HIDDEN_THOUGHT: Final = "ragkit_hidden_thought"
 """Key of a thought that is nobody's business but the model's."""
 FROM_LINES: Final = "ragkit_from_lines"
 """Key that says that an answer was written from a sheet of lines, see `ragkit.agent.line_answers`."""
+UNSEEN: Final = "ragkit_unseen"
+"""Key of an answer that nobody is to read before it is translated."""
 SHORT_THOUGHT: Final = 120
 GAVE_UP: Final = "ragkit_gave_up"
 _MAX_SENTENCES: Final = 6
@@ -129,7 +131,7 @@ class JsonProtocolModel(BaseChatModel):
                     shown = visible
             try:
                 if sheet is not None and _ACTION not in text:
-                    last = _said(sheet.read(text), shown, {FROM_LINES: True})
+                    last = _said(sheet.read(text), shown, {FROM_LINES: True, UNSEEN: sheet.foreign})
                 else:
                     # A model that ignores the constraint may have its answer in the other form.
                     last = final_chunk(parse_reply(text, schema), shown)

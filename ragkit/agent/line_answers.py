@@ -63,12 +63,15 @@ class Sheet:
         blocks: Where lines come from, and the lines, block by block; all lines are numbered through from 1.
         wrap: Puts what comes from notes between the marks of the question, see `ragkit.agent.spotlight`.
         idf: Inverse document frequency of an analysed term.
+        foreign: Whether it is answered in the language of its lines, which is not that of the question; such an
+            answer is not shown before it is translated.
     """
 
     question: str
     blocks: tuple[tuple[str, tuple[Line, ...]], ...]
     wrap: Callable[[str], str]
     idf: Idf
+    foreign: bool = False
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -119,8 +122,8 @@ class Sheet:
         return self._with_sources(reply) if reply["lines"] else []
 
     def written(self, text: str) -> Sentences:
-        """What there is of the answer in a reply that is still being written; the last sentence has no source yet."""
-        if '"answer"' not in text:
+        """What can be shown of a reply that is still being written; the last sentence has no source yet."""
+        if self.foreign or '"answer"' not in text:
             return []
         reply = partial_object(text[text.find("{") :])
         if not isinstance(reply.get("answer"), str) or not isinstance(reply.get("lines"), list):

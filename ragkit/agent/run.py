@@ -22,6 +22,7 @@ from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
+from ragkit.agent.json_protocol import UNSEEN
 from ragkit.agent.keeping import doubts, drop_changed, restore
 from ragkit.agent.mounts import turn_graph
 from ragkit.agent.new_turn import new_turn
@@ -162,6 +163,7 @@ class Run:
             removed=composed.removed,
             unresolved_markers=composed.unresolved,
             verdicts=composed.verdicts,
+            translations=composed.translations,
             passages=tuple(turn.passages),
             notes=tuple(outcome.notes),
             memories=memories_used(turn, composed.citations),
@@ -294,7 +296,8 @@ class Run:
                     return None
                 if mode == "messages":
                     chunk = part[0]
-                    if isinstance(chunk, AIMessageChunk) and chunk.text and not unseen:
+                    hidden = unseen or chunk.additional_kwargs.get(UNSEEN)
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and not hidden:
                         self._down.said += chunk.text
                         showing.feed(chunk.text)
                     continue

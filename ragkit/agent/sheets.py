@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
 from ragkit.agent.excerpt import body_of, heading_above, nearest, table_head
 from ragkit.agent.line_answers import Line, Sheet
 from ragkit.agent.remembering import origin_of
+from ragkit.agent.translating import is_in
 from ragkit.agent.turn import TurnState
 from ragkit.agent.wording import as_asked
 from ragkit.citations.markers import without_markers
+from ragkit.text.language import Language, answer_language
 from ragkit.text.sanitize import one_line
 from ragkit.values import MEMORY, Hit
 
@@ -19,6 +22,9 @@ SHOWN: Final = frozenset({"search_notes", "read_note", "recall"})
 _QUESTION_CHARS: Final = 2000
 _LINE_CHARS: Final = 1200
 _HEADINGS: Final = 2
+_OWN_SHARE: Final = 0.3
+"""Of the lines, how many must be in the language of the question for it to be answered in that at once."""
+_OTHER: Final[dict[Language, Language]] = {"zh": "en", "en": "zh"}
 _REMEMBERED: Final = "What the user said in earlier conversations"
 
 
@@ -53,12 +59,26 @@ def sheet_of(turn: TurnState) -> Sheet | None:
     if not blocks:
         return None
     spotlight = turn.spotlight
+    theirs = _foreign_language([line.text for _, lines in blocks for line in lines], answer_language(turn.question))
     return Sheet(
-        question=as_asked(turn.question, turn.standalone),
+        question=as_asked(*_put_into(turn, theirs), theirs) if theirs else as_asked(turn.question, turn.standalone),
         blocks=tuple(blocks),
         wrap=lambda shown: spotlight.wrap(shown, headed=True),
         idf=turn.index.idf,
+        foreign=theirs is not None,
     )
+
+
+def _foreign_language(lines: Sequence[str], asked: Language) -> Language | None:
+    """The language of nearly all lines, if it is not the one that was asked in."""
+    own = sum(is_in(line, asked) for line in lines)
+    return _OTHER[asked] if own < _OWN_SHARE * len(lines) else None
+
+
+def _put_into(turn: TurnState, language: Language) -> tuple[str, str]:
+    """The question as it was put into the language of the notes to search them, with the question itself."""
+    found = (text for text in turn.wordings if answer_language(text) == language)
+    return next(found, turn.standalone), turn.question
 
 
 def _place(turn: TurnState, hit: Hit, own: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ragkit.retrieval.planner import Name
-from ragkit.text.language import answer_language
+from ragkit.text.language import Language, answer_language
 
 DOING: Final[dict[Name, dict[str, str]]] = {
     "resolve": {"zh": "联系上文理解追问…", "en": "reading the question in the light of the conversation…"},
@@ -14,9 +14,16 @@ DOING: Final[dict[Name, dict[str, str]]] = {
     "hyde": {"zh": "设想一段答案再检索…", "en": "imagining what an answer would look like…"},
 }
 LANGUAGE_LINE: Final = {"zh": "请用中文回答。", "en": "Answer in English."}
+TRANSLATING: Final = {"zh": "把答案译成中文…", "en": "putting the answer into English…"}
 
 
-def as_asked(question: str, standalone: str) -> str:
-    """A question as the model reads it: with what it means on its own, and the language of the answer."""
+def as_asked(question: str, standalone: str, language: Language | None = None) -> str:
+    """A question as the model reads it: with what it means on its own, and the language of the answer.
+
+    Args:
+        question: As it was asked.
+        standalone: With what it means on its own.
+        language: To answer in; None takes that of the question.
+    """
     asked = question if standalone == question else f"{question}\n({standalone})"
-    return f"{asked}\n{LANGUAGE_LINE[answer_language(question)]}"
+    return f"{asked}\n{LANGUAGE_LINE[language or answer_language(question)]}"

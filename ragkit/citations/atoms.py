@@ -20,7 +20,7 @@ _HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HAN_CHAR: Final = re.compile(f"[{_HAN}]")
 _ATOM: Final = re.compile(
     rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)|(?P<han>[{_HAN}])"
-    r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
+    rf"|(?P<word>[^\W\d_{_HAN}]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
 )
 _BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")
 _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]\s|[-*+]\s|#{1,6}\s|>\s)+")

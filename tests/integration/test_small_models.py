@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ragkit import Agent, Index, load_settings
-from ragkit.agent.answer import Answer
+from ragkit.agent.answer import Answer, Done, Token
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
@@ -276,3 +277,45 @@ def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
     assert [verdict.verdict for verdict in answer.verdicts] == ["stitched"]
     assert answer.abstained and answer.citations == () and answer.text.startswith("The notes do not contain an answer")
     assert answer.removed[0].sentence == "The KV cache of fp16 weights grows to 512 GB."
+
+
+@pytest.fixture
+def chinese(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) -> Index:
+    notes = make_notes(tmp_path / "chinese", {"lstm.md": NOTES["lstm.md"]})
+    return Index.open(notes, tmp_path / "other", embedding=HashingEmbedder(), settings=load_settings())
+
+
+def lines_translated(index: Index, question: str, answer: str, translation: str) -> tuple[Answer, ScriptedChatModel]:
+    """The planner is kept out of it: the first call is the answer, the second one its translation."""
+    replies = [
+        json.dumps({"lines": [1], "answer": answer}, ensure_ascii=False),
+        json.dumps({"translations": [translation]}, ensure_ascii=False),
+    ]
+    model = ScriptedChatModel(replies=replies)
+    settings = load_settings(tool_calling="json")
+    agent = Agent.load("interview", index=index, model=model, settings=settings)
+    agent.spec = replace(agent.spec, header=agent.spec.header.model_copy(update={"translate": "never"}))
+    events = list(agent.stream(question))
+    done = events[-1]
+    assert isinstance(done, Done)
+    shown = "".join(event.text for event in events if isinstance(event, Token))
+    assert answer not in shown  # nobody reads what is to be translated
+    return done.answer, model
+
+
+def test_lines_in_another_language_are_answered_in_theirs_checked_and_then_translated(chinese: Index) -> None:
+    said = "LSTM 有遗忘门、输入门和输出门三个门。"
+    into = "An LSTM has three gates: the forget, input and output gate."
+    answer, model = lines_translated(chinese, "Which gates does the LSTM 门 have?", said, into)
+    assert answer.text == f"{into} [1]"
+    assert [(t.sentence, t.original) for t in answer.translations] == [(into, said)]
+    assert [(v.sentence, v.verdict) for v in answer.verdicts] == [(said, "supported")]
+    assert (answer.citations[0].quote, answer.citations[0].verdict) == (said, "supported")
+    assert "请用中文回答。" in str(model.calls[0].messages[-1].content)
+    assert answer.to_json()["translations"] == [{"sentence": into, "original": said}]
+
+
+def test_a_translation_that_changes_a_number_is_not_used(chinese: Index) -> None:
+    said = "LSTM 有遗忘门、输入门和输出门三个门。"
+    answer, _ = lines_translated(chinese, "Which gates does the LSTM 门 have?", said, "An LSTM has four gates.")
+    assert answer.text == f"{said}[1]" and answer.translations == ()

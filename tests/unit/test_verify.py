@@ -67,6 +67,24 @@ def test_both_places_of_what_was_stitched_are_shown() -> None:
     assert [span.passage for span in found.spans] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("answer", "source"),
+    [
+        ("LoRA冻结预训练权重，只训练两个低秩矩阵。[1]", "LoRA 冻结预训练权重，只训练两个低秩矩阵。"),
+        ("KV缓存随着上下文增长。[1]", "KV 缓存随着上下文增长。"),
+    ],
+)
+def test_a_space_between_latin_and_chinese_makes_no_difference(answer: str, source: str) -> None:
+    there, back = verify(answer, [source]), verify(source.removesuffix("。") + "。[1]", [answer.removesuffix("[1]")])
+    assert [v.verdict for v in (*there, *back)] == ["supported", "supported"]
+    assert [v.share for v in (*there, *back)] == [1.0, 1.0]
+
+
+def test_a_changed_number_behind_latin_letters_is_seen() -> None:
+    (found,) = verify("LoRA训练三个低秩矩阵。[1]", ["LoRA训练两个低秩矩阵。"])
+    assert found.verdict != "supported" and {reason.kind for reason in found.reasons} == {"number"}
+
+
 def test_words_in_quotation_marks_must_stand_in_a_source() -> None:
     assert one("笔记说“遗忘门决定丢弃哪些记忆”[1]。").ok
     assert {r.kind for r in one("笔记说“遗忘门丢弃的是哪些记忆呢”，遗忘门决定丢弃哪些记忆[1]。").reasons} == {"quote"}
