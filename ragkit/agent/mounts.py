@@ -15,6 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ragkit.agent.extractive import NoModel, quote_passages
 from ragkit.agent.json_protocol import SHORT_THOUGHT, JsonProtocolModel
+from ragkit.agent.middleware.chain import chained
 from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.model_guard import ModelGuard
 from ragkit.agent.middleware.strategy import Strategy
@@ -107,6 +108,6 @@ def turn_graph(parts: AgentParts, turn: TurnState, kept: Kept | None = None) -> 
         turn_model(parts, tools.values()),
         list(tools.values()),
         system_prompt=parts.spec.prompt,
-        middleware=turn_middleware(parts, turn, tools, kept),
+        middleware=chained(turn_middleware(parts, turn, tools, kept), apart=parts.middleware),
         checkpointer=kept.saver if kept else None,
     )
