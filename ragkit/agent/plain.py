@@ -16,7 +16,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -62,8 +63,8 @@ _COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "frozenset": frozenset,
 }
 _FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_AS_THEY_ARE: Final = frozenset({str, int})
-"""Asked for by exact type: most values are of these, and no subclass of them may pass."""
+_CONSTANTS: Final[dict[object, str]] = {None: "null", True: "true", False: "false"}
+_quoted: Final = json.encoder.encode_basestring_ascii
 _LEFT_OUT: Final = {"artifact", "type"}
 """Of a message: artifacts are objects of the program's; what ragkit needs of them it keeps itself."""
 
@@ -74,10 +75,7 @@ def dumps(value: object) -> bytes:
     Raises:
         AgentError: If something in it is no plain data, or nested too deeply.
     """
-    try:
-        return json.dumps(_encode(value), allow_nan=False, separators=(",", ":")).encode("ascii")
-    except (RecursionError, ValueError) as exc:
-        raise _refused(str(exc) or "it is nested too deeply") from exc
+    return _Writer().dumps(value)
 
 
 def loads(data: bytes) -> Any:
@@ -95,11 +93,14 @@ def loads(data: bytes) -> Any:
 
 
 class PlainSerializer:
-    """`dumps` and `loads` in the shape of LangGraph's ``SerializerProtocol``."""
+    """`dumps` and `loads` in the shape of LangGraph's ``SerializerProtocol``, for one turn and one thread at a time."""
+
+    def __init__(self) -> None:
+        self._writer = _Writer()
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """The name of the format, and the data."""
-        return FORMAT, dumps(obj)
+        return FORMAT, self._writer.dumps(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Read data of this format, and of no other.
@@ -112,45 +113,80 @@ class PlainSerializer:
         return loads(data[1])
 
 
-def _encode(value: object) -> Any:
-    if value is None or isinstance(value, bool) or type(value) in _AS_THEY_ARE:
-        return value
-    match value:
-        case str():
-            return str(value)
-        case int():
-            return int(value)
-        case float():
-            return float(value) if math.isfinite(value) else ["float", str(float(value))]
-        case bytes():
-            return ["bytes", base64.b64encode(value).decode("ascii")]
-        case dict():
-            kind = "counter" if isinstance(value, Counter) else "dict"
-            return [kind, {_key(key): _encode(item) for key, item in dict(value).items()}]
-        case list() | tuple() | set() | frozenset():
-            return [_collection(value), [_encode(item) for item in list(value)]]
-        case BaseMessage():
-            return _encode_message(value)
-        case Send():
-            return ["send", [_encode(value.node), _encode(value.arg)]]
-        case Overwrite():
-            return ["overwrite", _encode(value.value)]
-        case BaseException():
-            return ["error", redacted(f"{type(value).__name__}: {value}")]
-    kind = type(value).__name__
-    if _VALUES.get(kind) is type(value) and is_dataclass(value):
-        return [kind, {field.name: _encode(getattr(value, field.name)) for field in fields(value)}]
-    raise _refused(f"it holds a {kind}")
+@dataclass(frozen=True)
+class _Written:
+    """A message that was written, as it was then, and its text."""
+
+    message: BaseMessage
+    fields: dict[str, Any]
+    text: str
 
 
-def _encode_message(message: BaseMessage) -> Any:
-    if isinstance(message, AIMessageChunk):
-        message = message_chunk_to_message(message)
-    kind = next((kind for kind, cls in _MESSAGES.items() if type(message) is cls), "")
-    if not kind:
-        raise _refused(f"it holds a {type(message).__name__}")
-    given = ((name, getattr(message, name), default) for name, default in _defaults(kind).items())
-    return [kind, {name: _encode(item) for name, item, default in given if item != default}]
+class _Writer:
+    """Writes values, and knows the text of messages that have not changed since they were written last.
+
+    Every step of a turn writes all of its messages again; of these all but the newest are as they were.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Written] = {}
+
+    def dumps(self, value: object) -> bytes:
+        """See `dumps`."""
+        try:
+            return self._text(value).encode("ascii")
+        except (RecursionError, ValueError) as exc:
+            raise _refused(str(exc) or "it is nested too deeply") from exc
+
+    def _text(self, value: object) -> str:
+        if type(value) is str:
+            return _quoted(value)
+        if value is None or isinstance(value, bool):
+            return _CONSTANTS[value]
+        match value:
+            case str():
+                return _quoted(str(value))
+            case int():
+                return int.__repr__(value)
+            case float():
+                return float.__repr__(value) if math.isfinite(value) else f'["float","{float(value)}"]'
+            case bytes():
+                return f'["bytes","{base64.b64encode(value).decode("ascii")}"]'
+            case dict():
+                return self._tagged("counter" if isinstance(value, Counter) else "dict", dict(value))
+            case list() | tuple() | set() | frozenset():
+                return f'["{_collection(value)}",[{",".join(map(self._text, list(value)))}]]'
+            case BaseMessage():
+                return self._message(value)
+            case Send():
+                return f'["send",[{self._text(value.node)},{self._text(value.arg)}]]'
+            case Overwrite():
+                return f'["overwrite",{self._text(value.value)}]'
+            case BaseException():
+                return f'["error",{_quoted(redacted(f"{type(value).__name__}: {value}"))}]'
+        kind = type(value).__name__
+        if _VALUES.get(kind) is type(value) and is_dataclass(value):
+            return self._tagged(kind, {field.name: getattr(value, field.name) for field in fields(value)})
+        raise _refused(f"it holds a {kind}")
+
+    def _tagged(self, kind: str, items: dict[Any, Any]) -> str:
+        inside = ",".join(f"{_quoted(_key(key))}:{self._text(item)}" for key, item in items.items())
+        return f'["{kind}",{{{inside}}}]'
+
+    def _message(self, given: BaseMessage) -> str:
+        now = {name: item for name, item in given.__dict__.items() if name not in _LEFT_OUT}
+        known = self._known.get(id(given))
+        if known is not None and known.message is given and known.fields == now:
+            return known.text
+        message = message_chunk_to_message(given) if isinstance(given, AIMessageChunk) else given
+        kind = next((kind for kind, cls in _MESSAGES.items() if type(message) is cls), "")
+        if not kind:
+            raise _refused(f"it holds a {type(message).__name__}")
+        every = ((name, getattr(message, name), default) for name, default in _defaults(kind).items())
+        text = self._tagged(kind, {name: item for name, item, default in every if item != default})
+        # The message itself is kept, so that its id is nobody else's; its fields are copied, so that a change is seen.
+        self._known[id(given)] = _Written(given, deepcopy(now), text)
+        return text
 
 
 @lru_cache

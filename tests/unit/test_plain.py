@@ -154,3 +154,22 @@ def test_data_of_the_general_serializer_is_not_read() -> None:
         with pytest.raises(AgentError, match="unknown format"):
             PlainSerializer().loads_typed((other, data))
     assert PlainSerializer().dumps_typed({})[0] == FORMAT
+
+
+def test_a_message_that_changed_after_it_was_written_is_written_anew() -> None:
+    call = {"name": "add", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
+    message = AIMessage("so", id="m1", tool_calls=[call], additional_kwargs={"kept": {"at": [1]}})
+    serializer = PlainSerializer()
+
+    def again() -> AIMessage:
+        (given,) = serializer.loads_typed(serializer.dumps_typed([message]))
+        assert serializer.dumps_typed([message]) == (FORMAT, dumps([message]))
+        return given
+
+    assert again() == message
+    message.tool_calls[0]["args"]["a"] = 2
+    assert again().tool_calls[0]["args"] == {"a": 2}
+    message.additional_kwargs["kept"]["at"].append(7)
+    assert again().additional_kwargs == {"kept": {"at": [1, 7]}}
+    message.content = "done"
+    assert again().text == "done"
