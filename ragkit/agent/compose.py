@@ -21,7 +21,7 @@ from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import best_span, content_terms, crosses_languages, numbers_in, support
+from ragkit.citations.support import best_span, content_terms, numbers_in, support
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage
 from ragkit.text.language import answer_language
@@ -52,6 +52,7 @@ _CONTRADICTS: Final = {
     "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
 }
 OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
+ACROSS: Final = "its source is in another language, so it cannot be checked; the note's own words stand instead"
 _ALIKE: Final = 0.5
 """Share of a sentence's idf mass that a quote must hold to say the same."""
 _OWN_CHARS: Final = 300
@@ -138,7 +139,7 @@ def compose(
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
             continue
         if rules.own_words and (quotes := _own_words(turn, sentence.text, verdict)):
-            removed.append(Removed(sentence=sentence.text, reason=OWN_WORDS))
+            removed.append(Removed(sentence=sentence.text, reason=ACROSS if _across(verdict) else OWN_WORDS))
             for marker, quote in quotes:
                 if quote not in cited.setdefault(marker, _Cited()).sentences:
                     cited[marker].sentences.append(quote)
@@ -227,21 +228,26 @@ def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> 
 def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[int, str]]:
     """What the sources of a sentence say themselves, by marker, where it is borne out in part only.
 
-    Empty where the sentence may stand, says something else than the place it is nearest to, is in another language than
-    its source, or the source is no short prose.
+    Empty where the sentence may stand, says something else than the place it is nearest to, or the source is no short
+    prose. Of a sentence in another language than its sources nobody can tell what else it says.
     """
     if verdict.verdict != "partly":
         return []
     quotes: list[tuple[int, str]] = []
     for marker in verdict.sources:
         chunk = turn.passages[marker - 1].chunk
-        quote = best_span([sentence], chunk, turn.index.idf).quote
-        if crosses_languages(sentence, chunk) or len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
+        quote = best_span([sentence], chunk, turn.index.idf, turn.index.similarity).quote
+        if len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
             return []
-        if support(sentence, quote, turn.index.idf).share < _ALIKE:
+        if not _across(verdict) and support(sentence, quote, turn.index.idf).share < _ALIKE:
             return []
         quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
     return quotes
+
+
+def _across(verdict: Verdict) -> bool:
+    """Whether nothing but numbers could be compared, because the sources are in another language."""
+    return any(reason.kind == "language" for reason in verdict.reasons)
 
 
 def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdict], cited: dict[int, _Cited]) -> str:

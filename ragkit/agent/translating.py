@@ -42,6 +42,18 @@ _TOKENS: Final = 500
 _LEAST: Final = 12
 """Characters from which on a text without function words is more than a term or a formula."""
 _ABBREVIATION: Final = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*[A-Z0-9][A-Za-z0-9]*[A-Z0-9])[A-Za-z][A-Za-z0-9]*")
+_HAN_DIGITS: Final = "零一二三四五六七八九十"
+_WORDS: Final = "zero one two three four five six seven eight nine ten".split()
+_DIGITS: Final = {sign: value for signs in (_HAN_DIGITS, _WORDS) for value, sign in enumerate(signs)}
+_PARTS: Final = dict(
+    half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10
+)
+_FRACTION: Final = re.compile(
+    rf"(?P<below>[{_HAN_DIGITS}])分之(?P<above>[{_HAN_DIGITS}])"
+    rf"|\b(?P<count>{'|'.join(_WORDS)})[ -](?P<part>{'|'.join(_PARTS)})s?\b",
+    re.IGNORECASE,
+)
+"""Such as 四分之三 and three-quarters."""
 _COUNTED: Final = frozenset({"0", "1"})
 """Numbers that languages put into articles and pronouns."""
 
@@ -62,10 +74,9 @@ def faithful(original: str, translation: str, language: Language, known: str = "
     """
     if not translation.strip() or not is_in(translation, language) or (language == "zh" and not count_cjk(translation)):
         return False
-    before, after = analyse(original), analyse(translation)
-    if {v for _, v, _ in before.numbers} - _COUNTED != {v for _, v, _ in after.numbers} - _COUNTED:
+    if _numbers(original) != _numbers(translation):
         return False
-    if ("!" in before.keys) != ("!" in after.keys):
+    if ("!" in analyse(original).keys) != ("!" in analyse(translation).keys):
         return False
     theirs, ours = _abbreviations(original), _abbreviations(translation)
     return theirs <= ours and ours <= theirs | _abbreviations(known)
@@ -80,7 +91,7 @@ def translated(
         sentences: Without markers; at most the first eight that are in another language are sent.
         language: To put them into.
         model: Fills the schema.
-        spotlight: Marks them as data.
+        spotlight: Takes what could pass for a change of speaker out of them.
         known: Text whose abbreviations a translation may use, such as the question.
     """
     foreign = [text for text in dict.fromkeys(sentences) if not is_in(text, language)][:_MOST]
@@ -99,7 +110,8 @@ def translated(
         "required": ["translations"],
         "additionalProperties": False,
     }
-    shown = spotlight.wrap(json.dumps([spotlight.data(text) for text in foreign], ensure_ascii=False))
+    # Strings of a JSON list need no marks of their own; a small model would translate what explains them as well.
+    shown = json.dumps([spotlight.data(text) for text in foreign], ensure_ascii=False)
     try:
         reply = model.complete_json(_SYSTEM[language], shown, schema, _TOKENS).get("translations")
     except RagkitError:
@@ -112,6 +124,22 @@ def translated(
         if faithful(original, text, language, known):
             found[original] = text
     return found
+
+
+def _numbers(text: str) -> set[str]:
+    """Values of the numbers in a text; a fraction in words is one number, written ``3/4``."""
+    found = set()
+
+    def fraction(match: re.Match[str]) -> str:
+        if match["below"]:
+            above, below = _DIGITS[match["above"]], _DIGITS[match["below"]]
+        else:
+            above, below = _DIGITS[match["count"].lower()], _PARTS[match["part"].lower()]
+        found.add(f"{above}/{below}")
+        return " "
+
+    rest = _FRACTION.sub(fraction, text)
+    return found | {value for _, value, _ in analyse(rest).numbers} - _COUNTED
 
 
 def _abbreviations(text: str) -> set[str]:

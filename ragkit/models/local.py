@@ -88,7 +88,11 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = context_tokens
-    parameters.n_parallel = 1
+    # Two places in the cache: the rules of an agent stay in one while translations and rewritings use the other.
+    # Calls still come one after the other, and each has the whole window.
+    parameters.n_parallel = 2
+    parameters.kv_unified = True
+    parameters.cache_idle_slots = False
     parameters.cpuparams.n_threads = _threads()
     parameters.cpuparams.poll = 0  # sleep instead of spinning while threads wait for each other
     parameters.verbosity = -1

@@ -16,8 +16,9 @@ from ragkit.agent.answer import Answer, Done, Token
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
+GATES = "LSTM 有遗忘门、输入门和输出门三个门。"
 NOTES = {
-    "lstm.md": "# LSTM\n\n## 门\n\nLSTM 有遗忘门、输入门和输出门三个门。遗忘门决定丢掉哪些信息。\n",
+    "lstm.md": f"# LSTM\n\n## 门\n\n{GATES}遗忘门决定丢掉哪些信息。\n",
     "gpu-cache.md": "# KV cache\n\nThe KV cache of a 7B model takes 512 KiB a token. It grows with the context.\n",
     "gpu-weights.md": "# Weights\n\nWeights in fp16 take 14 GB. Quantising them to four bits takes 4 GB.\n",
 }
@@ -265,9 +266,20 @@ def test_what_a_note_bears_out_in_part_only_is_said_in_the_words_of_the_note(ind
     assert gone.sentence == "Weights in fp16 take 14 GB on TPUs." and "own words" in gone.reason
 
 
-def test_a_translation_is_not_replaced_by_the_original(index: Index) -> None:
-    answer = lines_said(index, "LSTM has three gates: forget, input and output.", "Which gates has an LSTM?")
-    assert answer.text.startswith("LSTM has three gates") and answer.citations[0].verdict == "partly"
+def test_what_cannot_be_checked_across_languages_gives_way_to_the_words_of_the_note(
+    tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]
+) -> None:
+    notes = make_notes(tmp_path / "notes", {**NOTES, "lstm.md": f"# LSTM\n\n{GATES}\n"})
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+    into = "An LSTM has three gates: the forget, input and output gate."
+    replies = [{"lines": [1], "answer": "LSTM has three gates: forget, input and output."}, {"translations": [into]}]
+    model = ScriptedChatModel(replies=[json.dumps(reply) for reply in replies])
+    agent = Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json"))
+    answer = agent.ask("Which gates has an LSTM?")
+    assert answer.text == f"{into} [1]" and answer.translations[0].original == GATES
+    assert (answer.citations[0].quote, answer.citations[0].verdict) == (GATES, "supported")
+    (gone,) = answer.removed
+    assert "another language" in gone.reason
 
 
 def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
@@ -304,7 +316,7 @@ def lines_translated(index: Index, question: str, answer: str, translation: str)
 
 
 def test_lines_in_another_language_are_answered_in_theirs_checked_and_then_translated(chinese: Index) -> None:
-    said = "LSTM 有遗忘门、输入门和输出门三个门。"
+    said = GATES
     into = "An LSTM has three gates: the forget, input and output gate."
     answer, model = lines_translated(chinese, "Which gates does the LSTM 门 have?", said, into)
     assert answer.text == f"{into} [1]"
@@ -316,6 +328,6 @@ def test_lines_in_another_language_are_answered_in_theirs_checked_and_then_trans
 
 
 def test_a_translation_that_changes_a_number_is_not_used(chinese: Index) -> None:
-    said = "LSTM 有遗忘门、输入门和输出门三个门。"
+    said = GATES
     answer, _ = lines_translated(chinese, "Which gates does the LSTM 门 have?", said, "An LSTM has four gates.")
     assert answer.text == f"{said}[1]" and answer.translations == ()

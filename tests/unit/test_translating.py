@@ -57,6 +57,9 @@ def test_whether_a_sentence_is_in_the_language_of_the_question(text: str, langua
         (GATES, GATES, "en", False),
         (ENGLISH, ENGLISH, "zh", False),
         (GATES, "", "en", False),
+        ("GRU 的参数量是 LSTM 的四分之三。", "A GRU has three-quarters of the parameters of an LSTM.", "en", True),
+        ("GRU 的参数量是 LSTM 的四分之三。", "A GRU has one-third of the parameters of an LSTM.", "en", False),
+        ("Two thirds of the heads can go.", "三分之二的头可以去掉。", "zh", True),
         ("这些 LLM 都用它。", "All of these LLMs use it.", "en", True),
     ],
 )
@@ -71,12 +74,12 @@ def test_an_abbreviation_of_the_question_may_stand_in_the_translation() -> None:
     assert faithful("循环网络有三个门。", "An RNN has three gates.", "en", known="Which gates has an RNN?")
 
 
-def test_only_what_is_in_another_language_is_sent_and_as_data() -> None:
+def test_only_what_is_in_another_language_is_sent() -> None:
     model = Translator("It has three gates.")
     found = translated(["Weights take 4 GB.", "它有三个门。", "它有三个门。"], "en", model, Spotlight("qqqq"))
     assert found == {"它有三个门。": "It has three gates."}
     ((system, user, schema),) = model.asked
-    assert "English" in system and "<data qqqq>" in user and json.dumps(["它有三个门。"], ensure_ascii=False) in user
+    assert "English" in system and json.loads(user) == ["它有三个门。"]
     assert schema["properties"]["translations"]["maxItems"] == 1
 
 
