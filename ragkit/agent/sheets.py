@@ -26,7 +26,7 @@ _OWN_BEST: Final = 0.5
 _OWN_SHARE: Final = 0.7
 """Shares of the lines, of the best passage and of all, that must be in the language of the question for it to be
 answered in that at once. Of 47 questions whose answer is among the passages, in the other language, 28 are seen so; of
-253 whose answer is in their own, 11 (`evals/llm-interview`, bundled embedding model)."""
+253 whose answer is in their own, 11 (``python evals/experiments/sheet_language.py``)."""
 _OTHER: Final[dict[Language, Language]] = {"zh": "en", "en": "zh"}
 _REMEMBERED: Final = "What the user said in earlier conversations"
 
@@ -62,7 +62,7 @@ def sheet_of(turn: TurnState) -> Sheet | None:
     if not blocks:
         return None
     spotlight = turn.spotlight
-    theirs = _foreign_language([line for _, lines in blocks for line in lines], answer_language(turn.question))
+    theirs = foreign_language([line for _, lines in blocks for line in lines], answer_language(turn.question))
     return Sheet(
         question=as_asked(*_put_into(turn, theirs), theirs) if theirs else as_asked(turn.question, turn.standalone),
         blocks=tuple(blocks),
@@ -72,7 +72,7 @@ def sheet_of(turn: TurnState) -> Sheet | None:
     )
 
 
-def _foreign_language(lines: Sequence[Line], asked: Language) -> Language | None:
+def foreign_language(lines: Sequence[Line], asked: Language) -> Language | None:
     """The language of the best passage and of many other lines, if it is not the one that was asked in."""
 
     def own(some: Sequence[Line]) -> float:
