@@ -131,3 +131,5 @@ def show_sources(answer: Answer) -> None:
         say(str(answer.agreement), style="dim")
     for item in answer.removed:
         say(f"removed ({one_line(item.reason)}): {one_line(item.sentence, 160)}", style="yellow")
+    for translation in answer.translations:
+        say(f"translated from: {one_line(translation.original, 160)}", style="dim")

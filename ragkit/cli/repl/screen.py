@@ -197,6 +197,8 @@ class Screen:
             self.line(str(answer.agreement), style="dim")
         for item in answer.removed:
             self.line(f"removed ({one_line(item.reason)}): {one_line(item.sentence, _LINE)}", style="yellow")
+        for translation in answer.translations:
+            self.line(f"translated from: {one_line(translation.original, _LINE)}", style="dim")
         self.aside(footer(answer))
         for warning in answer.warnings:
             self.hint(f"Warning: {warning}")
@@ -275,6 +277,7 @@ def changes(answer: Answer) -> str:
         (len(answer.removed), "sentence", "taken out"),
         (moved, "marker", "moved to the passage that says it"),
         (answer.unresolved_markers, "marker", "without a passage dropped"),
+        (len(answer.translations), "sentence", "translated"),
     ]
     return ", ".join(f"{counted(n, thing)} {what}" for n, thing, what in found if n) or "markers set right"
 
