@@ -21,9 +21,10 @@ from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import best_span, content_terms, numbers_in, support
+from ragkit.citations.support import best_span, body_spans, content_terms, numbers_in, support
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage
+from ragkit.models.embeddings import BUNDLED
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -53,6 +54,10 @@ _CONTRADICTS: Final = {
 }
 OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
 ACROSS: Final = "its source is in another language, so it cannot be checked; the note's own words stand instead"
+FAR: Final = "its source is in another language and has no line that is near to it"
+NEAR: Final = 0.84
+"""Cosine, as questions of the bundled embedding model, of a sentence and a line in another language that may say the
+same; other models have scales of their own. ``python evals/experiments/across_languages.py`` has what passes."""
 _ALIKE: Final = 0.5
 """Share of a sentence's idf mass that a quote must hold to say the same."""
 _OWN_CHARS: Final = 300
@@ -133,7 +138,10 @@ def compose(
         if verdict is None:
             kept.append(sentence)
             continue
-        if reason := _refused(turn, sentence.text, verdict, quoted):
+        reason = _refused(turn, sentence.text, verdict, quoted)
+        if not reason and rules.own_words and _across(verdict) and _far(turn, sentence.text, verdict):
+            reason = FAR
+        if reason:
             removed.append(Removed(sentence=sentence.text, reason=reason))
             if rules.strike:
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
@@ -243,6 +251,17 @@ def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[i
             return []
         quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
     return quotes
+
+
+def _far(turn: TurnState, sentence: str, verdict: Verdict) -> bool:
+    """Whether no line of a sentence's sources, which are in another language, is as near to it as a translation."""
+    if turn.index.model.name != BUNDLED:
+        return False
+
+    def nearest(text: str) -> float:
+        return max(turn.index.similarity(sentence, [text[start:end] for start, end in body_spans(text)]))
+
+    return all(nearest(turn.passages[marker - 1].text) < NEAR for marker in verdict.sources)
 
 
 def _across(verdict: Verdict) -> bool:
