@@ -85,7 +85,8 @@ def compared(runs: dict[str, list[AnswerRow]]) -> list[dict[str, Any]]:
             ]
             if pairs:
                 left, right = zip(*pairs, strict=True)
-                family.append((len(pairs), compare_values((base, left), (name, right), metric)))
+                found = compare_values((base, left), (name, right), metric, bounded=metric != "seconds")
+                family.append((len(pairs), found))
         for (count, _), item in zip(family, corrected([item for _, item in family]), strict=True):
             table.append({**asdict(item), "questions": count})
     return table

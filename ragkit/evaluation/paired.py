@@ -42,15 +42,20 @@ def compare(a: Measured, b: Measured, metric: str = COMPARED[-1]) -> Comparison:
     return compare_values((a.name, a.values(metric)), (b.name, b.values(metric)), metric)
 
 
-def compare_values(a: tuple[str, Sequence[float]], b: tuple[str, Sequence[float]], metric: str) -> Comparison:
+def compare_values(
+    a: tuple[str, Sequence[float]], b: tuple[str, Sequence[float]], metric: str, *, bounded: bool = True
+) -> Comparison:
     """How the values of `b` differ from those of `a`, each a name and one value a question, in the same order.
+
+    Values are shares in 0..1 unless `bounded` is False.
 
     Raises:
         ValueError: If there are none, or not as many of both.
     """
     difference = [y - x for x, y in zip(a[1], b[1], strict=True)]
     p_value = randomisation_test(a[1], b[1])
-    return Comparison(a[0], b[0], metric, float(np.mean(difference)), p_value, p_value, difference_ci95(difference))
+    interval = difference_ci95(difference, bounded=bounded)
+    return Comparison(a[0], b[0], metric, float(np.mean(difference)), p_value, p_value, interval)
 
 
 def compare_all(runs: Sequence[Measured], metrics: Sequence[str] = COMPARED) -> list[Comparison]:

@@ -70,13 +70,21 @@ def bootstrap_ci95(values: Sequence[float], samples: int = 2000, seed: int = 0) 
     return max(low, float(distinct[0])), min(high, float(distinct[-1]))
 
 
-def difference_ci95(difference: Sequence[float], samples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean difference of two runs, from one difference a question in -1..1.
+def difference_ci95(
+    difference: Sequence[float], samples: int = 2000, seed: int = 0, *, bounded: bool = True
+) -> tuple[float, float]:
+    """95 % interval of the mean difference of two runs, from one difference a question.
 
     Always the widened percentile bootstrap: that all differences happen to be gains makes them no
     hit rate, so Wilson's interval, which reaches above 0 even for equal runs, does not apply. Runs
     that never differ have no interval but 0; one and the same gain everywhere leaves Wilson's room
     for what was not seen.
+
+    Args:
+        difference: In -1..1 where `bounded`.
+        samples: Of the bootstrap.
+        seed: Of its random numbers.
+        bounded: Whether the values are shares; False for seconds and the like.
 
     Raises:
         ValueError: Without values.
@@ -87,10 +95,12 @@ def difference_ci95(difference: Sequence[float], samples: int = 2000, seed: int 
     distinct, counts = np.unique(data, return_counts=True)
     if len(distinct) == 1:
         same = float(distinct[0])
+        if not bounded:
+            return same, same
         return _constant_ci95(same, len(data), -1.0, 1.0) if same else (0.0, 0.0)
     means = np.concatenate(list(_resampled_means(distinct, counts, samples, seed)))
     low, high = _widened(data, means, (0.025, 0.975))
-    return max(low, -1.0), min(high, 1.0)
+    return (max(low, -1.0), min(high, 1.0)) if bounded else (low, high)
 
 
 def _constant_ci95(value: float, total: int, lowest: float, highest: float) -> tuple[float, float]:

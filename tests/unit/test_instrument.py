@@ -88,6 +88,12 @@ def test_an_interval_of_values_that_are_all_the_same_still_leaves_room() -> None
     assert difference_ci95([0.0] * 20) == (0.0, 0.0)
 
 
+def test_differences_that_are_no_shares_keep_their_interval() -> None:
+    low, high = difference_ci95([-12.0, -8.0, -10.0, -6.0], bounded=False)
+    assert -14 < low < -9 < high < -5
+    assert difference_ci95([3.0, 3.0], bounded=False) == (3.0, 3.0)
+
+
 def test_an_interval_does_not_depend_on_the_order_of_the_questions() -> None:
     values = [1.0, 0.5, 0.0, 1 / 3, 1.0, 0.25, 1.0]
     assert bootstrap_ci95(values) == bootstrap_ci95(values[::-1])
