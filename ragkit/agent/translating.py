@@ -54,6 +54,11 @@ _FRACTION: Final = re.compile(
     re.IGNORECASE,
 )
 """Such as 四分之三 and three-quarters."""
+_TWO: Final = re.compile(r"(?<![\d.])2(?![\d.])")
+_OR_NOT: Final = re.compile(r"\bor not\b|是否|与否", re.IGNORECASE)
+_WORD: Final = re.compile(r"[a-z]+")
+_SPELT_OUT: Final = 3
+"""Letters from which on the initials of words in a row are taken for an abbreviation."""
 _COUNTED: Final = frozenset({"0", "1"})
 """Numbers that languages put into articles and pronouns."""
 
@@ -76,10 +81,13 @@ def faithful(original: str, translation: str, language: Language, known: str = "
         return False
     if _numbers(original) != _numbers(translation):
         return False
-    if ("!" in analyse(original).keys) != ("!" in analyse(translation).keys):
+    if _denies(original) != _denies(translation):
         return False
     theirs, ours = _abbreviations(original), _abbreviations(translation)
-    return theirs <= ours and ours <= theirs | _abbreviations(known)
+    # PRM may become "process reward model".
+    initials = "".join(word[0] for word in _WORD.findall(translation.lower()))
+    lost = {name for name in theirs - ours if len(name) < _SPELT_OUT or name not in initials}
+    return not lost and ours <= theirs | _abbreviations(known)
 
 
 def translated(
@@ -139,7 +147,13 @@ def _numbers(text: str) -> set[str]:
         return " "
 
     rest = _FRACTION.sub(fraction, text)
-    return found | {value for _, value, _ in analyse(rest).numbers} - _COUNTED
+    found |= {value for _, value, _ in analyse(rest).numbers} - _COUNTED
+    # 两者 is "both", and "two" may be 这些; a digit is a number in any language.
+    return found if _TWO.search(rest) else found - {"2"}
+
+
+def _denies(text: str) -> bool:
+    return "!" in analyse(_OR_NOT.sub(" ", text)).keys
 
 
 def _abbreviations(text: str) -> set[str]:

@@ -60,6 +60,11 @@ def test_whether_a_sentence_is_in_the_language_of_the_question(text: str, langua
         ("GRU 的参数量是 LSTM 的四分之三。", "A GRU has three-quarters of the parameters of an LSTM.", "en", True),
         ("GRU 的参数量是 LSTM 的四分之三。", "A GRU has one-third of the parameters of an LSTM.", "en", False),
         ("Two thirds of the heads can go.", "三分之二的头可以去掉。", "zh", True),
+        ("两者都为零时梯度恒为零。", "If both are zero, the gradient stays zero.", "en", True),
+        ("需要 2 张卡。", "It needs some cards.", "en", False),
+        ("模型化的 PRM 会引来 hacking。", "A learned process reward model invites hacking.", "en", True),
+        ("模型化的 PRM 会引来 hacking。", "A learned reward model invites hacking.", "en", False),
+        ("步骤对错很难判断。", "It is hard to tell whether a step is right or not.", "en", True),
         ("这些 LLM 都用它。", "All of these LLMs use it.", "en", True),
     ],
 )
