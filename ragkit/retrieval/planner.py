@@ -39,7 +39,7 @@ from ragkit.retrieval.rewrite import (
     variants,
 )
 from ragkit.text.language import Language, answer_language
-from ragkit.text.tokens import fold
+from ragkit.text.tokens import fold, query_terms
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,9 @@ class _Planning:
             return
         # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
         self._standalone = said
-        self._queries = [Query(question, weight=_BARE_WEIGHT), Query(said)]
+        # Where the model kept all its words, the bare question would only draw the search to what else has them.
+        kept = asked and said != f"{before} {question}" and set(query_terms(question)) <= set(query_terms(said))
+        self._queries = [*([] if kept else [Query(question, weight=_BARE_WEIGHT)]), Query(said)]
         if asked:
             self._notes.append(f"rewritten: {said}")
 

@@ -87,6 +87,12 @@ def test_a_model_rewrites_a_follow_up_and_the_users_words_stay_first(policy: Any
     assert "RNN 是什么?" in model.asked[0][1]
 
 
+def test_a_rewriting_that_kept_all_words_of_the_follow_up_is_searched_for_alone() -> None:
+    model = Fills(question="How many gates does GRU have?")
+    made = plan("How many gates does it have?", model, Policies(rewrite="auto"), HISTORY, sure=SURE)
+    assert texts(made) == ["How many gates does GRU have?"] == [made.standalone]
+
+
 def test_auto_leaves_a_question_of_its_own_as_it_is() -> None:
     model = Fills(question="x")
     found = plan("位置编码为什么用正弦函数?", model, Policies(rewrite="auto"), HISTORY, sure=SURE)
