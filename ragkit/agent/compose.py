@@ -93,6 +93,15 @@ class _Cited:
 
 
 @dataclass(frozen=True)
+class _LineAcross:
+    """The line of a source in another language that is nearest to a sentence, and its cosine."""
+
+    marker: int
+    text: str
+    nearness: float
+
+
+@dataclass(frozen=True)
 class Rules:
     """What becomes of sentences that fail.
 
@@ -139,15 +148,16 @@ def compose(
             kept.append(sentence)
             continue
         reason = _refused(turn, sentence.text, verdict, quoted)
-        if not reason and rules.own_words and _across(verdict) and _far(turn, sentence.text, verdict):
+        lines = _lines_across(turn, sentence.text, verdict) if rules.own_words and not reason else []
+        if lines and turn.index.model.name == BUNDLED and all(line.nearness < NEAR for line in lines):
             reason = FAR
         if reason:
             removed.append(Removed(sentence=sentence.text, reason=reason))
             if rules.strike:
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
             continue
-        if rules.own_words and (quotes := _own_words(turn, sentence.text, verdict)):
-            removed.append(Removed(sentence=sentence.text, reason=ACROSS if _across(verdict) else OWN_WORDS))
+        if rules.own_words and (quotes := _own_words(turn, sentence.text, verdict, lines)):
+            removed.append(Removed(sentence=sentence.text, reason=ACROSS if lines else OWN_WORDS))
             for marker, quote in quotes:
                 if quote not in cited.setdefault(marker, _Cited()).sentences:
                     cited[marker].sentences.append(quote)
@@ -233,7 +243,7 @@ def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> 
     return ""
 
 
-def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[int, str]]:
+def _own_words(turn: TurnState, sentence: str, verdict: Verdict, lines: Sequence[_LineAcross]) -> list[tuple[int, str]]:
     """What the sources of a sentence say themselves, by marker, where it is borne out in part only.
 
     Empty where the sentence may stand, says something else than the place it is nearest to, or the source is no short
@@ -242,31 +252,32 @@ def _own_words(turn: TurnState, sentence: str, verdict: Verdict) -> list[tuple[i
     if verdict.verdict != "partly":
         return []
     quotes: list[tuple[int, str]] = []
-    for marker in verdict.sources:
-        chunk = turn.passages[marker - 1].chunk
-        quote = best_span([sentence], chunk, turn.index.idf, turn.index.similarity).quote
+    if lines:
+        said = [(line.marker, line.text) for line in lines]
+    else:
+        chunks = ((marker, turn.passages[marker - 1].chunk) for marker in verdict.sources)
+        said = [(n, best_span([sentence], chunk, turn.index.idf, turn.index.similarity).quote) for n, chunk in chunks]
+    for marker, quote in said:
         if len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
             return []
-        if not _across(verdict) and support(sentence, quote, turn.index.idf).share < _ALIKE:
+        if not lines and support(sentence, quote, turn.index.idf).share < _ALIKE:
             return []
         quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
     return quotes
 
 
-def _far(turn: TurnState, sentence: str, verdict: Verdict) -> bool:
-    """Whether no line of a sentence's sources, which are in another language, is as near to it as a translation."""
-    if turn.index.model.name != BUNDLED:
-        return False
-
-    def nearest(text: str) -> float:
-        return max(turn.index.similarity(sentence, [text[start:end] for start, end in body_spans(text)]))
-
-    return all(nearest(turn.passages[marker - 1].text) < NEAR for marker in verdict.sources)
-
-
-def _across(verdict: Verdict) -> bool:
-    """Whether nothing but numbers could be compared, because the sources are in another language."""
-    return any(reason.kind == "language" for reason in verdict.reasons)
+def _lines_across(turn: TurnState, sentence: str, verdict: Verdict) -> list[_LineAcross]:
+    """The nearest line of each source, where nothing but numbers could be compared, as they are in another language."""
+    if all(reason.kind != "language" for reason in verdict.reasons):
+        return []
+    found = []
+    for marker in verdict.sources:
+        text = turn.passages[marker - 1].text
+        lines = [text[start:end] for start, end in body_spans(text)]
+        nearness = turn.index.similarity(sentence, lines)
+        best = max(range(len(lines)), key=nearness.__getitem__)
+        found.append(_LineAcross(marker, lines[best], nearness[best]))
+    return found
 
 
 def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdict], cited: dict[int, _Cited]) -> str:
