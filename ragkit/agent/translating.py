@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ragkit.agent.reply_parsing import unescape_latex
 from ragkit.agent.spotlight import Spotlight
-from ragkit.citations.atoms import analyse
+from ragkit.citations.atoms import HAN_NUMERALS, NUMBER_WORDS, analyse
 from ragkit.citations.markers import without_markers
 from ragkit.errors import RagkitError
 from ragkit.retrieval.rewrite import StructuredModel
@@ -42,14 +42,13 @@ _TOKENS: Final = 500
 _LEAST: Final = 12
 """Characters from which on a text without function words is more than a term or a formula."""
 _ABBREVIATION: Final = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*[A-Z0-9][A-Za-z0-9]*[A-Z0-9])[A-Za-z][A-Za-z0-9]*")
-_HAN_DIGITS: Final = "零一二三四五六七八九十"
-_WORDS: Final = "zero one two three four five six seven eight nine ten".split()
-_DIGITS: Final = {sign: value for signs in (_HAN_DIGITS, _WORDS) for value, sign in enumerate(signs)}
+_WORDS: Final = NUMBER_WORDS[:11]
+_DIGITS: Final = {sign: value for signs in (HAN_NUMERALS, _WORDS) for value, sign in enumerate(signs)}
 _PARTS: Final = dict(
     half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10
 )
 _FRACTION: Final = re.compile(
-    rf"(?P<below>[{_HAN_DIGITS}])分之(?P<above>[{_HAN_DIGITS}])"
+    rf"(?P<below>[{HAN_NUMERALS}])分之(?P<above>[{HAN_NUMERALS}])"
     rf"|\b(?P<count>{'|'.join(_WORDS)})[ -](?P<part>{'|'.join(_PARTS)})s?\b",
     re.IGNORECASE,
 )

@@ -51,15 +51,12 @@ _LIGHT: Final = 0.3
 _WORD_WEIGHT: Final = 2.0
 """An English word says about as much as two Han characters."""
 _NAME_WEIGHT: Final = 2.5
-_HAN_DIGITS: Final = {c: i for i, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
+HAN_NUMERALS: Final = "零一二三四五六七八九十"
+"""Each at the place of its value, as the words of `NUMBER_WORDS`."""
+NUMBER_WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_HAN_DIGITS: Final = {c: i for i, c in enumerate(HAN_NUMERALS)} | {"两": 2}
 _MEASURES: Final = frozenset("个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节")
-_NUMBER_WORDS: Final = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
-    )
-    if value > 1
-}  # fmt: skip
+_COUNTING: Final = {word: value for value, word in enumerate(NUMBER_WORDS) if value > 1}
 _UNITS: Final = frozenset(
     """% ‰ 倍 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
     billion trillion thousand x fold 年 月 日 天 小时 分钟 秒 hour hours minute minutes second seconds day days year
@@ -190,8 +187,8 @@ def _number(out: Atoms, value: str, shown: str) -> None:
 
 def _word(out: Atoms, raw: str, *, named: bool, initial: bool) -> None:
     at, low = len(out.keys), raw.lower()
-    if low in _NUMBER_WORDS:
-        _number(out, str(_NUMBER_WORDS[low]), raw)
+    if low in _COUNTING:
+        _number(out, str(_COUNTING[low]), raw)
         return
     if low in _EN_CUES:
         _add(out, "!", _LIGHT, raw)

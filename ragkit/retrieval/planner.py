@@ -175,20 +175,21 @@ class _Planning:
         elif policy == "auto":
             self._stages.append(Stage("resolve", False, "the question stands by itself"))
         said: str | None = None
+        joined = f"{before} {question}"
         asked = policy == "always" or (policy == "auto" and leans)
         if asked:
             said = self._ask("resolve", lambda model: resolve_follow_up(question, self._history, model))
         if said is not None and fold(said) in {fold(turn.question) for turn in self._history}:
             # A small model sometimes returns the earlier question; asked again it would answer that one.
-            said = f"{before} {question}"
+            said = joined
         if said is None and leans:
-            said = f"{before} {question}"
+            said = joined
         if said is None or fold(said) == fold(question):
             return
         # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
         self._standalone = said
         # Where the model kept all its words, the bare question would only draw the search to what else has them.
-        kept = asked and said != f"{before} {question}" and set(query_terms(question)) <= set(query_terms(said))
+        kept = said != joined and set(query_terms(question)) <= set(query_terms(said))
         self._queries = [*([] if kept else [Query(question, weight=_BARE_WEIGHT)]), Query(said)]
         if asked:
             self._notes.append(f"rewritten: {said}")
