@@ -14,7 +14,7 @@ from ragkit.api import Index, index_settings
 from ragkit.evaluation.datasets import Question
 from ragkit.text.tokens import ANALYSER_VERSION
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised with any change of what a kept answer holds or how it is computed."""
 _NO_MATTER: Final = {"openai_api_key", "home", "index", "notes", "chat_model", "agent", "embedding_model"}
 """Keys, places of files, and what is named by its contents instead."""

@@ -70,6 +70,8 @@ class AnswerRow:
     sentences: list[dict[str, Any]] = field(default_factory=list)
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    translations: list[dict[str, str]] = field(default_factory=list)
+    """Sentences of `answer` that were translated, each with its ``original``."""
     grade: str | None = None
     grade_reason: str = ""
     error: str = ""
@@ -215,6 +217,7 @@ def _ask(
         citations=[{**asdict(citation), "heading": list(citation.heading)} for citation in answer.citations],
         tool_calls=[asdict(call) for call in calls],
         removed=[item.sentence for item in answer.removed],
+        translations=[asdict(item) for item in answer.translations],
     )
 
 
@@ -241,10 +244,14 @@ def _verdicts(row: AnswerRow, support: SupportJudge) -> list[SentenceVerdict]:
     """Verdicts on the statements of an answer; an abstention states nothing."""
     if row.abstained:
         return []
+    shown = answer_body(row.answer)
+    if not getattr(support, "crosses", True):
+        for item in row.translations:
+            shown = shown.replace(item["sentence"], item["original"])
     passages = {int(marker): text for marker, text in row.passages.items()}
     quotes = {citation["marker"]: citation["quote"] for citation in row.citations}
     try:
-        return judge_sentences(cited_sentences(answer_body(row.answer)), passages, support, quotes)
+        return judge_sentences(cited_sentences(shown), passages, support, quotes)
     except EndpointError:
         raise
     except ModelError as exc:

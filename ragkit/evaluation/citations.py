@@ -8,7 +8,8 @@ mean, it would raise it. Two things are ours: a sentence shares the markers at t
 (`cited_sentences`), and a number without a passage is an imprecise citation that does not spoil the
 recall of the others. Who decides about support is the judge's matter; the default one is the
 deterministic check the agent uses too, so its verdicts on the agent's own answers are an upper
-bound. Only a judge of another kind is independent.
+bound. Only a judge of another kind is independent. A judge that cannot compare two languages gets
+a sentence that was translated as it stood before, which is what the agent checked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from ragkit.values import Hit
 
 
 class SupportJudge(Protocol):
-    """Decides whether a premise says what a claim says."""
+    """Decides whether a premise says what a claim says.
+
+    One with an attribute ``crosses`` that is False cannot compare two languages.
+    """
 
     def __call__(self, premise: str, claim: str) -> bool: ...
 
@@ -45,6 +49,7 @@ class TermJudge:
     idf: Idf
     name: ClassVar[str] = "term"
     """For the report."""
+    crosses: ClassVar[bool] = False
 
     def __call__(self, premise: str, claim: str) -> bool:
         """Whether the premise holds most of the claim's idf mass and all its numbers."""

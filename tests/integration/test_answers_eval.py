@@ -294,6 +294,26 @@ def test_another_judge_never_asks_the_agent_again(index: Index, metrics: TextMet
     assert model.calls == [] and file.read_bytes() == kept
 
 
+def test_a_judge_of_terms_reads_a_translated_sentence_as_it_stood_before(
+    index: Index, metrics: TextMetrics, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    store = RowStore(file)
+    [row] = evaluate_answers(QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, store=store)
+    said = row.plain.strip()
+    shown = "The variance of dot products grows with their size."
+    kept = row.to_json() | {"answer": row.answer.replace(said, shown), "translations": []}
+    key = json.loads(file.read_text("utf-8"))["key"]
+    for translations, judge, recall in (
+        ([], None, 0),
+        ([{"sentence": shown, "original": said}], None, 1),
+        ([{"sentence": shown, "original": said}], lambda premise, claim: claim == shown, 1),
+    ):
+        store.put(key, kept | {"translations": translations})
+        [row] = evaluate_answers(QUESTIONS[:1], scripted(index)[0], metrics, store=store, support_judge=judge)
+        assert row.scores["citation_recall"] == recall and shown in row.answer
+
+
 def test_a_support_judge_that_fails_once_leaves_the_answer(index: Index, metrics: TextMetrics) -> None:
     [row] = evaluate_answers(
         QUESTIONS[:1], scripted(index, RIGHT)[0], metrics, support_judge=ModelJudge(Grader("right"), "m")
