@@ -1,8 +1,9 @@
 """What each prompting strategy of the agent file is worth: every one against the file as it is, paired.
 
-    python evals/experiments/strategies.py [--questions N] [--model local] [--only NAME,...] [--out FILE.json]
+    python evals/experiments/strategies.py [--questions N] [--model local] [--base NAME] [--only NAME,...] [--out F]
 
-Each strategy answers the same stratified sample; answers are kept (`--rows`), so a run that was
+Few-shot examples and long thoughts mean answering within the transcript: ``--base "within the transcript"`` says what
+they are worth there. Each strategy answers the same stratified sample; answers are kept (`--rows`), so a run that was
 broken off goes on. Differences come with 95 % intervals and p-values of paired randomisation tests,
 corrected after Holm within each metric. A nil effect is a result and stays in the table.
 """
@@ -16,6 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ragkit.agent.examples import split_examples
 from ragkit.agent.runtime import Agent
 from ragkit.agent.spec import AgentHeader, AgentSpec, load_agent
 from ragkit.evaluation.answers import AnswerRow, evaluate_answers, open_metrics
@@ -32,8 +34,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "within the transcript": {"answer_json": "transcript"},
     "whole passages": {"answer_json": "transcript", "evidence_tokens_json": None},
     "excerpts of 250": {"evidence_tokens_json": 250},
-    "no thought": {"thought": "off"},
-    "long thought": {"thought_chars": 600},
+    "no thought": {"answer_json": "transcript", "thought": "off"},
+    "long thought": {"answer_json": "transcript", "thought_chars": 600},
     "always rewrite": {"rewrite": "always"},
     "rewrite at 0.7": {"sampling": {"rewrite": {"temperature": 0.7}}},
     "act at 0.7": {"sampling": {"act": {"temperature": 0.7}}},
@@ -44,6 +46,22 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "3 samples": {"samples": 3},
     "5 samples": {"samples": 5},
 }
+TRANSCRIPT = {"answer_json": "transcript"}
+EXAMPLES = """
+## Example
+
+Question: 邮局几点开门？
+Thought: 第 1 段写了开门时间。
+Answer: 邮局早上八点开门[1]，周日不开[1]。
+
+## Example
+
+Question: How long does the ferry take?
+Thought: The first search says nothing about the time of the crossing.
+Call: search_notes {"query": "ferry crossing time"}
+Observation: [1] travel.md:12 The crossing takes 40 minutes, in winter up to an hour.
+Answer: The ferry takes 40 minutes[1]. In winter it may take an hour[1].
+"""
 METRICS = (
     "cites_gold",
     "citation_recall",
@@ -55,15 +73,18 @@ METRICS = (
 )
 
 
-def variants(spec: AgentSpec, only: set[str]) -> dict[str, AgentSpec]:
-    """The agent under each strategy; one without its examples too, if the file has any."""
+def variants(spec: AgentSpec, base: str, only: set[str]) -> dict[str, AgentSpec]:
+    """The agent under each strategy, `base` first; one with two examples, one without the file's own."""
     found = {}
     for name, keys in STRATEGIES.items():
         header = AgentHeader.model_validate({**spec.header.model_dump(mode="json"), **keys})
         found[name] = replace(spec, header=header)
+    header = AgentHeader.model_validate({**spec.header.model_dump(mode="json"), **TRANSCRIPT})
+    found["two examples"] = replace(spec, header=header, examples=split_examples(EXAMPLES)[1])
     if spec.examples:
         found["no examples"] = replace(spec, examples=())
-    return {name: each for name, each in found.items() if not only or name in only or name == "as it is"}
+    order = [base, *(name for name in found if name != base)]
+    return {name: found[name] for name in order if not only or name in only or name == base}
 
 
 def scores(row: AnswerRow) -> dict[str, float | None]:
@@ -105,7 +126,8 @@ def main() -> None:
     parser.add_argument("--split", choices=("dev", "test", "all"), default="all")
     parser.add_argument("--agent", default="interview")
     parser.add_argument("--model", default="local")
-    parser.add_argument("--only", default="", help="strategies by name, with commas; the first one always runs")
+    parser.add_argument("--only", default="", help="strategies by name, with commas; the base always runs")
+    parser.add_argument("--base", default="as it is", help="strategy that the others are compared with")
     parser.add_argument("--rows", type=Path, default=None, help="answers as they finish")
     parser.add_argument("--out", type=Path, default=None, help="everything as JSON")
     arguments = parser.parse_args()
@@ -117,7 +139,7 @@ def main() -> None:
     metrics = open_metrics(index)
     only = {name.strip() for name in arguments.only.split(",") if name.strip()}
     runs: dict[str, list[AnswerRow]] = {}
-    for name, spec in variants(load_agent(arguments.agent, settings.agents_dir), only).items():
+    for name, spec in variants(load_agent(arguments.agent, settings.agents_dir), arguments.base, only).items():
         began = time.monotonic()
         runs[name] = evaluate_answers(data.questions, Agent(spec, index, chat), metrics, store=store)
         print(f"{name}: {len(runs[name])} questions in {time.monotonic() - began:.0f} s", flush=True)
