@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ class Budget:
         self.prices = prices or Prices()
         self.stopped: Stop | None = None
         """What ended the question or, in a workflow of several parts, one of them."""
+        self.beside: Counter[str] = Counter()
+        """prompt_tokens and completion_tokens of the calls beside the loop: rewritings, translations, grades."""
         self._clock = clock
         self._began = clock()
         self._lock = threading.Lock()
@@ -172,6 +175,14 @@ class Budget:
         with self._lock:
             self._tokens += read + written
             self._cost += self.prices.cost(read, written)
+
+    def spend(self, read: int, written: int, told: bool) -> None:
+        """Count the tokens of a call beside the loop; estimates count for the budget, not among what was told."""
+        self.add_tokens(read, written)
+        if told:
+            with self._lock:
+                self.beside["prompt_tokens"] += read
+                self.beside["completion_tokens"] += written
 
     def add_step(self, count: int = 1) -> None:
         """Count tool calls."""

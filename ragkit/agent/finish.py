@@ -116,7 +116,7 @@ def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Compose
     """What holds, in the language of the question; see `ragkit.agent.translating`."""
     language = answer_language(turn.question)
     sentences = [sentence.text for sentence in composed.kept if not sentence.verbatim]
-    model = chat.structured()
+    model = chat.structured(turn.budget.spend)
     if model is None or turn.budget.over() is not None or all(is_in(text, language) for text in sentences):
         return composed
     turn.emit(Thought(TRANSLATING[language]))
@@ -210,7 +210,7 @@ def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
 
 def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatModel) -> Composed:
     """The answer with what the model makes of the sentences that failed; they are checked like the first ones."""
-    model = chat.structured()
+    model = chat.structured(turn.budget.spend)
     written = corrected(turn, composed.removed, model) if model is not None else []
     if not written:
         return composed
@@ -225,7 +225,7 @@ def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
     settings = turn.index.settings
     judge: EntailmentJudge | None = None
     if settings.entailment == "chat":
-        model = chat.structured()
+        model = chat.structured(turn.budget.spend)
         judge = ChatEntailment(model) if model is not None else None
     elif settings.entailment != "off":
         judge = CrossEncoderEntailment(settings.entailment)

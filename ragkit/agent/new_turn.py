@@ -28,7 +28,7 @@ def new_turn(
     steps = parts.limits[0].steps or 0
     # The memory and the list say something that the notes do not only where the question is for them.
     other_tools = bool(parts.tools) or bool(set(header.tools) - NOTE_TOOLS - (SPECIAL - asked_for(question)))
-    return TurnState(
+    turn = TurnState(
         index=parts.index,
         question=question,
         standalone=standalone,
@@ -46,6 +46,7 @@ def new_turn(
         other_tools=other_tools,
         personal=not small and "recall" in header.tools and "recall" in may_need(question),
         state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
-        structured=parts.chat.structured(),
         cancelled=cancelled or threading.Event(),
     )
+    turn.structured = parts.chat.structured(lambda read, written, told: turn.budget.spend(read, written, told))
+    return turn

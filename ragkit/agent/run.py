@@ -157,7 +157,7 @@ class Run:
             standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
-            usage=dict(turn.usage),
+            usage=dict(turn.usage + self._budget.beside),
             seconds=self._budget.spent.seconds,
             cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,
@@ -339,7 +339,8 @@ class Run:
         """The queries of the first search, and what the chat model adds to them."""
         parts, question = self._parts, self._question
         header = parts.spec.header
-        structured = parts.chat.sampled(header.sampling.rewrite).structured() if len(parts.index) else None
+        rewriting = parts.chat.sampled(header.sampling.rewrite)
+        structured = rewriting.structured(self._budget.spend) if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()
         plan = parts.index.plan(
             question,

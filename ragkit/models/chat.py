@@ -23,10 +23,12 @@ from ragkit.models.constraints import FORM, LLGUIDANCE, with_constraint
 from ragkit.models.discovery import Found, discover, known
 from ragkit.models.local import start_local
 from ragkit.models.sampling import Sampling, with_sampling
+from ragkit.models.tokens import estimate_tokens
 from ragkit.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
 
     from ragkit.models.endpoint import Gate, Limits
 
@@ -34,6 +36,8 @@ EXTRACTIVE: Final = "extractive"
 _SECRET: Final = re.compile(r"(?:Bearer\s+|sk-|key[=:]\s*)\S+", re.IGNORECASE)
 """Endpoints echo headers in their errors; no key may reach a terminal or a log."""
 Progress = Callable[[int, int], None]
+Spending = Callable[[int, int, bool], None]
+"""Called with the tokens that a call read and wrote, and whether the endpoint told them or they are an estimate."""
 
 
 class ChatModel:
@@ -117,9 +121,13 @@ class ChatModel:
         other._load, other._model, other._lock = lambda: with_sampling(self.model(), sampling), None, threading.Lock()
         return other
 
-    def structured(self) -> StructuredChat | None:
-        """This model as one that fills JSON schemas; None for ``extractive``."""
-        return None if self.extractive else StructuredChat(self)
+    def structured(self, spending: Spending | None = None) -> StructuredChat | None:
+        """This model as one that fills JSON schemas; None for ``extractive``.
+
+        Args:
+            spending: Is told what each call cost.
+        """
+        return None if self.extractive else StructuredChat(self, spending=spending)
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ class StructuredChat:
     chat: ChatModel
     seconds: float | None = None
     """A local model stops writing after this time; it would go on at the cost of whatever comes next."""
+    spending: Spending | None = None
 
     def within(self, seconds: float) -> StructuredChat:
         """The same model, loaded, with a limit of time for each reply.
@@ -149,11 +158,17 @@ class StructuredChat:
         messages = [("system", system), ("user", user)]
         limited = self.seconds is not None and self.chat.local
 
-        def ask(model: Any) -> str:
-            return self._streamed(model, messages) if limited else str(model.invoke(messages).text)
+        def ask(model: Any) -> BaseMessage:
+            return self._streamed(model, messages) if limited else model.invoke(messages)
 
         with endpoint_errors(self.chat.name):
-            text = with_constraint(self.chat.model(), schema, max_tokens, ask)
+            reply = with_constraint(self.chat.model(), schema, max_tokens, ask)
+        text = str(reply.text)
+        if self.spending is not None:
+            if used := getattr(reply, "usage_metadata", None):
+                self.spending(used["input_tokens"], used["output_tokens"], True)
+            else:
+                self.spending(estimate_tokens(system) + estimate_tokens(user), estimate_tokens(text), False)
         try:
             value = json.loads(text)
         except ValueError as exc:
@@ -162,16 +177,17 @@ class StructuredChat:
             raise ModelError(f"{self.chat.name} did not reply with a JSON object.", "Try another model.")
         return value
 
-    def _streamed(self, model: Any, messages: list[tuple[str, str]]) -> str:
+    def _streamed(self, model: Any, messages: list[tuple[str, str]]) -> BaseMessage:
         """The reply, read piece by piece; closing the stream makes the server stop."""
         deadline = time.monotonic() + (self.seconds or 0.0)
-        text = ""
+        read: list[Any] = []
         with closing(model.stream(messages)) as pieces:
             for piece in pieces:
-                text += piece.text
+                read.append(piece)
                 if time.monotonic() > deadline:
                     raise ModelError(f"{self.chat.name} was not done after {self.seconds:g} s.", "Allow it more time.")
-        return text
+        whole: BaseMessage = sum(read[1:], read[0])
+        return whole
 
 
 class endpoint_errors:

@@ -389,6 +389,20 @@ def test_the_cost_is_part_of_the_answer_where_prices_are_set(index: Index) -> No
     assert agent(index, ScriptedChatModel(replies=[message])).ask(QUESTION).cost is None
 
 
+def test_calls_beside_the_loop_are_paid_for_too(index: Index) -> None:
+    passage = AIMessage('{"passage": "RNN 的梯度会消失。"}', usage_metadata=used(50, 7))
+    said = AIMessage(SAID, usage_metadata=used(900, 100))
+    bot = agent(index, ScriptedChatModel(replies=[passage, said]), header={"hyde": "always"})
+    assert bot.ask("RNN 有什么缺点？").usage == {"prompt_tokens": 950, "completion_tokens": 107}
+    # What a transform replied is kept by its question, so every question here is another one.
+    once = ScriptedChatModel(replies=[passage])
+    over = agent(index, once, header={"hyde": "always"}, max_question_tokens=57).ask("RNN 的弱点是什么？")
+    assert over.stop_reason == "max_tokens"
+    silent = ScriptedChatModel(replies=[AIMessage('{"passage": "RNN 的梯度会消失。"}')])
+    guessed = agent(index, silent, header={"hyde": "always"}, max_question_tokens=20).ask("RNN 的短处是什么？")
+    assert guessed.stop_reason == "max_tokens" and guessed.usage == {}
+
+
 def test_a_cost_budget_without_prices_is_refused_at_once(index: Index) -> None:
     with pytest.raises(ConfigError, match="price_read"):
         agent(index, ScriptedChatModel(replies=[]), max_question_cost=1.0)

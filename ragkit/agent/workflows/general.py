@@ -76,7 +76,8 @@ def general(task: Task) -> Outcome:
     """
     question = accepted(task.parts, task.question)
     language = answer_language(question)
-    chat = task.parts.chat.structured()
+    turn = task.turn()
+    chat = task.parts.chat.structured(turn.budget.spend)
     task.emit(Thought(_WORKING[language]))
     if chat is None:
         raise ModelError(f"{task.parts.chat.name} cannot answer from general knowledge.", "Use another model.")
@@ -86,4 +87,4 @@ def general(task: Task) -> Outcome:
     if not clean:
         raise ModelError(f"{task.parts.chat.name} gave no answer.", "Ask again, or use another model.")
     composed = Composed(f"{NOTICE[language]}\n{clean}", (), (), 0, abstained=False)
-    return Outcome(composed, task.turn(), question, general=True)
+    return Outcome(composed, turn, question, general=True)

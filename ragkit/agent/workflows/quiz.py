@@ -123,7 +123,7 @@ def quiz(task: Task) -> Outcome:
     state = _Quiz.read(task.state.get(KEY, {}))
     turn = task.turn()
     reply = _Reply(turn)
-    chat = task.parts.chat.structured()
+    chat = task.parts.chat.structured(turn.budget.spend)
     text = task.question
     match = _TOPIC.match(text)
     asked = state.asked

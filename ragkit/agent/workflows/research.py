@@ -135,8 +135,8 @@ def research(task: Task) -> Outcome:
     """Answer a broad goal by a report."""
     goal, language = task.question, answer_language(task.question)
     say = _WORDS[language]
-    chat = task.parts.chat.structured()
     turn = task.turn()
+    chat = task.parts.chat.structured(turn.budget.spend)
     turn.max_passages = 10_000  # what a part cites was counted there
     board, report = _Board(task), _Report(turn)
     task.emit(Thought(say["plan"]))
