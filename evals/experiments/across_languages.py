@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.agent.compose import NEAR
+from ragkit.agent.own_words import NEAR
 from ragkit.citations.support import body_spans
 from ragkit.models.embeddings import resolve_embedding
 from ragkit.settings import load_settings

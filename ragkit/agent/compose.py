@@ -14,6 +14,7 @@ from typing import Final
 
 from ragkit.agent.answer import Citation, Removed, Translation
 from ragkit.agent.evidence import searched
+from ragkit.agent.own_words import PART, Ruling, ruling_of
 from ragkit.agent.results import says_a_result
 from ragkit.agent.turn import TurnState
 from ragkit.citations.checker import Checker
@@ -21,10 +22,9 @@ from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
-from ragkit.citations.support import best_span, body_spans, content_terms, numbers_in, support
+from ragkit.citations.support import best_span, content_terms, numbers_in
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage
-from ragkit.models.embeddings import BUNDLED
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -52,17 +52,6 @@ _CONTRADICTS: Final = {
     "zh": "注意，笔记之间有矛盾：“{}”[{}]；“{}”[{}]。",
     "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
 }
-OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
-ACROSS: Final = "its source is in another language, so it cannot be checked; the note's own words stand instead"
-FAR: Final = "its source is in another language and has no line that is near to it"
-NEAR: Final = 0.84
-"""Cosine, as questions of the bundled embedding model, of a sentence and a line in another language that may say the
-same; other models have scales of their own. ``python evals/experiments/across_languages.py`` has what passes."""
-_ALIKE: Final = 0.5
-"""Share of a sentence's idf mass that a quote must hold to say the same."""
-_OWN_CHARS: Final = 300
-_NO_PROSE: Final = re.compile(r"^\||```|~~~|\$\$|^#", re.MULTILINE)
-_LIST_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,3}[.)])\s+")
 _CONTRADICTIONS: Final = 2
 """That an answer tells at most."""
 _QUOTE_CHARS: Final = 160
@@ -93,15 +82,6 @@ class _Cited:
 
 
 @dataclass(frozen=True)
-class _LineAcross:
-    """The line of a source in another language that is nearest to a sentence, and its cosine."""
-
-    marker: int
-    text: str
-    nearness: float
-
-
-@dataclass(frozen=True)
 class Rules:
     """What becomes of sentences that fail.
 
@@ -109,8 +89,7 @@ class Rules:
         strike: Show them struck, with the reason, instead of taking them out.
         judge: Entailment judge for sentences that comparison alone leaves undecided.
         seconds: Time the judge has for one answer.
-        own_words: Let the words of the note stand in place of a sentence that it bears out in part only. For small
-            models, which word things wrongly more often than they look in the wrong place.
+        own_words: Hold sentences against their sources as `ragkit.agent.own_words` does; for small models.
     """
 
     strike: bool = False
@@ -140,28 +119,26 @@ def compose(
     parsed = _distinct(parse_answer(printable(written)) if sentences is None else _given(sentences, quoted))
     evidence = Evidence([as_passage(hit) for hit in turn.passages])
     verdicts = _verdicts(turn, parsed, evidence, quoted, rules)
+    rulings = [
+        _ruling(turn, sentence.text, verdict, quoted, rules) if verdict is not None else Ruling()
+        for sentence, verdict in zip(parsed, verdicts, strict=True)
+    ]
+    better = any(v is not None and not r.gone and not r.weak for v, r in zip(verdicts, rulings, strict=True))
     kept: list[CitedSentence] = []
     cited: dict[int, _Cited] = {}
     removed: list[Removed] = []
-    for sentence, verdict in zip(parsed, verdicts, strict=True):
+    for sentence, verdict, ruling in zip(parsed, verdicts, rulings, strict=True):
         if verdict is None:
             kept.append(sentence)
             continue
-        reason = _refused(turn, sentence.text, verdict, quoted)
-        lines = _lines_across(turn, sentence.text, verdict) if rules.own_words and not reason else []
-        if lines and turn.index.model.name == BUNDLED and all(line.nearness < NEAR for line in lines):
-            reason = FAR
-        if reason:
+        if reason := ruling.reason or (PART if ruling.weak and better else ""):
             removed.append(Removed(sentence=sentence.text, reason=reason))
-            if rules.strike:
-                kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
-            continue
-        if rules.own_words and (quotes := _own_words(turn, sentence.text, verdict, lines)):
-            removed.append(Removed(sentence=sentence.text, reason=ACROSS if lines else OWN_WORDS))
-            for marker, quote in quotes:
+            for marker, quote in ruling.quotes:
                 if quote not in cited.setdefault(marker, _Cited()).sentences:
                     cited[marker].sentences.append(quote)
                     kept.append(replace(sentence, text=quote, markers=(marker,)))
+            if rules.strike and not ruling.quotes:
+                kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
             continue
         kept.append(replace(sentence, markers=verdict.sources))
         for marker in verdict.sources:
@@ -232,6 +209,12 @@ def check_sentence(turn: TurnState, checker: Checker, sentence: str, markers: Se
     return checker.check(sentence, markers, [n for n in numbers_in(sentence) if turn.computed(n)])
 
 
+def _ruling(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool, rules: Rules) -> Ruling:
+    if reason := _refused(turn, sentence, verdict, quoted):
+        return Ruling(reason=reason)
+    return ruling_of(turn, sentence, verdict) if rules.own_words else Ruling()
+
+
 def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> str:
     """Why a sentence cannot be part of the answer; empty if it can."""
     if verdict.verdict == "unsupported" or (not verdict.sources and not says_a_result(turn, sentence)):
@@ -241,43 +224,6 @@ def _refused(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool) -> 
     if not quoted and _only_asks_again(turn, sentence):
         return "it only repeats the question"
     return ""
-
-
-def _own_words(turn: TurnState, sentence: str, verdict: Verdict, lines: Sequence[_LineAcross]) -> list[tuple[int, str]]:
-    """What the sources of a sentence say themselves, by marker, where it is borne out in part only.
-
-    Empty where the sentence may stand, says something else than the place it is nearest to, or the source is no short
-    prose. Of a sentence in another language than its sources nobody can tell what else it says.
-    """
-    if verdict.verdict != "partly":
-        return []
-    quotes: list[tuple[int, str]] = []
-    if lines:
-        said = [(line.marker, line.text) for line in lines]
-    else:
-        chunks = ((marker, turn.passages[marker - 1].chunk) for marker in verdict.sources)
-        said = [(n, best_span([sentence], chunk, turn.index.idf, turn.index.similarity).quote) for n, chunk in chunks]
-    for marker, quote in said:
-        if len(quote) > _OWN_CHARS or _NO_PROSE.search(quote):
-            return []
-        if not lines and support(sentence, quote, turn.index.idf).share < _ALIKE:
-            return []
-        quotes.append((marker, without_markers(_LIST_MARK.sub("", one_line(quote, _OWN_CHARS)), keep_numbers=True)))
-    return quotes
-
-
-def _lines_across(turn: TurnState, sentence: str, verdict: Verdict) -> list[_LineAcross]:
-    """The nearest line of each source, where nothing but numbers could be compared, as they are in another language."""
-    if all(reason.kind != "language" for reason in verdict.reasons):
-        return []
-    found = []
-    for marker in verdict.sources:
-        text = turn.passages[marker - 1].text
-        lines = [text[start:end] for start, end in body_spans(text)]
-        nearness = turn.index.similarity(sentence, lines)
-        best = max(range(len(lines)), key=nearness.__getitem__)
-        found.append(_LineAcross(marker, lines[best], nearness[best]))
-    return found
 
 
 def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdict], cited: dict[int, _Cited]) -> str:

@@ -59,7 +59,7 @@ def _excerpt(text: str, terms: set[str], idf: Callable[[str], float]) -> str:
     at = max(range(len(prose)), key=lambda i: (weights[i], -i))
     quote = ""
     for line in prose[at:]:
-        sentence = re.sub(r"^[-*+]\s+", "", line)
+        sentence = re.sub(r"^(?:[-*+]|\d{1,2}[.)])\s+", "", line)
         if quote and width(quote) + width(sentence) > _WIDTH:
             break
         quote = f"{quote} {' '.join(sentence.split())}".strip()

@@ -38,6 +38,8 @@ _NOT_SEEN: Final = {
     "zh": "模型没有写出答案，以下是最相关的笔记原文摘录。",
     "en": "The model came to no answer; these are quotes from the passages nearest to the question.",
 }
+NOTICES: Final = tuple(text for said in (NOTICE, DOWN, _UNFOUNDED, _NOT_SEEN) for text in said.values())
+"""What may stand before quotes; it says nothing of the notes."""
 _QUOTES: Final = {"zh": "以下是笔记原文摘录。", "en": " These are quotes from the notes."}
 _NO_ANSWER: Final = {"zh": "还没有得到答案。", "en": " No answer was reached."}
 _NEAREST: Final = {"zh": "最接近的段落：", "en": "Nearest passages:"}

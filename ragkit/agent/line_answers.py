@@ -11,6 +11,7 @@ verified quotes" (arXiv:2203.11147).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ _FORM: Final = (
 )
 _MOST: Final = 3
 _ANSWER_CHARS: Final = 400
+_NUMBER: Final = re.compile(r"(?:^|[:：]\s*)\d{1,2}\.\Z")
 _NAMED: Final = 0.25
 """Share of a sentence's terms that a line which the model named is ahead of others."""
 
@@ -151,11 +153,11 @@ class Sheet:
 
 
 def _whole_sentences(text: str) -> list[str]:
-    """Sentences up to a full stop: what a semicolon parts shares its source."""
+    """Sentences up to a full stop: what a semicolon parts shares its source, the number of an item is none itself."""
     whole: list[str] = []
     end = 0
     for start, stop in sentence_spans(text):
-        if whole and whole[-1].endswith((";", "；")):
+        if whole and (whole[-1].endswith((";", "；")) or _NUMBER.search(whole[-1])):
             whole[-1] += text[end:stop]
         else:
             whole.append(text[start:stop])

@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from ragkit.agent.extractive import NOTICE
+from ragkit.agent.finish import NOTICES
 from ragkit.agent.runtime import Agent
 from ragkit.agent.sessions import Session
 from ragkit.api import Index
@@ -147,8 +147,8 @@ def open_metrics(index: Index) -> TextMetrics:
 
 
 def answer_body(text: str) -> str:
-    """The text of an answer without the notice that no language model is configured."""
-    for notice in NOTICE.values():
+    """The text of an answer without the notice that what follows are quotes."""
+    for notice in NOTICES:
         text = text.removeprefix(notice)
     return text.strip()
 

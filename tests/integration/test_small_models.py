@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ragkit import Agent, Index, load_settings
-from ragkit.agent import compose
+from ragkit.agent import own_words
 from ragkit.agent.answer import Answer, Done, Token
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
@@ -336,6 +336,6 @@ def test_a_translation_that_changes_a_number_is_not_used(chinese: Index) -> None
 
 def test_what_is_near_to_no_line_of_its_source_is_taken_out(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     # The cosines of this embedder tell nothing across languages, so every line is far.
-    monkeypatch.setattr(compose, "BUNDLED", index.model.name)
+    monkeypatch.setattr(own_words, "BUNDLED", index.model.name)
     answer = lines_said(index, "LSTM was made for speech.", "What is the LSTM made for?")
     assert answer.abstained and "no line that is near" in answer.removed[0].reason

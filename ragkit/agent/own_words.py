@@ -1,0 +1,124 @@
+"""What a small model wrote, held against its sources strictly: the note's own words stand where they say it better.
+
+A model of 1.5B words things wrongly more often than it looks in the wrong place, so a sentence that its source bears
+out in part only gives way to that source's nearest line. Where no line says the same, it goes, unless it is all there
+is; figures and names that the source has otherwise go in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ragkit.agent.turn import TurnState
+from ragkit.citations.markers import without_markers
+from ragkit.citations.support import SUPPORTED, best_span, body_spans, content_terms, support
+from ragkit.citations.verdicts import Verdict
+from ragkit.models.embeddings import BUNDLED
+from ragkit.text.sanitize import one_line
+from ragkit.text.tokens import tokenize
+
+OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
+ACROSS: Final = "its source is in another language, so it cannot be checked; the note's own words stand instead"
+FAR: Final = "its source is in another language and has no line that is near to it"
+PART: Final = "the note bears it out in part only"
+NEAR: Final = 0.84
+"""Cosine, as questions of the bundled embedding model, of a sentence and a line in another language that may say the
+same; other models have scales of their own. ``python evals/experiments/across_languages.py`` has what passes."""
+_ALIKE: Final = 0.5
+"""Share of a sentence's idf mass that a quote must hold to say the same."""
+_SAYS: Final = 3
+"""Terms beyond those of the question that are a statement."""
+_CHARS: Final = 300
+_NO_PROSE: Final = re.compile(r"^\||```|~~~|\$\$|^#", re.MULTILINE)
+_LIST_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,3}[.)])\s+")
+_OTHERWISE: Final = frozenset({"number", "unit", "name", "quote"})
+"""Kinds of reasons that say what a source has otherwise."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What becomes of a sentence."""
+
+    quotes: tuple[tuple[int, str], ...] = ()
+    """What stands instead, by marker."""
+    reason: str = ""
+    """Why it gives way or goes; empty where it stays."""
+    weak: bool = False
+    """It stays only where nothing better does."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it goes without anything in its place."""
+        return bool(self.reason) and not self.quotes
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The line of a source in another language that is nearest to a sentence, and its cosine."""
+
+    marker: int
+    text: str
+    nearness: float
+
+
+def ruling_of(turn: TurnState, sentence: str, verdict: Verdict) -> Ruling:
+    """What becomes of a sentence that its verdict lets stay."""
+    if lines := _lines_across(turn, sentence, verdict):
+        if turn.index.model.name == BUNDLED and all(line.nearness < NEAR for line in lines):
+            return Ruling(reason=FAR)
+        quotes = _quotes([(line.marker, line.text) for line in lines])
+        return Ruling(quotes, ACROSS if quotes else "")
+    if not verdict.sources or (verdict.verdict in ("supported", "misattributed") and _holds(turn, sentence, verdict)):
+        return Ruling()
+    chunks = [(marker, turn.passages[marker - 1].chunk) for marker in verdict.sources]
+    for claim in (sentence, _beyond(sentence, turn.question)):
+        said = [(n, best_span([claim], chunk, turn.index.idf, turn.index.similarity).quote) for n, chunk in chunks]
+        alike = bool(claim) and all(support(claim, quote, turn.index.idf).share >= _ALIKE for _, quote in said)
+        if alike and (quotes := _quotes(said)):
+            return Ruling(quotes, OWN_WORDS)
+    if any(reason.kind in _OTHERWISE for reason in verdict.reasons):
+        return Ruling(reason="; ".join(reason.text for reason in verdict.reasons if reason.kind in _OTHERWISE))
+    return Ruling(weak=True)
+
+
+def _beyond(sentence: str, question: str) -> str:
+    """The terms of a sentence that its question lacks: what it says. A small model repeats the question before it.
+
+    Empty where there are too few to say anything.
+    """
+    asked = set(tokenize(question))
+    terms = [term for term in content_terms(sentence) if term not in asked]
+    return " ".join(terms) if len(terms) >= _SAYS else ""
+
+
+def _holds(turn: TurnState, sentence: str, verdict: Verdict) -> bool:
+    """Whether the passages that it cites hold most of a sentence, and all its numbers that were not computed."""
+    cited = "\n\n".join(turn.passages[marker - 1].chunk.search_text for marker in verdict.sources)
+    found = support(sentence, cited, turn.index.idf)
+    return found.share >= SUPPORTED and all(turn.computed(number) for number in found.missing_numbers)
+
+
+def _quotes(said: list[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    """Lines as they can stand in an answer; none if one of them is no short prose."""
+    if any(len(quote) > _CHARS or _NO_PROSE.search(quote) for _, quote in said):
+        return ()
+    return tuple(
+        (marker, without_markers(_LIST_MARK.sub("", one_line(quote, _CHARS)), keep_numbers=True))
+        for marker, quote in said
+    )
+
+
+def _lines_across(turn: TurnState, sentence: str, verdict: Verdict) -> list[_Line]:
+    """The nearest line of each source, where nothing but numbers could be compared, as they are in another language."""
+    if all(reason.kind != "language" for reason in verdict.reasons):
+        return []
+    found = []
+    for marker in verdict.sources:
+        text = turn.passages[marker - 1].text
+        lines = [text[start:end] for start, end in body_spans(text)]
+        nearness = turn.index.similarity(sentence, lines)
+        best = max(range(len(lines)), key=nearness.__getitem__)
+        found.append(_Line(marker, lines[best], nearness[best]))
+    return found

@@ -1,0 +1,63 @@
+"""Sentences of a small model against their sources: what stays, what is said in the note's words, what goes."""
+
+from __future__ import annotations
+
+import pytest
+from turn_kit import turn_of
+
+from ragkit.agent.compose import Composed, Rules, compose
+from ragkit.agent.own_words import OWN_WORDS, PART
+
+SINK = "开头的 token 充当 attention sink，一旦被挤出缓存，困惑度会急剧上升。"
+NOTES = [
+    f"StreamingLLM 的做法。{SINK}",
+    "PPO 在显存里放四个模型，DPO 只放两个模型。",
+    "RoPE 只作用在 Q 和 K 上，不作用在 V 上。",
+]
+QUESTION = "让模型没完没了地写下去，只留最近的内容，为什么最前面那几个字绝对不能扔？"
+
+
+def written(*sentences: tuple[str, int], question: str = QUESTION, strict: bool = True) -> Composed:
+    turn = turn_of(NOTES, question)
+    turn.index.model = type("Model", (), {"name": "other"})()  # type: ignore[misc]
+    return compose(turn, "", [(text, [n]) for text, n in sentences], rules=Rules(own_words=strict))
+
+
+def test_what_holds_stays_as_it_was_written() -> None:
+    said = "RoPE 只作用在 Q 和 K 上。"
+    found = written((said, 3))
+    assert found.kept[0].text == said and found.removed == ()
+
+
+def test_a_question_that_is_repeated_before_the_answer_gives_way_to_the_words_of_the_note() -> None:
+    said = "最前面那几个字绝对不能扔，因为它们充当 attention sink，一旦被挤出，困惑度会急剧上升。"
+    [kept] = written((said, 1)).kept
+    assert kept.text == SINK
+    assert [gone.reason for gone in written((said, 1)).removed] == [OWN_WORDS]
+    assert written((said, 1), strict=False).kept[0].text == said
+
+
+WEAK = "PPO 在显存里放四个模型，所以训练时学习率和批大小都要调。"
+"""Its source says a part of it, and no line of it the rest."""
+
+
+def test_a_sentence_that_is_borne_out_in_part_stays_only_where_nothing_better_does() -> None:
+    alone = written((WEAK, 2))
+    assert [kept.text for kept in alone.kept] == [WEAK] and alone.citations[0].verdict == "partly"
+    both = written((WEAK, 2), ("RoPE 只作用在 Q 和 K 上。", 3))
+    assert [kept.markers for kept in both.kept] == [(3,)]
+    assert [(gone.sentence, gone.reason) for gone in both.removed] == [(WEAK, PART)]
+
+
+@pytest.mark.parametrize("wrong", ["PPO 在显存里一共要放 77 个模型，而 DPO 在显存里只需要放 33 个模型。"])
+def test_figures_that_the_source_has_otherwise_go_in_any_case(wrong: str) -> None:
+    found = written((wrong, 2), question="PPO 要放几个模型？")
+    assert all("77" not in kept.text for kept in found.kept) and found.removed
+
+
+def test_a_struck_sentence_is_shown_with_its_reason() -> None:
+    turn = turn_of(NOTES, QUESTION)
+    turn.index.model = type("Model", (), {"name": "other"})()  # type: ignore[misc]
+    pair = [(WEAK, [2]), ("RoPE 只作用在 Q 和 K 上。", [3])]
+    found = compose(turn, "", pair, rules=Rules(own_words=True, strike=True))
+    assert found.kept[0].text == f"~~{WEAK}~~ ({PART})" and found.kept[0].markers == ()
