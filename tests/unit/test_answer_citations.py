@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ragkit.agent.answer import Citation
+from ragkit.agent.finish import NOTICES
+from ragkit.evaluation.answers import answer_body
 from ragkit.evaluation.citations import (
     ModelJudge,
     TermJudge,
@@ -150,3 +152,8 @@ def test_without_citation_recall_is_nothing_and_precision_has_no_value() -> None
     scores = gold_scores([("", ("d.md", 10, 30))], [], [])
     assert (scores.retrieved, scores.span_recall, scores.span_precision) == (0, 0, None)
     assert gold_scores([], [cite(1, 0, 5)], [hit(0, 9)]).span_precision is None
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+def test_a_notice_before_quotes_states_nothing(notice: str) -> None:
+    assert cited_sentences(answer_body(f"{notice}\n- RNNs forget. [1]")) == [("- RNNs forget.", (1,))]

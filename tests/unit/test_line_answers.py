@@ -107,3 +107,8 @@ def test_a_bad_reply_goes_back_with_the_reason_and_the_other_form_is_understood(
     action = {"tool": "answer", "sentences": [{"text": GATES, "sources": [1]}]}
     chunks = streamed("no JSON at all", json.dumps({"thought": "", "action": action}))
     assert "".join(str(chunk.content) for chunk in chunks) == f"{GATES} [1]"
+
+
+def test_the_number_of_an_item_is_no_sentence_of_its_own() -> None:
+    said = [text for text, _ in SHEET.read(reply(1, answer="两种做法：1. 先检索再重排。\n2. 直接生成。"))]
+    assert said == ["两种做法：1. 先检索再重排。", "2. 直接生成。"]
