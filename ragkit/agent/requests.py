@@ -118,6 +118,14 @@ _ASKING: Final = re.compile(
     r"|please|calculation|separately|with)\b",
     re.IGNORECASE,
 )
+_LINE: Final = re.compile(r"第\s*(\d{1,7})\s*行|\bline\s+(\d{1,7})\b|\.\w{1,8}:(\d{1,7})(?!\d)", re.IGNORECASE)
+_ANY_NOTES: Final = re.compile(
+    r"我|的|有|在|里|下|共|都|一|总|多少|哪些|什么|几|个|篇|份|请|给|列出来?|笔记|文件夹?|目录|名字?|所有|全部|现在|数"
+    r"|\b(?:how|many|much|which|what|list|show|all|the|my|me|of|are|is|there|do|i|have|in|a|please|names?"
+    r"|notes?|files?|folders?|total|altogether)\b",
+    re.IGNORECASE,
+)
+"""What a question about the whole list of notes is made of."""
 SPECIAL: Final = frozenset({"calculate", "remember", "recall", "list_notes", "read_note"})
 """Tools that a question has to have a use for before a small model is offered them."""
 
@@ -220,6 +228,25 @@ def named(question: str, documents: Collection[str]) -> list[str]:
     return sorted(path for path in documents if path and path.rpartition("/")[2].lower() in asked)
 
 
+def line_named(question: str) -> int:
+    """The line of a note that a question names; 1 if it names none."""
+    found = _LINE.search(question)
+    return max(1, int(next(number for number in found.groups() if number))) if found else 1
+
+
+def to_list(question: str, folders: Collection[str]) -> list[str]:
+    """What the list of notes is to be narrowed to: folders that a question names, or nothing, which is ``""``.
+
+    Empty where the question says what they are about, which a model must put in a word.
+    """
+    there = [
+        folder
+        for folder in sorted(folders)
+        if re.search(rf"(?<![a-z0-9]){re.escape(folder.lower())}(?![a-z0-9])", question.lower())
+    ]
+    return there or ([] if query_terms(_ANY_NOTES.sub(" ", question)) else [""])
+
+
 def to_keep(question: str) -> str:
     """What is to be remembered, in the user's own words; empty if that is too long for one fact."""
     said = next((each for each in split_sentences(question) if _KEEP.search(each)), question)
@@ -245,7 +272,7 @@ class Offer:
     tools: frozenset[str]
     must_call: bool = False
     """Whether it must call one of them."""
-    values: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, list[str | int]] = field(default_factory=dict)
     """Allowed values by ``"tool.argument"``."""
 
 
@@ -254,16 +281,19 @@ def offered(
     question: str,
     called: Sequence[tuple[str, Mapping[str, Any]]],
     documents: Collection[str] = (),
+    folders: Collection[str] = (),
 ) -> Offer:
     """The tools for the next call: first those that were asked for, then all that the question has a use for.
 
     The calculator is asked for once, or as often as expressions stand in the question, and then gets one of those.
+    A note that the question names is read once: a small model would read on until its steps are used up.
 
     Args:
         tools: Names of those that may be called.
         question: As it was typed.
         called: Tools and arguments of the calls so far.
         documents: Paths of the notes.
+        folders: Names of the folders they are in.
     """
     names, done = frozenset(tools), Counter(tool for tool, _ in called)
     written = expressions(question)
@@ -272,13 +302,16 @@ def offered(
         wanted["calculate"] = max(1, len(written))
     pending = frozenset(tool for tool, times in wanted.items() if done[tool] < times) & names
     if not pending:
-        return Offer(names - (SPECIAL - may_need(question)))
+        return Offer(names - (SPECIAL - may_need(question)) - (wanted.keys() & {"read_note"}))
     computed = {str(arguments.get("expression", "")) for tool, arguments in called if tool == "calculate"}
-    values: dict[str, list[str]] = {}
+    values: dict[str, list[str | int]] = {}
     if "calculate" in pending and (left := [text for text in written if text not in computed]):
-        values["calculate.expression"] = left
+        values["calculate.expression"] = [*left]
     if "remember" in pending and (text := to_keep(question)):
         values["remember.text"] = [text]
     if "read_note" in pending:
-        values["read_note.document"] = named(question, documents)
+        values["read_note.document"] = [*named(question, documents)]
+        values["read_note.line"] = [line_named(question)]
+    if "list_notes" in pending and (filters := to_list(question, folders)):
+        values["list_notes.filter"] = [*filters]
     return Offer(pending, True, values)

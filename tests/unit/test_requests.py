@@ -13,10 +13,12 @@ from ragkit.agent.requests import (
     asked_for,
     asks_nothing_else,
     expressions,
+    line_named,
     may_need,
     named,
     offered,
     settled,
+    to_list,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,5 +158,38 @@ def test_a_named_note_is_read_first() -> None:
     question, notes = "What does reranking.md say first?", ["rag/reranking.md", "rag/other.md"]
     assert named(question, notes) == ["rag/reranking.md"]
     assert offered(TOOLS, question, [], notes) == Offer(
-        frozenset({"read_note"}), True, {"read_note.document": ["rag/reranking.md"]}
+        frozenset({"read_note"}), True, {"read_note.document": ["rag/reranking.md"], "read_note.line": [1]}
     )
+    read = offered(TOOLS, "Open reranking.md, what is it about?", [("read_note", {})], notes)
+    assert not read.must_call and "read_note" not in read.tools
+
+
+@pytest.mark.parametrize(
+    ("question", "line"),
+    [
+        ("打开 rag/a.md 第 40 行附近", 40),
+        ("Open rag/a.md at line 12.", 12),
+        ("What stands at rag/a.md:7?", 7),
+        ("Read the beginning of rag/a.md", 1),
+    ],
+)
+def test_the_line_to_read_comes_from_the_question(question: str, line: int) -> None:
+    assert line_named(question) == line
+
+
+@pytest.mark.parametrize(
+    ("question", "filters"),
+    [
+        ("一共有多少篇笔记？", [""]),
+        ("How many notes are there in total?", [""]),
+        ("inference 文件夹里有哪些笔记？", ["inference"]),
+        ("List the files in the RAG folder of my notes.", ["rag"]),
+        ("哪些笔记讲强化学习？", []),
+        ("Which notes mention quantisation?", []),
+    ],
+)
+def test_the_list_of_notes_is_narrowed_by_what_the_question_names(question: str, filters: list[str]) -> None:
+    folders = {"rag", "inference", "agents"}
+    assert to_list(question, folders) == filters
+    offer = offered(TOOLS, question, [], (), folders)
+    assert offer.values.get("list_notes.filter", []) == filters

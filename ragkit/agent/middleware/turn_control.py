@@ -152,7 +152,8 @@ class TurnControl(AgentMiddleware[Any, Any]):
         asked = turn.named
         names = {_name(tool) for tool in tools}
         called = [(step.tool, step.arguments) for step in turn.steps]
-        offer = offered(names & self._narrowed, turn.question, called, asked)
+        folders = {part for path in turn.index.documents() for part in path.split("/")[:-1]}
+        offer = offered(names & self._narrowed, turn.question, called, asked, folders)
         notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
         notes.update(asked)
         settings: dict[str, Any] = {
