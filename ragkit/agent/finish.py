@@ -25,7 +25,6 @@ from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, 
 from ragkit.citations.markers import render
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
-from ragkit.models.embeddings import BUNDLED
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
 from ragkit.text.sentences import split_sentences
@@ -49,10 +48,6 @@ LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
 PIECED: Final = "the answer is pieced together from words that never stood together"
-BESIDE: Final = "what it cites is not near to the question"
-_BESIDE: Final = 0.8
-"""Cosine, as questions of the bundled embedding model, of a question and the nearest quote, below which a small model
-answered something else: no answer to the development questions that cites their gold passage lies below .81."""
 _INSTRUCTION: Final = 24
 """Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
@@ -104,16 +99,16 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
+    if final.additional_kwargs.get(FROM_LINES) and _pieced_together(turn, composed):
+        told = {item.sentence for item in composed.removed}
+        gone = (Removed(sentence=v.sentence, reason=PIECED) for v in composed.verdicts if v.sentence not in told)
+        removed = (*composed.removed, *gone)
+        return replace(composed, text=abstention(turn), citations=(), abstained=True, removed=removed)
+    verdicts = [citation.verdict for citation in composed.citations]
+    score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     # What the search of the notes says does not bear on an answer from elsewhere.
     elsewhere = turn.other_tools or any(c.document.startswith((MEMORY, PREFIX)) for c in composed.citations)
     elsewhere = elsewhere or asks_a_tool(turn.question) or bool(turn.named)
-    if final.additional_kwargs.get(FROM_LINES):
-        if _pieced_together(turn, composed):
-            return _declined(turn, composed, PIECED)
-        if not elsewhere and _beside_the_question(turn, composed):
-            return _declined(turn, composed, BESIDE)
-    verdicts = [citation.verdict for citation in composed.citations]
-    score = verified(turn.judgement.probability, verdicts, len(composed.removed))
     if score < turn.judgement.fit.threshold and not elsewhere:
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return _translated(turn, composed, chat) if final.additional_kwargs.get(FROM_LINES) else composed
@@ -142,23 +137,6 @@ def _pieced_together(turn: TurnState, composed: Composed) -> bool:
     names = {verdict.verdict for verdict in composed.verdicts}
     holds = names & {"supported", "misattributed"}
     return "stitched" in names and not holds and turn.judgement.probability < turn.judgement.fit.sure
-
-
-def _beside_the_question(turn: TurnState, composed: Composed) -> bool:
-    """Whether nothing that an answer cites is near to any wording of its question; unknown for other embeddings."""
-    quotes = [citation.quote for citation in composed.citations]
-    if not quotes or turn.index.model.name != BUNDLED:
-        return False
-    wordings = dict.fromkeys([turn.question, turn.standalone, *turn.wordings])
-    return max(max(turn.index.similarity(wording, quotes)) for wording in wordings) < _BESIDE
-
-
-def _declined(turn: TurnState, composed: Composed, reason: str) -> Composed:
-    """The answer as one that was declined, with the reason for each sentence that was left of it."""
-    told = {item.sentence for item in composed.removed}
-    gone = (Removed(sentence=v.sentence, reason=reason) for v in composed.verdicts if v.sentence not in told)
-    removed = (*composed.removed, *gone)
-    return replace(composed, text=abstention(turn), citations=(), abstained=True, removed=removed)
 
 
 def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Composed:

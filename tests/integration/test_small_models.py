@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ragkit import Agent, Index, load_settings
-from ragkit.agent import finish, own_words
+from ragkit.agent import own_words
 from ragkit.agent.answer import Answer, Done, Token
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
@@ -339,14 +339,3 @@ def test_what_is_near_to_no_line_of_its_source_is_taken_out(index: Index, monkey
     monkeypatch.setattr(own_words, "BUNDLED", index.model.name)
     answer = lines_said(index, "LSTM was made for speech.", "What is the LSTM made for?")
     assert answer.abstained and "no line that is near" in answer.removed[0].reason
-
-
-def test_an_answer_to_something_else_is_declined(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, question = "The KV cache of a 7B model takes 512 KiB a token.", "How much do weights in fp16 take?"
-    assert lines_said(index, said, question).text == f"{said} [2]"
-    # The cosines of this embedder are no measure of the bundled one's; only that of the question with itself is 1.
-    monkeypatch.setattr(finish, "BUNDLED", index.model.name)
-    answer = lines_said(index, said, question)
-    assert answer.abstained and answer.removed[-1].reason == finish.BESIDE
-    monkeypatch.setattr(finish, "_BESIDE", 0.0)
-    assert lines_said(index, said, question).text == f"{said} [2]"
