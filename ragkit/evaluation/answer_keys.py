@@ -31,7 +31,7 @@ def run_facts(agent: Agent) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "ragkit": ragkit.__version__,
-        "agent": [spec.header.model_dump(mode="json"), spec.prompt],
+        "agent": [spec.header.model_dump(mode="json"), spec.prompt, [asdict(example) for example in spec.examples]],
         "model": agent.chat.name,
         "tool_calling": agent.chat.tool_calling,
         "embedding": index.model.identity.fingerprint,
