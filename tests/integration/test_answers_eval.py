@@ -14,6 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from ragkit import Agent, Index, load_settings
+from ragkit.agent.examples import Example
 from ragkit.cli.main import main
 from ragkit.errors import DatasetError, EndpointError
 from ragkit.evaluation.answer_report import METRICS, aggregate, answers_json
@@ -241,7 +242,7 @@ def test_a_run_broken_off_goes_on_where_it_stood(index: Index, metrics: TextMetr
     assert silent.calls == []
 
 
-@pytest.mark.parametrize("change", ["question", "agent", "notes", "chunks"])
+@pytest.mark.parametrize("change", ["question", "agent", "examples", "notes", "chunks"])
 def test_a_kept_row_is_not_taken_for_another_run(
     index: Index, metrics: TextMetrics, tmp_path: Path, change: str
 ) -> None:
@@ -261,6 +262,8 @@ def test_a_kept_row_is_not_taken_for_another_run(
         agent.spec = agent.spec.__class__(
             **{**vars(agent.spec), "header": agent.spec.header.model_copy(update={"passages": 2})}
         )
+    if change == "examples":
+        agent.spec = replace(agent.spec, examples=(Example("什么是门？", (), "", "门是开关。[1]"),))
     evaluate_answers([question], agent, metrics, store=store)
     assert len(model.calls) == 1
 
