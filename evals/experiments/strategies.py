@@ -29,13 +29,14 @@ from ragkit.models.chat import resolve_chat
 from ragkit.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+TRANSCRIPT = {"answer_json": "transcript"}
 STRATEGIES: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "within the transcript": {"answer_json": "transcript"},
-    "whole passages": {"answer_json": "transcript", "evidence_tokens_json": None},
+    "within the transcript": TRANSCRIPT,
+    "whole passages": {**TRANSCRIPT, "evidence_tokens_json": None},
     "excerpts of 250": {"evidence_tokens_json": 250},
-    "no thought": {"answer_json": "transcript", "thought": "off"},
-    "long thought": {"answer_json": "transcript", "thought_chars": 600},
+    "no thought": {**TRANSCRIPT, "thought": "off"},
+    "long thought": {**TRANSCRIPT, "thought_chars": 600},
     "always rewrite": {"rewrite": "always"},
     "rewrite at 0.7": {"sampling": {"rewrite": {"temperature": 0.7}}},
     "act at 0.7": {"sampling": {"act": {"temperature": 0.7}}},
@@ -46,7 +47,6 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "3 samples": {"samples": 3},
     "5 samples": {"samples": 5},
 }
-TRANSCRIPT = {"answer_json": "transcript"}
 EXAMPLES = """
 ## Example
 
@@ -83,6 +83,8 @@ def variants(spec: AgentSpec, base: str, only: set[str]) -> dict[str, AgentSpec]
     found["two examples"] = replace(spec, header=header, examples=split_examples(EXAMPLES)[1])
     if spec.examples:
         found["no examples"] = replace(spec, examples=())
+    if unknown := ({base} | only) - found.keys():
+        raise SystemExit(f"no such strategy: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     order = [base, *(name for name in found if name != base)]
     return {name: found[name] for name in order if not only or name in only or name == base}
 

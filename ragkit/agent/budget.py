@@ -184,6 +184,10 @@ class Budget:
                 self.beside["prompt_tokens"] += read
                 self.beside["completion_tokens"] += written
 
+    def usage(self, loop: Counter[str]) -> dict[str, int]:
+        """What the calls of the loop read and wrote, with those beside it."""
+        return {name: loop[name] + self.beside[name] for name in {**loop, **self.beside}}
+
     def add_step(self, count: int = 1) -> None:
         """Count tool calls."""
         with self._lock:

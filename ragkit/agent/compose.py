@@ -123,7 +123,11 @@ def compose(
         _ruling(turn, sentence.text, verdict, quoted, rules) if verdict is not None else Ruling()
         for sentence, verdict in zip(parsed, verdicts, strict=True)
     ]
-    better = any(v is not None and not r.gone and not r.weak for v, r in zip(verdicts, rulings, strict=True))
+    better = any(
+        v is not None and (r.quotes or (v.sources and not r.gone and not r.weak))
+        for v, r in zip(verdicts, rulings, strict=True)
+    )
+    said: set[str] = set()
     kept: list[CitedSentence] = []
     cited: dict[int, _Cited] = {}
     removed: list[Removed] = []
@@ -134,12 +138,16 @@ def compose(
         if reason := ruling.reason or (PART if ruling.weak and better else ""):
             removed.append(Removed(sentence=sentence.text, reason=reason))
             for marker, quote in ruling.quotes:
-                if quote not in cited.setdefault(marker, _Cited()).sentences:
-                    cited[marker].sentences.append(quote)
+                if fold(quote) not in said:
+                    said.add(fold(quote))
+                    cited.setdefault(marker, _Cited()).sentences.append(quote)
                     kept.append(replace(sentence, text=quote, markers=(marker,)))
             if rules.strike and not ruling.quotes:
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
             continue
+        if fold(sentence.text) in said:
+            continue
+        said.add(fold(sentence.text))
         kept.append(replace(sentence, markers=verdict.sources))
         for marker in verdict.sources:
             source = cited.setdefault(marker, _Cited())
@@ -202,11 +210,18 @@ def _verdicts(
 def check_sentence(turn: TurnState, checker: Checker, sentence: str, markers: Sequence[int]) -> Verdict:
     """One sentence, with what the calculator found in this turn as needing no source.
 
-    A small model names a passage for every sentence; one that only says a result has none.
+    A small model names a passage for every sentence; one that only says a result has none. Beside a result stands what
+    it was computed from, which the question or the calculation says.
     """
     if says_a_result(turn, sentence):
         return Verdict(sentence=sentence, markers=tuple(markers), verdict="supported", share=1.0)
-    return checker.check(sentence, markers, [n for n in numbers_in(sentence) if turn.computed(n)])
+    computed = [number for number in numbers_in(sentence) if turn.computed(number)]
+    if computed:
+        computed += [
+            turn.question,
+            *(str(s.arguments.get("expression", "")) for s in turn.steps if s.tool == "calculate"),
+        ]
+    return checker.check(sentence, markers, computed)
 
 
 def _ruling(turn: TurnState, sentence: str, verdict: Verdict, quoted: bool, rules: Rules) -> Ruling:

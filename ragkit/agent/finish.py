@@ -14,6 +14,7 @@ from ragkit.agent.compose import Composed, Rules, abstention, compose, place
 from ragkit.agent.evidence import verified
 from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import FROM_LINES, GAVE_UP, QUOTED, SENTENCES
+from ragkit.agent.own_words import REPLACED
 from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
@@ -213,10 +214,12 @@ def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
 def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatModel) -> Composed:
     """The answer with what the model makes of the sentences that failed; they are checked like the first ones."""
     model = chat.structured(turn.budget.spend)
-    written = corrected(turn, composed.removed, model) if model is not None else []
+    failed = [item for item in composed.removed if item.reason not in REPLACED]
+    written = corrected(turn, failed, model) if model is not None and failed else []
     if not written:
         return composed
-    second = compose(turn, final.text, [*composed.kept, *written], rules=rules_of(turn, chat))
+    rules = replace(rules_of(turn, chat), own_words=bool(final.additional_kwargs.get(FROM_LINES)))
+    second = compose(turn, final.text, [*composed.kept, *written], rules=rules)
     if second.abstained:
         return composed
     return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)

@@ -33,7 +33,7 @@ _FORM: Final = (
 )
 _MOST: Final = 3
 _ANSWER_CHARS: Final = 400
-_NUMBER: Final = re.compile(r"(?:^|[:：]\s*)\d{1,2}\.\Z")
+_NUMBER: Final = re.compile(r"(?:^\d{1,2}|[:：]\s*1)\.\Z")
 _NAMED: Final = 0.25
 """Share of a sentence's terms that a line which the model named is ahead of others."""
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ragkit.agent.turn import TurnState
+from ragkit.citations.checker import CONTRARY
 from ragkit.citations.markers import without_markers
-from ragkit.citations.support import SUPPORTED, best_span, body_spans, content_terms, support
+from ragkit.citations.support import SUPPORTED, best_span, body_spans, content_terms, numbers_in, support
 from ragkit.citations.verdicts import Verdict
 from ragkit.models.embeddings import BUNDLED
 from ragkit.text.sanitize import one_line
@@ -33,7 +34,9 @@ _SAYS: Final = 3
 _CHARS: Final = 300
 _NO_PROSE: Final = re.compile(r"^\||```|~~~|\$\$|^#", re.MULTILINE)
 _LIST_MARK: Final = re.compile(r"^(?:[-*+]|\d{1,3}[.)])\s+")
-_OTHERWISE: Final = frozenset({"number", "unit", "name", "quote"})
+REPLACED: Final = frozenset({OWN_WORDS, ACROSS})
+"""Reasons of sentences in whose place the note's own words stand."""
+_OTHERWISE: Final = frozenset({"number", "unit", "name", "quote"}) | CONTRARY
 """Kinds of reasons that say what a source has otherwise."""
 
 
@@ -64,9 +67,11 @@ class _Line:
 
 
 def ruling_of(turn: TurnState, sentence: str, verdict: Verdict) -> Ruling:
-    """What becomes of a sentence that its verdict lets stay."""
+    """What becomes of a sentence that its verdict lets stay; one with a result of the calculator stays as it is."""
+    if any(turn.computed(number) for number in numbers_in(sentence)):
+        return Ruling()
     if lines := _lines_across(turn, sentence, verdict):
-        if turn.index.model.name == BUNDLED and all(line.nearness < NEAR for line in lines):
+        if turn.index.model.name == BUNDLED and not (lines := [line for line in lines if line.nearness >= NEAR]):
             return Ruling(reason=FAR)
         quotes = _quotes([(line.marker, line.text) for line in lines])
         return Ruling(quotes, ACROSS if quotes else "")
@@ -94,10 +99,11 @@ def _beyond(sentence: str, question: str) -> str:
 
 
 def _holds(turn: TurnState, sentence: str, verdict: Verdict) -> bool:
-    """Whether the passages that it cites hold most of a sentence, and all its numbers that were not computed."""
+    """Whether the passages that it cites hold most of a sentence, or a judge said so; its numbers were compared."""
+    if any(reason.kind == "judge" for reason in verdict.reasons):
+        return True
     cited = "\n\n".join(turn.passages[marker - 1].chunk.search_text for marker in verdict.sources)
-    found = support(sentence, cited, turn.index.idf)
-    return found.share >= SUPPORTED and all(turn.computed(number) for number in found.missing_numbers)
+    return support(sentence, cited, turn.index.idf).share >= SUPPORTED
 
 
 def _quotes(said: list[tuple[int, str]]) -> tuple[tuple[int, str], ...]:

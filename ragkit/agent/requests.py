@@ -242,7 +242,9 @@ def to_list(question: str, folders: Collection[str]) -> list[str]:
     there = [
         folder
         for folder in sorted(folders)
-        if re.search(rf"(?<![a-z0-9]){re.escape(folder.lower())}(?![a-z0-9])", question.lower())
+        # A folder called "notes" is in every such question.
+        if query_terms(_ANY_NOTES.sub(" ", folder))
+        and re.search(rf"(?<![a-z0-9]){re.escape(folder.lower())}(?![a-z0-9])", question.lower())
     ]
     return there or ([] if query_terms(_ANY_NOTES.sub(" ", question)) else [""])
 

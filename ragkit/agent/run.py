@@ -157,7 +157,7 @@ class Run:
             standalone=outcome.standalone,
             model=parts.chat.name,
             embedding_model=parts.index.model.name,
-            usage=dict(turn.usage + self._budget.beside),
+            usage=self._budget.usage(turn.usage),
             seconds=self._budget.spent.seconds,
             cost=self._budget.spent.cost if self._priced() else None,
             removed=composed.removed,

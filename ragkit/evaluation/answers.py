@@ -246,7 +246,8 @@ def _verdicts(row: AnswerRow, support: SupportJudge) -> list[SentenceVerdict]:
         return []
     shown = answer_body(row.answer)
     if not getattr(support, "crosses", True):
-        for item in row.translations:
+        # The longest first: a short one may stand in it.
+        for item in sorted(row.translations, key=lambda item: -len(item["sentence"])):
             shown = shown.replace(item["sentence"], item["original"])
     passages = {int(marker): text for marker, text in row.passages.items()}
     quotes = {citation["marker"]: citation["quote"] for citation in row.citations}

@@ -347,7 +347,9 @@ def test_the_command_takes_a_chat_model_as_judge_of_support_and_asks_it_once(
 ) -> None:
     model = Cited("no")
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    monkeypatch.setattr("ragkit.models.chat.ChatModel.structured", lambda self: None if self.extractive else model)
+    monkeypatch.setattr(
+        "ragkit.models.chat.ChatModel.structured", lambda self, spending=None: None if self.extractive else model
+    )
     monkeypatch.setattr("ragkit.models.chat.ChatModel.model", lambda self: None)
     write_set(tmp_path)
     index = Index.open(tmp_path / "notes", tmp_path / "index", embedding=HashingEmbedder())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from turn_kit import turn_of
 
+from ragkit.agent.answer import Step
 from ragkit.agent.compose import Composed, Rules, compose
 from ragkit.agent.own_words import OWN_WORDS, PART
 
@@ -61,3 +62,43 @@ def test_a_struck_sentence_is_shown_with_its_reason() -> None:
     pair = [(WEAK, [2]), ("RoPE 只作用在 Q 和 K 上。", [3])]
     found = compose(turn, "", pair, rules=Rules(own_words=True, strike=True))
     assert found.kept[0].text == f"~~{WEAK}~~ ({PART})" and found.kept[0].markers == ()
+
+
+@pytest.mark.parametrize("denied", ["RoPE 作用在 V 上，训练的开销因此更小。", "RoPE 作用在 V 上。"])
+def test_what_the_source_denies_never_stays(denied: str) -> None:
+    found = written((denied, 3), question="RoPE 作用在哪里？")
+    assert all(kept.text != denied for kept in found.kept)
+
+
+def test_a_quote_and_the_sentence_that_says_the_same_are_shown_once() -> None:
+    said = "最前面那几个字绝对不能扔，因为它们充当 attention sink，一旦被挤出，困惑度会急剧上升。"
+    assert [kept.text for kept in written((said, 1), (SINK, 1)).kept] == [SINK]
+    assert [kept.text for kept in written((SINK, 1), (said, 1)).kept] == [SINK]
+
+
+def test_a_result_without_a_source_is_nothing_better() -> None:
+    turn = turn_of(NOTES, "PPO 放几个模型？6*7 是多少？")
+    turn.index.model = type("Model", (), {"name": "other"})()  # type: ignore[misc]
+    step = Step(thought="", tool="calculate", arguments={"expression": "6*7"}, observation="6*7 = 42", seconds=0.0)
+    turn.steps.append(step)
+    found = compose(turn, "", [(WEAK, [2]), ("结果是 42。", [2])], rules=Rules(own_words=True))
+    assert not found.abstained and [kept.text for kept in found.kept] == [WEAK, "结果是 42。"]
+
+
+def test_what_was_computed_from_the_question_is_no_wrong_figure() -> None:
+    turn = turn_of(
+        ["混合精度下模型按 FP16 存储参数，每个参数占 2 字节显存。"], "70 亿参数的模型按 FP16 存储占多少显存？"
+    )
+    turn.index.model = type("Model", (), {"name": "other"})()  # type: ignore[misc]
+    expression = "7e9 * 2 / 1e9"
+    step = Step(
+        thought="",
+        tool="calculate",
+        arguments={"expression": expression},
+        observation=f"{expression} = 14",
+        seconds=0.0,
+    )
+    turn.steps.append(step)
+    said = "70 亿参数的模型按 FP16 存储参数，共占显存 14 GB。"
+    found = compose(turn, "", [(said, [1])], rules=Rules(own_words=True))
+    assert [kept.text for kept in found.kept] == [said]
