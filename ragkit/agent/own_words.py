@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from ragkit.agent.turn import TurnState
+from ragkit.citations.atoms import analyse
 from ragkit.citations.checker import CONTRARY
 from ragkit.citations.markers import without_markers
-from ragkit.citations.support import SUPPORTED, best_span, body_spans, content_terms, numbers_in, support
+from ragkit.citations.support import (
+    SUPPORTED,
+    best_span,
+    body_spans,
+    content_terms,
+    crosses_languages,
+    numbers_in,
+    support,
+)
 from ragkit.citations.verdicts import Verdict
 from ragkit.models.embeddings import BUNDLED
 from ragkit.text.sanitize import one_line
@@ -77,15 +86,40 @@ def ruling_of(turn: TurnState, sentence: str, verdict: Verdict) -> Ruling:
         return Ruling(quotes, ACROSS if quotes else "")
     if not verdict.sources or (verdict.verdict in ("supported", "misattributed") and _holds(turn, sentence, verdict)):
         return Ruling()
+    otherwise = [reason.text for reason in verdict.reasons if reason.kind in _OTHERWISE]
+    # It was compared with sources in its own language first; one in the other may have just these figures.
+    if otherwise or verdict.verdict == "stitched":
+        if quotes := _quotes([(line.marker, line.text) for line in _line_elsewhere(turn, sentence)]):
+            return Ruling(quotes, ACROSS)
     chunks = [(marker, turn.passages[marker - 1].chunk) for marker in verdict.sources]
     for claim in (sentence, _beyond(sentence, turn.question)):
         said = [(n, best_span([claim], chunk, turn.index.idf, turn.index.similarity).quote) for n, chunk in chunks]
         alike = bool(claim) and all(support(claim, quote, turn.index.idf).share >= _ALIKE for _, quote in said)
         if alike and (quotes := _quotes(said)):
             return Ruling(quotes, OWN_WORDS)
-    if any(reason.kind in _OTHERWISE for reason in verdict.reasons):
-        return Ruling(reason="; ".join(reason.text for reason in verdict.reasons if reason.kind in _OTHERWISE))
-    return Ruling(weak=True)
+    return Ruling(reason="; ".join(otherwise)) if otherwise else Ruling(weak=True)
+
+
+def _line_elsewhere(turn: TurnState, sentence: str) -> list[_Line]:
+    """The nearest line in another language that has all numbers and names of a sentence; none without numbers."""
+    claim = analyse(sentence)
+    wanted = {value for _, value, _ in claim.numbers}
+    if not wanted or turn.index.model.name != BUNDLED:
+        return []
+    names = {claim.keys[at] for at in claim.names}
+    found = []
+    for marker, hit in enumerate(turn.passages, start=1):
+        if not crosses_languages(sentence, hit.chunk):
+            continue
+        lines = []
+        for start, end in body_spans(hit.text):
+            line = analyse(hit.text[start:end])
+            known = {*line.keys, *analyse(" ".join(hit.heading)).keys}
+            if wanted <= {value for _, value, _ in line.numbers} and names <= known:
+                lines.append(hit.text[start:end])
+        nearness = turn.index.similarity(sentence, lines) if lines else []
+        found += [_Line(marker, line, near) for line, near in zip(lines, nearness, strict=True) if near >= NEAR]
+    return sorted(found, key=lambda line: -line.nearness)[:1]
 
 
 def _beyond(sentence: str, question: str) -> str:

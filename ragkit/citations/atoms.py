@@ -19,7 +19,7 @@ from ragkit.text.tokens import STOP_WORDS, fold_case_kept, stem
 _HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HAN_CHAR: Final = re.compile(f"[{_HAN}]")
 _ATOM: Final = re.compile(
-    rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)|(?P<han>[{_HAN}])"
+    rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][-+]?\d{{1,3}}(?![A-Za-z0-9]))?)|(?P<han>[{_HAN}])"
     rf"|(?P<word>[^\W\d_{_HAN}]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
 )
 _BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")

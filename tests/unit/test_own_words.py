@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from turn_kit import turn_of
 
+from ragkit.agent import own_words
 from ragkit.agent.answer import Step
 from ragkit.agent.compose import Composed, Rules, compose
 from ragkit.agent.own_words import OWN_WORDS, PART
@@ -102,3 +103,18 @@ def test_what_was_computed_from_the_question_is_no_wrong_figure() -> None:
     said = "70 亿参数的模型按 FP16 存储参数，共占显存 14 GB。"
     found = compose(turn, "", [(said, [1])], rules=Rules(own_words=True))
     assert [kept.text for kept in found.kept] == [said]
+
+
+ENGLISH = "The learning rate for full-parameter DPO is typically 5e-7 to 5e-6, well below SFT."
+CHINESE = "全参 SFT 的学习率一般在 5e-6 到 2e-5，训练三个 epoch。"
+
+
+@pytest.mark.parametrize("near", [0.9, 0.5])
+def test_figures_of_a_source_in_another_language_are_said_in_its_words(near: float) -> None:
+    turn = turn_of([CHINESE, ENGLISH], "全参 SFT 和 DPO 的学习率各取多少？")
+    turn.index.model = type("Model", (), {"name": own_words.BUNDLED})()  # type: ignore[misc]
+    turn.index.similarity = lambda sentence, lines: [near] * len(lines)  # type: ignore[method-assign]
+    said = "全参 DPO 的学习率一般在 5e-7 到 5e-6。"
+    for text, expected in ((said, near == 0.9), (said.replace("5e-7", "3e-7"), False)):
+        kept = [kept.text for kept in compose(turn, "", [(text, [1])], rules=Rules(own_words=True)).kept]
+        assert (kept == [ENGLISH]) is expected and text not in kept
