@@ -111,15 +111,19 @@ def _line_elsewhere(turn: TurnState, sentence: str) -> list[_Line]:
     for marker, hit in enumerate(turn.passages, start=1):
         if not crosses_languages(sentence, hit.chunk):
             continue
+        missing = names - set(analyse(" ".join(hit.heading)).keys)
         lines = []
-        for start, end in body_spans(hit.text):
-            line = analyse(hit.text[start:end])
-            known = {*line.keys, *analyse(" ".join(hit.heading)).keys}
-            if wanted <= {value for _, value, _ in line.numbers} and names <= known:
-                lines.append(hit.text[start:end])
+        for text in _body_lines(hit.text):
+            line = analyse(text)
+            if wanted <= {value for _, value, _ in line.numbers} and missing <= set(line.keys):
+                lines.append(text)
         nearness = turn.index.similarity(sentence, lines) if lines else []
         found += [_Line(marker, line, near) for line, near in zip(lines, nearness, strict=True) if near >= NEAR]
     return sorted(found, key=lambda line: -line.nearness)[:1]
+
+
+def _body_lines(text: str) -> list[str]:
+    return [text[start:end] for start, end in body_spans(text)]
 
 
 def _beyond(sentence: str, question: str) -> str:
@@ -156,8 +160,7 @@ def _lines_across(turn: TurnState, sentence: str, verdict: Verdict) -> list[_Lin
         return []
     found = []
     for marker in verdict.sources:
-        text = turn.passages[marker - 1].text
-        lines = [text[start:end] for start, end in body_spans(text)]
+        lines = _body_lines(turn.passages[marker - 1].text)
         nearness = turn.index.similarity(sentence, lines)
         best = max(range(len(lines)), key=nearness.__getitem__)
         found.append(_Line(marker, lines[best], nearness[best]))

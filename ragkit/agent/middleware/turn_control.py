@@ -152,7 +152,9 @@ class TurnControl(AgentMiddleware[Any, Any]):
         asked = turn.named
         names = {_name(tool) for tool in tools}
         called = [(step.tool, step.arguments) for step in turn.steps]
-        folders = {part for path in turn.index.documents() for part in path.split("/")[:-1]}
+        # The folders of a large index are gone through only for a question that asks for the list.
+        listing = "list_notes" in asked_for(turn.question)
+        folders = {part for path in turn.index.documents() for part in path.split("/")[:-1]} if listing else set()
         offer = offered(names & self._narrowed, turn.question, called, asked, folders)
         notes = {hit.document for hit in turn.passages if not hit.document.startswith(MEMORY)}
         notes.update(asked)
