@@ -91,7 +91,7 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return _instead(turn, nothing, _NOT_SEEN) if turn.model_calls and not turn.hopeless else nothing
     if not final.text.strip():
         raise ModelError(f"{chat.name} returned an empty reply.", "Ask again, or use another model.")
-    composed = _composed(turn, final, rules_of(turn, chat))
+    composed = _composed(turn, final, rules_of(turn, final, chat))
     again = turn.index.settings.on_unsupported == "retry" and not chat.extractive and turn.budget.over() is None
     if again and composed.removed:
         composed = _again(turn, final, composed, chat)
@@ -206,7 +206,6 @@ def _composed(turn: TurnState, message: AIMessage, rules: Rules) -> Composed:
     quoted = bool(message.additional_kwargs.get(QUOTED))
     message, gone = (message, ()) if quoted else _without_instructions(turn, message)
     given = message.additional_kwargs.get(SENTENCES)
-    rules = replace(rules, own_words=bool(message.additional_kwargs.get(FROM_LINES)))
     composed = compose(turn, message.text, given, quoted=quoted, rules=rules)
     return replace(composed, removed=(*composed.removed, *gone))
 
@@ -218,15 +217,14 @@ def _again(turn: TurnState, final: AIMessage, composed: Composed, chat: ChatMode
     written = corrected(turn, failed, model) if model is not None and failed else []
     if not written:
         return composed
-    rules = replace(rules_of(turn, chat), own_words=bool(final.additional_kwargs.get(FROM_LINES)))
-    second = compose(turn, final.text, [*composed.kept, *written], rules=rules)
+    second = compose(turn, final.text, [*composed.kept, *written], rules=rules_of(turn, final, chat))
     if second.abstained:
         return composed
     return replace(second, removed=(*composed.removed, *second.removed), unresolved=composed.unresolved)
 
 
-def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
-    """What the settings say about sentences that fail."""
+def rules_of(turn: TurnState, final: AIMessage, chat: ChatModel) -> Rules:
+    """What the settings say about sentences that fail, and whether the message is held to the words of the notes."""
     settings = turn.index.settings
     judge: EntailmentJudge | None = None
     if settings.entailment == "chat":
@@ -234,4 +232,9 @@ def rules_of(turn: TurnState, chat: ChatModel) -> Rules:
         judge = ChatEntailment(model) if model is not None else None
     elif settings.entailment != "off":
         judge = CrossEncoderEntailment(settings.entailment)
-    return Rules(strike=settings.on_unsupported == "strike", judge=judge, seconds=settings.entailment_seconds)
+    return Rules(
+        strike=settings.on_unsupported == "strike",
+        judge=judge,
+        seconds=settings.entailment_seconds,
+        own_words=bool(final.additional_kwargs.get(FROM_LINES)),
+    )
