@@ -7,6 +7,7 @@ lines count from 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,8 +48,13 @@ class Chunk:
     @property
     def search_text(self) -> str:
         """The text that is embedded and analysed: heading path, then the slice itself."""
-        path = " > ".join(self.heading)
-        return f"{path}\n{self.text}" if path else self.text
+        return search_text(self.heading, self.text)
+
+
+def search_text(heading: Sequence[str], text: str) -> str:
+    """What is embedded and analysed of a slice under a path of headings."""
+    path = " > ".join(heading)
+    return f"{path}\n{text}" if path else text
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ removed last; readers hold their files open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -171,18 +171,18 @@ class Commit:
         """One new segment of the new documents and of what lives in `sources`."""
         name = fresh_name("seg")
         self._made.append(self._folder / name)
-        tokens: Iterator[Sequence[str]] = (tokenize(chunk.search_text) for entry in put for chunk in entry.chunks)
+        bags = None
         if sources:
-            put, vectors, tokens = _merge(put, vectors, tokens, sources)
+            put, vectors, bags = _merge(put, vectors, sources)
         return write_segment(
             self._folder,
             name,
             put,
             vectors,
-            tokens,
             axis=axis,
             model=self._model.identity.fingerprint,
             factory=self._settings.factory,
+            bags=bags,
         )
 
     def _embed(self, chunks: Sequence[Chunk], progress: Progress | None) -> tuple[Vectors, int]:
@@ -325,10 +325,11 @@ def _size(part: Part, dead: Mask) -> Size:
 
 
 def _merge(
-    put: list[Entry], vectors: Vectors, tokens: Iterator[Sequence[str]], sources: Sequence[tuple[Part, Mask]]
-) -> tuple[list[Entry], Vectors, Iterator[Sequence[str]]]:
-    """New documents and those that live in `sources`, in the order of their paths."""
-    entries, matrices, bags = list(put), [vectors], list(tokens)
+    put: list[Entry], vectors: Vectors, sources: Sequence[tuple[Part, Mask]]
+) -> tuple[list[Entry], Vectors, list[list[str]]]:
+    """New documents and those that live in `sources`, in the order of their paths, and the tokens of their chunks."""
+    entries, matrices = list(put), [vectors]
+    bags = [tokenize(chunk.search_text) for entry in put for chunk in entry.chunks]
     for part, dead in sources:
         segment = part.segment
         entries.extend(segment.store.entries([int(number) for number in np.flatnonzero(~dead)]))
@@ -339,7 +340,7 @@ def _merge(
     firsts = np.cumsum([0] + [len(entry.chunks) for entry in entries])
     order = sorted(range(len(entries)), key=lambda i: entries[i].document.path)
     rows = [row for i in order for row in range(int(firsts[i]), int(firsts[i + 1]))]
-    return [entries[i] for i in order], np.concatenate(matrices)[rows], iter([bags[row] for row in rows])
+    return [entries[i] for i in order], np.concatenate(matrices)[rows], [bags[row] for row in rows]
 
 
 def scaled(vectors: Vectors) -> Vectors:

@@ -23,7 +23,6 @@ from ragkit.index.manifest import MANIFEST, REBUILD, Manifest, fresh_name
 from ragkit.index.segment import Vectors, measure, write_segment
 from ragkit.index.store import Entry, chunk_of, document_of
 from ragkit.models.embeddings import ModelIdentity
-from ragkit.text.tokens import tokenize
 from ragkit.values import Chunk
 
 _CHUNKS: Final = (
@@ -58,7 +57,6 @@ def convert(folder: Path, manifest: Manifest, target: Path) -> Manifest:
         fresh_name("seg"),
         entries,
         vectors,
-        (tokenize(chunk.search_text) for entry in entries for chunk in entry.chunks),
         axis=axis,
         model=ModelIdentity(**manifest.model).fingerprint,
     )

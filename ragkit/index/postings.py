@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from ragkit.errors import IndexCorruptError
 from ragkit.index.tensor_file import REBUILD, Array, open_tensors, write_tensors
+from ragkit.text.bulk import bags_of, han_token
 
 ChunkIds = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.integer]
@@ -82,20 +84,36 @@ class PostingsSegment:
 
         Needs about 15 bytes for each pair of chunk and term, and 8 MB.
         """
-        vocabulary: defaultdict[str, int] = defaultdict()
-        vocabulary.default_factory = vocabulary.__len__
-        row = vocabulary.__getitem__
+        vocabulary = _Vocabulary()
         pending, lengths = array("i"), array("i")
         blocks: list[_Block] = []
         first = 0
         for chunk in tokens:
-            pending.extend(map(row, chunk))
+            pending.extend(map(vocabulary.number, chunk))
             lengths.append(len(chunk))
             if len(pending) >= _BLOCK:
-                blocks.append(_Block(pending, lengths, first))
+                blocks.append(_Block(np.array(pending), _places(lengths[first:], first)))
                 first, pending = len(lengths), array("i")
-        blocks.append(_Block(pending, lengths, first))
-        return _assemble(list(vocabulary), np.array(lengths, dtype=np.int32), blocks)
+        blocks.append(_Block(np.array(pending, dtype=np.int32), _places(lengths[first:], first)))
+        return _assemble(vocabulary.terms(), np.array(lengths, dtype=np.int32), blocks)
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> PostingsSegment:
+        """`build` of the `tokenize`d texts, in half of the time; the texts are read once."""
+        vocabulary = _Vocabulary()
+        lengths: list[npt.NDArray[np.int64]] = []
+        blocks: list[_Block] = []
+        first = 0
+        for bags in bags_of(texts):
+            counts = np.array([len(words) for words in bags.words])
+            words = np.fromiter(map(vocabulary.number, chain.from_iterable(bags.words)), np.int64, int(counts.sum()))
+            han, which = np.unique(bags.han, return_inverse=True)
+            numbers = np.fromiter(map(vocabulary.number, han.tolist()), np.int64, len(han))
+            ids = np.concatenate([words, numbers[which]])
+            blocks.append(_Block(ids, np.concatenate([_places(counts, first), bags.passages + first])))
+            lengths.append(counts + np.bincount(bags.passages, minlength=len(counts)))
+            first += len(counts)
+        return _assemble(vocabulary.terms(), np.concatenate([[], *lengths]).astype(np.int32), blocks)
 
     def save(self, folder: Path) -> tuple[str, ...]:
         """Write the segment into `folder` and return the names of the files."""
@@ -185,12 +203,29 @@ class PostingsSegment:
         return bisect_left(range(self.terms), key, key=self._key)
 
 
+class _Vocabulary:
+    """Terms in the order in which they were first seen; a Han term may come as its number in `ragkit.text.bulk`."""
+
+    def __init__(self) -> None:
+        self._numbers: defaultdict[str | int, int] = defaultdict()
+        self._numbers.default_factory = self._numbers.__len__
+        self.number = self._numbers.__getitem__
+        """The number of a term, from 0; a new one gets the next."""
+
+    def terms(self) -> list[str]:
+        return [han_token(term) if isinstance(term, int) else term for term in self._numbers]
+
+
+def _places(lengths: Sequence[int] | npt.NDArray[np.integer], first: int) -> npt.NDArray[np.int64]:
+    """The chunk of each token, if `lengths` are those of the chunks from `first` on."""
+    return np.repeat(np.arange(first, first + len(lengths)), lengths)
+
+
 class _Block:
     """Some chunks in a row: their pairs of term and chunk in the order of terms as first seen."""
 
-    def __init__(self, ids: array[int], lengths: array[int], first: int) -> None:
-        chunk = np.repeat(np.arange(first, len(lengths), dtype=np.int64), lengths[first:])
-        keys = np.array(ids, dtype=np.int64) << 32 | chunk
+    def __init__(self, ids: npt.NDArray[np.integer], chunks: npt.NDArray[np.int64]) -> None:
+        keys = ids.astype(np.int64) << 32 | chunks
         keys.sort()
         new = np.ones(len(keys), dtype=np.bool_)
         np.not_equal(keys[1:], keys[:-1], out=new[1:])

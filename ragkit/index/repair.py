@@ -37,7 +37,6 @@ from ragkit.index.store import ChunkStore
 from ragkit.index.vector_segment import VectorSegment
 from ragkit.index.writer import writer_lock
 from ragkit.models.embeddings import EmbeddingModel
-from ragkit.text.tokens import tokenize
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,6 @@ class _Repair:
             name,
             entries,
             self._vectors(entry, texts, damage),
-            (tokenize(text) for text in texts),
             axis=axis,
             model=self._model.identity.fingerprint,
             factory=self._settings.factory,

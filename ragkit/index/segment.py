@@ -110,11 +110,11 @@ def write_segment(
     name: str,
     entries: Sequence[Entry],
     vectors: Vectors,
-    tokens: Iterable[Sequence[str]],
     *,
     axis: LanguageAxis,
     model: str,
     factory: str | None = None,
+    bags: Iterable[Sequence[str]] | None = None,
 ) -> SegmentEntry:
     """Write a new segment into the index folder, not synced yet.
 
@@ -123,16 +123,20 @@ def write_segment(
         name: Of the segment, see `ragkit.index.manifest.fresh_name`.
         entries: Its documents, sorted by path.
         vectors: (chunks, dimension) float32 unit vectors.
-        tokens: Analysed tokens of each chunk; read once.
         axis: Gives each chunk its language position.
         model: Fingerprint of the embedding model.
         factory: FAISS index type; None chooses by size.
+        bags: Tokens of each chunk, where they are known; read once.
     """
     path = folder / name
     fsops.make_folder(path)
     fsops.write_file(path / STORE, lambda file: write_store(file, entries, model))
     fsops.write_file(path / ROWS, lambda file: np.save(file, make_rows(entries), allow_pickle=False))
-    names = [STORE, ROWS, *write_legs(path, vectors, tokens, axis, factory)]
+    names = [STORE, ROWS, *_write_dense(path, vectors, axis, factory)]
+    # The dense leg is no longer held: that is half of the memory of a large build.
+    texts = (chunk.search_text for entry in entries for chunk in entry.chunks)
+    sparse = PostingsSegment.of_texts(texts) if bags is None else PostingsSegment.build(bags)
+    names += fsops.write_files(path, sparse.save)
     return SegmentEntry(
         name=name,
         documents=len(entries),
@@ -141,19 +145,15 @@ def write_segment(
     )
 
 
-def write_legs(
-    path: Path, vectors: Vectors, tokens: Iterable[Sequence[str]], axis: LanguageAxis, factory: str | None = None
-) -> list[str]:
-    """Write vectors and postings into a segment's folder; the names of the files."""
+def _write_dense(path: Path, vectors: Vectors, axis: LanguageAxis, factory: str | None) -> list[str]:
+    """Write the vectors into a segment's folder; the names of the files."""
     try:
         dense = VectorSegment.build(vectors, axis.positions(vectors), factory=factory)
     except ValueError as exc:
         if factory is None:
             raise
         raise ConfigError(f"{exc}.", "Set faiss_factory to another type, or remove it.") from exc
-    names = list(fsops.write_files(path, dense.save))
-    del dense  # half of the memory of a large build
-    return [*names, *fsops.write_files(path, PostingsSegment.build(tokens).save)]
+    return list(fsops.write_files(path, dense.save))
 
 
 def measure(path: Path) -> FileSum:

@@ -10,7 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 from ragkit.ingest.blocks import Block, Widths, parse_blocks
@@ -19,7 +19,7 @@ from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
 from ragkit.text.language import language_group
 from ragkit.text.sentences import sentence_spans
-from ragkit.values import Chunk, Document
+from ragkit.values import Chunk, Document, search_text
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
             end=end,
             start_line=bisect_right(starts, start),
             end_line=bisect_right(starts, end - 1),
+            language=language_group(search_text(piece.heading, slice_)),
         )
-        chunks.append(replace(chunk, language=language_group(chunk.search_text)))
+        chunks.append(chunk)
     return chunks
 
 

@@ -60,7 +60,7 @@ _JSON: Final[dict[int, str]] = {
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
-def _runs_of(codes: Iterable[int]) -> re.Pattern[str]:
+def runs_of(codes: Iterable[int]) -> re.Pattern[str]:
     """Matches runs of these code points. As ranges: a class of single characters is searched a hundred times slower."""
     ranges: list[list[int]] = []
     for code in sorted(codes):
@@ -71,8 +71,8 @@ def _runs_of(codes: Iterable[int]) -> re.Pattern[str]:
     return re.compile("[" + "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in ranges) + "]+")
 
 
-_TO_PRINT: Final = _runs_of(_PRINTABLE)
-_TO_JSON: Final = _runs_of(_JSON)
+_TO_PRINT: Final = runs_of(_PRINTABLE)
+_TO_JSON: Final = runs_of(_JSON)
 _SAMPLE: Final = 4096
 _DENSE: Final = 100
 """Runs in the sample from which on replacing them one by one is the slower way."""

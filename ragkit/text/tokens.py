@@ -23,7 +23,7 @@ from typing import Final
 
 import Stemmer
 
-from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE
+from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE, runs_of
 
 ANALYSER_VERSION: Final = "zen-4"
 
@@ -62,17 +62,15 @@ STOP_WORDS: Final = frozenset(
     was we were what when where which who whom whose why will with would you your""".split()
 )
 
-_VANISH: Final = dict.fromkeys(INVISIBLE)
-_VANISHING: Final = re.compile(f"[{re.escape(''.join(map(chr, sorted(INVISIBLE))))}]")
-# To look whether there is anything to translate costs a fraction of translating.
+_VANISHING: Final = runs_of(INVISIBLE)
 
 _lock = threading.Lock()
 _stemmer = Stemmer.Stemmer("english")
 
 
 @lru_cache(maxsize=1)
-def _simplified_table() -> dict[int, str]:
-    """Map each traditional character to its simplified form, character by character.
+def simplified_table() -> dict[int, str]:
+    """Each traditional character and its simplified form, character by character.
 
     Phrase rules of OpenCC are left out on purpose: the fold must give the same tokens for a
     character whatever stands beside it, or a query would miss its passage.
@@ -86,7 +84,7 @@ def _simplified_table() -> dict[int, str]:
 
 @lru_cache(maxsize=1)
 def _traditional() -> re.Pattern[str]:
-    return re.compile(f"[{''.join(map(chr, _simplified_table()))}]")
+    return re.compile(f"[{''.join(map(chr, simplified_table()))}]")
 
 
 @lru_cache(maxsize=65_536)
@@ -102,52 +100,61 @@ def fold(text: str) -> str:
     Invisible characters (zero width spaces and joiners, soft hyphens, byte order marks) and
     terminal escape sequences are taken out first: pasted text has them in the middle of words.
     """
-    return _lowered(_composed(text))
+    return _lowered(composed(text))
 
 
 def fold_case_kept(text: str) -> str:
     """`fold` without lower case, which tells names from words."""
-    composed = _composed(text)
-    return _simplified(composed)
+    return _simplified(composed(text))
 
 
-def _composed(text: str) -> str:
-    if not text.isascii() and _VANISHING.search(text):
-        text = text.translate(_VANISH)
+def composed(text: str) -> str:
+    """The first half of `fold`: without invisible characters and escape sequences, in NFKC."""
+    if not text.isascii():
+        text = _VANISHING.sub("", text)
     if "\x1b" in text:
         text = ANSI_SEQUENCE.sub("", text)
     return unicodedata.normalize("NFKC", text)
 
 
-def _lowered(composed: str) -> str:
-    return _simplified(composed.lower())
+def _lowered(kept: str) -> str:
+    return _simplified(kept.lower())
 
 
 def _simplified(text: str) -> str:
     # Without a Han character the table of OpenCC need not be made.
     if _CJK_RUN.search(text) and _traditional().search(text):
-        return text.translate(_simplified_table())
+        return text.translate(simplified_table())
     return text
 
 
-def _parts_of_camel(composed: str) -> list[str]:
-    """Terms inside CamelCase words, which lower case would hide."""
+def parts_of_camel(kept: str) -> list[str]:
+    """Terms inside the CamelCase words of `composed` text, which lower case would hide."""
     parts = (
         part.lower()
-        for word in _CAMEL.findall(composed)
+        for word in _CAMEL.findall(kept)
         for part in _CAMEL_PART.findall(word)
         if len(part) >= _SHORTEST_PART
     )
     return [stem(part) for part in parts if part not in STOP_WORDS]
 
 
-def _runs(folded: str) -> list[str]:
+def words(folded: str) -> list[str]:
+    """Tokens of folded text without a Han character."""
+    return list(chain.from_iterable(map(_terms_of_word, _found(folded))))
+
+
+def _found(folded: str) -> list[str]:
     numbers = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), folded) if "," in folded else folded
-    runs = _RUN.findall(_UNIT.sub(r"\1\2", numbers))
+    found: list[str] = _RUN.findall(_UNIT.sub(r"\1\2", numbers))
+    return found
+
+
+def _runs(folded: str) -> list[str]:
     if folded.isascii():
-        return list(chain.from_iterable(map(_terms_of_word, runs)))
+        return words(folded)
     tokens: list[str] = []
-    for run in runs:
+    for run in _found(folded):
         if run[0] < _FIRST_CJK or not _CJK_RUN.match(run):
             tokens += _terms_of_word(run)
         elif len(run) == 1:
@@ -170,8 +177,8 @@ def _terms_of_word(run: str) -> tuple[str, ...]:
 
 def tokenize(text: str) -> list[str]:
     """Tokens of a passage, in order and with repetitions."""
-    composed = _composed(text)
-    return _runs(_lowered(composed)) + _parts_of_camel(composed)
+    kept = composed(text)
+    return _runs(_lowered(kept)) + parts_of_camel(kept)
 
 
 def query_terms(question: str) -> list[str]:
@@ -180,9 +187,9 @@ def query_terms(question: str) -> list[str]:
     Question phrases are dropped; if nothing is left (the question was only "为什么？"), the
     tokens of the whole question are kept, so that a query is never emptied.
     """
-    composed = _composed(question)
-    folded = _lowered(composed)
-    tokens = (_runs(_QUESTION.sub(" ", folded)) or _runs(folded)) + _parts_of_camel(composed)
+    kept = composed(question)
+    folded = _lowered(kept)
+    tokens = (_runs(_QUESTION.sub(" ", folded)) or _runs(folded)) + parts_of_camel(kept)
     if not tokens:
         # A question made of stop words only ("what is it") still deserves its words.
         tokens = [stem(run) for run in _RUN.findall(folded)]
