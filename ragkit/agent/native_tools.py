@@ -8,9 +8,11 @@ are read strictly, and what cannot be read goes back to the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -24,9 +26,14 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from ragkit.agent.json_protocol import MAX_REPAIRS
 from ragkit.agent.reply_parsing import without_nulls
 from ragkit.errors import ModelError
+from ragkit.text.repetition import goes_round
 from ragkit.text.strict_json import JsonFault, strict_json
 
-_FAULTS_TOLD = 3
+log = logging.getLogger(__name__)
+
+_FAULTS_TOLD: Final = 3
+_LOOK: Final = 100
+"""Characters after which it is looked again whether a reply goes round."""
 
 
 class NativeToolModel(BaseChatModel):
@@ -73,7 +80,7 @@ class NativeToolModel(BaseChatModel):
         for attempt in range(MAX_REPAIRS + 1):
             calls, text = _Calls(), ""
             # Callbacks of the run must not see calls that are not checked; what may be seen is passed on below.
-            for part in model.stream(prompt, config={"callbacks": [], "tags": ["nostream"]}):
+            for part in _until_round(model.stream(prompt, config={"callbacks": [], "tags": ["nostream"]})):
                 calls.take(part)
                 text += part.text
                 # Of a second attempt only what goes beyond the first: nothing is shown twice.
@@ -98,6 +105,23 @@ class NativeToolModel(BaseChatModel):
                 AIMessage(text or "(a tool call)"),
                 HumanMessage(f"Observation: nothing was run, your tool call cannot be used: {told}. Call again."),
             ]
+
+
+def _until_round(reply: Iterator[Any]) -> Iterator[Any]:
+    """The chunks of a reply up to where it says the same over and over: a small model may do so for minutes.
+
+    What was said before counts; sentences that return are dropped later, as in any answer.
+    """
+    text, looked = "", 0
+    with closing(cast("Generator[Any]", reply)):
+        for part in reply:
+            yield part
+            text += part.text
+            if len(text) - looked >= _LOOK:
+                looked = len(text)
+                if goes_round(text):
+                    log.warning("the chat model said the same over and over; its reply was ended there")
+                    return
 
 
 @dataclass
