@@ -11,13 +11,14 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from ragkit.ingest.blocks import Block, Widths, parse_blocks
 from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
-from ragkit.text.language import language_group
+from ragkit.text.language import group_of, script_counts
 from ragkit.text.sentences import sentence_spans
 from ragkit.values import Chunk, Document, search_text
 
@@ -61,10 +62,19 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
             end=end,
             start_line=bisect_right(starts, start),
             end_line=bisect_right(starts, end - 1),
-            language=language_group(search_text(piece.heading, slice_)),
+            language=_language(piece.heading, width.counts(start, end)),
         )
         chunks.append(chunk)
     return chunks
+
+
+def _language(heading: tuple[str, ...], counts: tuple[int, int]) -> str:
+    """The `language_group` of a chunk's search text, by the counts of its slice."""
+    above = _counts(search_text(heading, ""))
+    return group_of(above[0] + counts[0], above[1] + counts[1])
+
+
+_counts = lru_cache(maxsize=1024)(script_counts)
 
 
 def _pieces(document: Document, body: int, width: Widths, settings: ChunkSettings) -> Iterator[_Piece]:

@@ -30,10 +30,15 @@ def count_cjk(text: str) -> int:
     return 0 if text.isascii() else sum(map(len, _CJK_RUNS.findall(text)))
 
 
+def script_counts(text: str) -> tuple[int, int]:
+    """Number of Han characters in `text`, and of characters that are not white space."""
+    return count_cjk(text), sum(map(len, text.split()))
+
+
 def cjk_share(text: str) -> float:
     """Share (0..1) of Han characters among the characters that are not white space."""
-    solid = sum(map(len, text.split()))
-    return count_cjk(text) / solid if solid else 0.0
+    han, solid = script_counts(text)
+    return han / solid if solid else 0.0
 
 
 def language_group(text: str) -> LanguageGroup:
@@ -41,7 +46,12 @@ def language_group(text: str) -> LanguageGroup:
 
     This is the grouping under which the dense language correction was measured.
     """
-    return "zh" if cjk_share(text) > ZH_SHARE else "other"
+    return group_of(*script_counts(text))
+
+
+def group_of(han: int, solid: int) -> LanguageGroup:
+    """`language_group` of a text with so many Han characters among those that are not white space."""
+    return "zh" if solid and han / solid > ZH_SHARE else "other"
 
 
 def answer_language(question: str) -> Language:

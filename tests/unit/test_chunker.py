@@ -13,6 +13,7 @@ from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document, read_all, scan
 from ragkit.ingest.yaml_safe import split_front_matter
+from ragkit.text.language import language_group
 from ragkit.values import Chunk, Document
 
 SMALL = ChunkSettings(target=60, maximum=120, minimum=15)
@@ -57,6 +58,7 @@ def assert_sound(document: Document, chunks: list[Chunk]) -> None:
     for chunk in chunks:
         assert text[chunk.start : chunk.end] == chunk.text
         assert chunk.text == chunk.text.strip() != ""
+        assert chunk.language == language_group(chunk.search_text)
         assert not text[at : chunk.start].strip(), "text between two chunks was lost"
         assert chunk.start >= at, "chunks overlap or stand in front matter"
         assert chunk.start_line == text.count("\n", 0, chunk.start) + 1
