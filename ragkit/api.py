@@ -198,7 +198,8 @@ class Index(Searching):
     ) -> EnrichReport:
         """Let the chat model write the questions that chunks answer; searches use them from then on.
 
-        Takes some seconds a chunk; what an interrupted run wrote is kept. See `ragkit.index.enrichment`.
+        Takes some seconds a chunk, an endpoint is asked about four chunks at a time; what an interrupted run wrote is
+        kept. See `ragkit.index.enrichment`.
 
         Args:
             limit: At most so many chunks; the next call goes on from there.
@@ -211,10 +212,20 @@ class Index(Searching):
         chat = self._structured()
         if chat is None:
             raise ModelError("Enrichment needs a chat model.", "Set chat_model, or install ragkit[local].")
-        from ragkit.models.chat import resolve_chat
+        from ragkit.models.chat import StructuredChat, resolve_chat
 
         name = resolve_chat(self.settings.chat_model, self.settings).name
-        report = enrich(self.folder, self._engine, self.model, chat, name, limit=limit, only=only, progress=progress)
+        report = enrich(
+            self.folder,
+            self._engine,
+            self.model,
+            chat,
+            name,
+            limit=limit,
+            only=only,
+            progress=progress,
+            at_once=chat.at_once if isinstance(chat, StructuredChat) else 1,
+        )
         self._retriever = self._searcher()
         return report
 

@@ -18,6 +18,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -299,6 +300,7 @@ def fill(
     write: Callable[[Chunk], list[str] | None],
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    at_once: int = 1,
 ) -> tuple[int, int]:
     """Have questions written for chunks that have none, each kept as soon as it is there.
 
@@ -309,6 +311,7 @@ def fill(
         write: Writes the questions of a chunk; None if it failed, which is tried again next time.
         limit: At most so many chunks.
         progress: Called with (chunks done, chunks to do).
+        at_once: How many chunks are written about at a time, each in a thread of its own.
 
     Returns:
         Chunks written about, and chunks that failed.
@@ -317,15 +320,19 @@ def fill(
     there = questions.get(list(by_key))
     missing = [(key, chunk) for key, chunk in by_key.items() if key not in there][:limit]
     written = failed = 0
-    for key, chunk in missing:
-        if progress is not None:
-            progress(written + failed, len(missing))
-        texts = write(chunk)
-        if texts is None:
-            failed += 1
-        else:
-            questions.put({key: json.dumps(texts, ensure_ascii=False).encode("utf-8", "replace")})
-            written += 1
+    with ThreadPoolExecutor(at_once) as pool:
+        for at in range(0, len(missing), at_once):
+            if progress is not None:
+                progress(at, len(missing))
+            some = missing[at : at + at_once]
+            # One at a time stays in this thread, where Ctrl-C ends it.
+            replies = (map if at_once == 1 else pool.map)(write, [chunk for _, chunk in some])
+            for (key, _), texts in zip(some, replies, strict=True):
+                if texts is None:
+                    failed += 1
+                else:
+                    questions.put({key: json.dumps(texts, ensure_ascii=False).encode("utf-8", "replace")})
+                    written += 1
     if progress is not None and missing:
         progress(len(missing), len(missing))
     return written, failed

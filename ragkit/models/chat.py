@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EXTRACTIVE: Final = "extractive"
 _SECRET: Final = re.compile(r"(?:Bearer\s+|sk-|key[=:]\s*)\S+", re.IGNORECASE)
 """Endpoints echo headers in their errors; no key may reach a terminal or a log."""
+_AT_ONCE: Final = 4
 Progress = Callable[[int, int], None]
 Spending = Callable[[int, int, bool], None]
 """Called with the tokens that a call read and wrote, and whether the endpoint told them or they are an estimate."""
@@ -138,6 +139,11 @@ class StructuredChat:
     seconds: float | None = None
     """A local model stops writing after this time; it would go on at the cost of whatever comes next."""
     spending: Spending | None = None
+
+    @property
+    def at_once(self) -> int:
+        """Calls that are worth making side by side: a local model takes one after the other."""
+        return 1 if self.chat.local else _AT_ONCE
 
     def within(self, seconds: float) -> StructuredChat:
         """The same model, loaded, with a limit of time for each reply.

@@ -53,7 +53,7 @@ class EnrichReport:
 
 
 class QuestionWriter:
-    """Asks the chat model about one chunk after the other."""
+    """Asks the chat model about one chunk after the other, or about several from several threads."""
 
     def __init__(self, model: StructuredModel) -> None:
         self._model = model
@@ -121,6 +121,7 @@ def enrich(
     limit: int | None = None,
     only: Callable[[Chunk], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    at_once: int = 1,
 ) -> EnrichReport:
     """Have questions written for the chunks of an index that have none yet, and embed them.
 
@@ -135,6 +136,7 @@ def enrich(
         limit: Write about so many chunks at most.
         only: Which chunks to write about; None means all.
         progress: Called with (chunks done, chunks to do).
+        at_once: How many chunks `chat` is asked about at a time.
 
     Raises:
         RagkitError: If the chat model fails five times in a row; what was written is embedded first.
@@ -146,7 +148,7 @@ def enrich(
     try:
         wanted = chunks if only is None else [chunk for chunk in chunks if only(chunk)]
         try:
-            written, failed = fill(wanted, file, writer, QuestionWriter(chat), limit, progress)
+            written, failed = fill(wanted, file, writer, QuestionWriter(chat), limit, progress, at_once)
         finally:
             # What was written counts at once, also where the rest was interrupted.
             stored = store_vectors(folder, chunks, file, writer, embedding)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ragkit.cli.main import app
 from ragkit.errors import EndpointError, IndexCorruptError, IndexMismatchError
 from ragkit.index.enrichment import QUESTIONS, SHARE, VECTORS, Enrichment, content_key
 from ragkit.index.fsops import write_bytes_atomically
+from ragkit.models.chat import StructuredChat, resolve_chat
 from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder
 from ragkit.values import Chunk
@@ -117,6 +119,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped(notes: Path, tmp_path: Path
     report = index.enrich()
     assert (report.written, report.enriched, len(second.asked)) == (7, 18, 11)
     assert index.enrich().written == 0
+
+
+def test_an_endpoint_is_asked_about_several_chunks_at_a_time(notes: Path, tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    class Endpoint(StructuredChat):
+        def complete_json(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            together.wait(timeout=10)  # breaks unless four calls are under way
+            return {"questions": [f"what about {args[1][-20:]}"], "translated": "是什么?"}
+
+    index = opened(notes, tmp_path / "index")
+    model = resolve_chat("openai:some@http://127.0.0.1:9/v1", load_settings(openai_api_key="sk-test"))
+    index.chat = Endpoint(model)
+    assert index.enrich(limit=16).written == 16
+    assert len(ids(index)) == 16
 
 
 def test_one_failure_is_passed_over_and_tried_again(notes: Path, tmp_path: Path) -> None:
