@@ -141,6 +141,7 @@ class Budget:
         earlier: What the session has spent before.
         prices: What tokens cost.
         clock: Seconds, growing.
+        payer: The account of the question that this one is asked for; what is spent here is spent there too.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Budget:
         earlier: Spent | None = None,
         prices: Prices | None = None,
         clock: Callable[[], float] = time.monotonic,
+        payer: Budget | None = None,
     ) -> None:
         self.question = question or Limits()
         self.session = session or Limits()
@@ -159,6 +161,7 @@ class Budget:
         """What ended the question or, in a workflow of several parts, one of them."""
         self.beside: Counter[str] = Counter()
         """prompt_tokens and completion_tokens of the calls beside the loop: rewritings, translations, grades."""
+        self._payer = payer
         self._clock = clock
         self._began = clock()
         self._lock = threading.Lock()
@@ -172,9 +175,16 @@ class Budget:
 
     def add_tokens(self, read: int, written: int) -> None:
         """Count the tokens of one model call."""
+        self._take(read, written, self.prices.cost(read, written))
+
+    def _take(self, read: int, written: int, cost: float) -> None:
         with self._lock:
             self._tokens += read + written
-            self._cost += self.prices.cost(read, written)
+            self._cost += cost
+        if self._payer is not None:
+            self._payer._take(read, written, cost)
+            with self._payer._lock:
+                self._payer.beside.update(prompt_tokens=read, completion_tokens=written)
 
     def spend(self, read: int, written: int, told: bool) -> None:
         """Count the tokens of a call beside the loop; estimates count for the budget, not among what was told."""
@@ -205,6 +215,8 @@ class Budget:
 
     def over(self) -> Stop | None:
         """The budget that is used up, None if there is something left of each."""
+        if self._payer is not None and (stop := self._payer.over()):
+            return stop
         spent = self.spent
         together = self.earlier + spent
         for unit in _UNITS:
@@ -225,10 +237,14 @@ class Budget:
             )
             if limit is not None
         ]
+        if self._payer is not None and (payers := self._payer.seconds_left()) is not None:
+            left.append(payers)
         return max(min(left), 0.0) if left else None
 
     def out_of_time(self) -> Stop:
         """The time budget that ends first, for a call that it ended."""
+        if self._payer is not None and self._payer.seconds_left() == 0:
+            return self._payer.out_of_time()
         spent = self.spent.seconds
         question, session = self.question.seconds, self.session.seconds
         ends_with_session = session is not None and (

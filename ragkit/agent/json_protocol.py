@@ -29,6 +29,8 @@ from ragkit.citations.markers import with_markers
 from ragkit.errors import ModelError
 from ragkit.models.constraints import stream_constrained
 
+ENDS: Final = ("answer", "give_up")
+"""Actions of the protocol that end a turn; no tool is called so."""
 MAX_REPAIRS: Final = 2
 SENTENCES: Final = "ragkit_sentences"
 """Key in ``additional_kwargs`` of the final message: ``[[text, [passage numbers]], ...]``."""

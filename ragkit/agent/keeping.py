@@ -19,7 +19,7 @@ UNKNOWN: Final = (
 )
 """Observation of a call with effects that was never closed."""
 _LIVE: Final = frozenset(
-    {"index", "memory", "emit", "structured", "lock", "cancelled", "running", "budget", "stop", "cuts", "window"}
+    """index memory emit structured lock cancelled running budget stop cuts window caller ran""".split()
 )
 """What a turn has of the running process."""
 

@@ -20,7 +20,7 @@ from ragkit.agent.middleware.durable import Journal, Replay, UniqueCalls
 from ragkit.agent.middleware.model_guard import ModelGuard
 from ragkit.agent.middleware.strategy import Strategy
 from ragkit.agent.middleware.tool_gate import ToolGate
-from ragkit.agent.middleware.tool_guard import ToolGuard
+from ragkit.agent.middleware.tool_guard import ToolFailures, ToolGuard
 from ragkit.agent.middleware.tool_results import ToolResults
 from ragkit.agent.middleware.turn_control import TurnControl
 from ragkit.agent.native_tools import NativeToolModel
@@ -88,14 +88,16 @@ def turn_middleware(
         UniqueCalls(),
         results,
         strategy,
+        ToolFailures(),
         *parts.middleware,
         gate,
     ]
     guards = [
-        ToolGuard(turn, parts.settings.tool_seconds, tuple(tools)),
+        ToolGuard(turn, parts.settings.tool_seconds, tuple(tools), kept),
         ModelGuard(turn, parts.window, parts.chat.name),
     ]
-    return [*outside, *mounted, *([Journal(kept)] if kept else []), *guards]
+    journals = [Journal(kept, turn.caller)] if kept or turn.caller else []
+    return [*outside, *mounted, *journals, *guards]
 
 
 def turn_graph(parts: AgentParts, turn: TurnState, kept: Kept | None = None) -> Any:

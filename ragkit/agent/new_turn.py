@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from ragkit.agent.answer import Event
+from ragkit.agent.caller import Caller
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.requests import SPECIAL, asked_for, may_need
 from ragkit.agent.tools import NOTE_TOOLS
@@ -21,6 +22,7 @@ def new_turn(
     *,
     emit: Callable[[Event], None] = lambda event: None,
     cancelled: threading.Event | None = None,
+    caller: Caller | None = None,
 ) -> TurnState:
     """The state a turn begins with, its limits from the agent file."""
     header = parts.spec.header
@@ -47,6 +49,7 @@ def new_turn(
         personal=not small and "recall" in header.tools and "recall" in may_need(question),
         state=dict(parts.session.answers[-1].state) if parts.session.answers else {},
         cancelled=cancelled or threading.Event(),
+        caller=caller,
     )
     turn.structured = parts.chat.structured(lambda read, written, told: turn.budget.spend(read, written, told))
     return turn

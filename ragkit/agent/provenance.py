@@ -55,6 +55,12 @@ class Provenance:
             elif isinstance(message, AIMessage) and message.text and not message.tool_calls:
                 self.read("earlier turns")
 
+    def handed_on(self) -> Provenance:
+        """That of an agent which is asked as a tool: the words that ask are a model's, only the user's own count."""
+        other = Provenance("", [*self._untrusted, "the agent that asks"])
+        other._said = self._said
+        return other
+
     @property
     def tainted(self) -> bool:
         """Whether the model has read anything that the user did not write."""

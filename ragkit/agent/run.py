@@ -14,9 +14,11 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 
 from ragkit.agent.answer import Agreement, Answer, CitationFound, Done, Event, StopReason, Thought
+from ragkit.agent.at_once import told_at_once
 from ragkit.agent.budget import Budget
+from ragkit.agent.caller import Caller
 from ragkit.agent.checkpoints import Kept, TurnFile
-from ragkit.agent.compose import Composed, wordless
+from ragkit.agent.compose import Composed
 from ragkit.agent.consistency import majority
 from ragkit.agent.evidence import evidence_of
 from ragkit.agent.examples import example_messages
@@ -36,7 +38,7 @@ from ragkit.agent.stand_in import StandIn
 from ragkit.agent.turn import TurnState
 from ragkit.agent.wording import DOING, as_asked
 from ragkit.agent.workflows import workflow_for
-from ragkit.agent.workflows.general import accepted, offered
+from ragkit.agent.workflows.general import offered
 from ragkit.agent.workflows.task import Outcome, Task
 from ragkit.errors import AgentError, EndpointDownError
 from ragkit.models.chat import endpoint_errors
@@ -44,7 +46,6 @@ from ragkit.retrieval.planner import Plan
 from ragkit.retrieval.retriever import Query
 from ragkit.retrieval.rewrite import Turn, is_follow_up
 from ragkit.text.language import answer_language
-from ragkit.text.tokens import query_terms
 
 _HISTORY_TURNS: Final = 3
 CHANGED: Final = "{} passages changed in the notes since this turn began; nothing is cited from them."
@@ -62,6 +63,7 @@ class Run:
         kept: An unfinished turn of the session to go on with, instead of a new one.
         alone: Whether the question has nothing to do with the conversation.
         budget: What the question is part of pays for it; None gives it a budget of its own.
+        caller: Who asks, where the agent is a tool of another.
     """
 
     def __init__(
@@ -74,12 +76,15 @@ class Run:
         *,
         alone: bool = False,
         budget: Budget | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self._parts = parts
         self._question = question
         self._emit = emit
         self._cancelled = cancelled
-        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices)
+        self._caller = caller
+        payer = caller.budget if caller else None
+        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices, payer=payer)
         self._kept = kept
         self._file = kept if isinstance(kept, TurnFile) else None
         self._id = ""
@@ -99,7 +104,7 @@ class Run:
         """
         parts = self._parts
         if self._kept is None:
-            if told := self._told_at_once():
+            if told := told_at_once(parts, self._question, self._budget):
                 self._emit(Done(told))
                 return
             self._kept = self._file = parts.session.begin_turn(self._question, parts.spec.name, parts.chat.name)
@@ -240,7 +245,9 @@ class Run:
     def _part(self, question: str, emit: Callable[[Event], None]) -> Outcome:
         """A part of the question in a run of its own; a part that was begun before a restart goes on."""
         kept = self._file.part(question) if self._file else None
-        run = Run(self._parts, question, emit, self._cancelled, kept, alone=True, budget=self._budget)
+        run = Run(
+            self._parts, question, emit, self._cancelled, kept, alone=True, budget=self._budget, caller=self._caller
+        )
         found = run.answered()
         self._down.problem = self._down.problem or run._down.problem
         return found
@@ -302,38 +309,16 @@ class Run:
                         showing.feed(chunk.text)
                     continue
                 showing.close()
+                if "__interrupt__" in part:
+                    raise AgentError(
+                        "A middleware interrupted the run to ask somebody; an interrupted run cannot go on here.",
+                        "Decide about calls with approve=, see docs/agents.md.",
+                    )
                 for update in part.values():
                     for message in (update or {}).get("messages", []):
                         if isinstance(message, AIMessage):
                             final = message if not message.tool_calls else None
         return final
-
-    def _told_at_once(self) -> Answer | None:
-        """What is said without looking for anything; the conversation does not keep it."""
-        text = ""
-        reason: StopReason = "abstained"
-        if stop := self._budget.over():
-            text, reason = stop.says(self._question), stop.reason
-        elif not query_terms(self._question) and not accepted(self._parts, self._question):
-            # Punctuation or emoji only: dense retrieval would find something near to it all the same.
-            text = wordless(self._question)
-        elif refusal := self._parts.guard.question(self._question):
-            text = refusal.text
-        if not text:
-            return None
-        return Answer(
-            text=text,
-            citations=(),
-            abstained=True,
-            steps=(),
-            stop_reason=reason,
-            question=self._question,
-            standalone=self._question,
-            model=self._parts.chat.name,
-            embedding_model=self._parts.index.model.name,
-            usage={},
-            seconds=0.0,
-        )
 
     def _understand(self) -> Plan:
         """The queries of the first search, and what the chat model adds to them."""
@@ -375,7 +360,15 @@ class Run:
         return self._new_turn(plan.standalone, plan.queries)
 
     def _new_turn(self, standalone: str, queries: tuple[Query, ...]) -> TurnState:
-        turn = new_turn(self._parts, self._question, standalone, queries, emit=self._emit, cancelled=self._cancelled)
+        turn = new_turn(
+            self._parts,
+            self._question,
+            standalone,
+            queries,
+            emit=self._emit,
+            cancelled=self._cancelled,
+            caller=self._caller,
+        )
         turn.budget = self._budget
         return turn
 

@@ -7,6 +7,7 @@ in a thread of its own so that whoever reads the events can walk away at any tim
 from __future__ import annotations
 
 import asyncio
+import copy
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -18,8 +19,11 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import ApprovalAsked, Approve
-from ragkit.agent.json_protocol import JsonProtocolModel
+from ragkit.agent.caller import CALLER, Caller, Either
+from ragkit.agent.json_protocol import ENDS, JsonProtocolModel
 from ragkit.agent.line_answers import rules
+from ragkit.agent.middleware.hooks import check_hooks
+from ragkit.agent.middleware.tool_guard import SECONDS
 from ragkit.agent.mounts import answers_from_sheets, turn_model, turn_tools
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from ragkit.agent.mcp import McpTools
 
 MAX_QUESTION_CHARS: Final = 8_000
+_LONGEST_CALL: Final = 3600.0
+"""Seconds of a question that an agent is asked as a tool, where nothing else limits it."""
 
 
 class Agent(AgentParts):
@@ -89,7 +95,9 @@ class Agent(AgentParts):
             servers = McpTools.open(spec, settings, approve)
         self.servers = servers
         try:
-            own = as_tools([*tools, *(servers.tools if servers else ())], taken={*spec.header.tools, *HEADED})
+            check_hooks(middleware)
+            taken = {*spec.header.tools, *HEADED, *ENDS}
+            own = as_tools([*tools, *(servers.tools if servers else ())], taken=taken)
             if memory is None and settings.memory == "on":
                 memory = beside(index.model, settings, chat.structured())
         except RagkitError:
@@ -167,14 +175,15 @@ class Agent(AgentParts):
             UsageError: If the question is empty or longer than 8,000 characters.
             EndpointError: If the chat model fails.
         """
-        for event in self.stream(question):
-            if isinstance(event, Done):
-                return event.answer
-        raise RagkitError("The run ended without an answer.", "Ask again.")
+        return _answer(self.stream(question))
 
     async def aask(self, question: str) -> Answer:
-        """Async twin of `ask` (runs in a thread)."""
-        return await asyncio.to_thread(self.ask, question)
+        """Async twin of `ask` (runs in a thread); one that is cancelled keeps nothing and makes no further call."""
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(_answer, self._stream(self.check(question), cancelled))
+        finally:
+            cancelled.set()
 
     def stream(self, question: str) -> Iterator[Event]:
         """Answer a question as a stream of typed events, the last one `Done`.
@@ -245,16 +254,29 @@ class Agent(AgentParts):
         self.session = Session()
 
     def as_tool(self, name: str = "ask_notes") -> BaseTool:
-        """A LangChain tool that asks this agent; its artifact is the `Answer`."""
+        """A LangChain tool that asks this agent; its artifact is the `Answer`.
+
+        Each call is a conversation of its own. As a tool of another agent it is paid from that one's budgets and
+        ends with it, and what it is asked counts as written by a model: for its tools with effects somebody must
+        be there to say yes (`approve`), unless their arguments are the user's own words.
+        """
         from langchain_core.tools import StructuredTool
 
         def run(question: str) -> tuple[str, Answer]:
-            answer = self.ask(question)
+            caller = CALLER.get() or Caller()
+            helper = copy.copy(self)
+            helper.session = Session()
+            answer = _answer(helper._stream(self.check(question), Either(caller.cancelled), caller=caller))
             sources = "\n".join(f"[{c.marker}] {c.where}" for c in answer.citations)
             return f"{answer.text}\n\n{sources}".strip(), answer
 
         made = StructuredTool.from_function(
-            run, name=name, description=self.spec.header.description, response_format="content_and_artifact"
+            run,
+            name=name,
+            description=self.spec.header.description,
+            response_format="content_and_artifact",
+            # Its own budgets, and those of whoever asks, end a call.
+            metadata={SECONDS: self.limits[0].seconds or _LONGEST_CALL},
         )
         return with_permission(made, "read")
 
@@ -276,9 +298,15 @@ class Agent(AgentParts):
         else:
             inner.bind_tools(tools, max_tokens=1).invoke(said)
 
-    def _stream(self, question: str, cancelled: threading.Event, kept: TurnFile | None = None) -> Iterator[Event]:
+    def _stream(
+        self,
+        question: str,
+        cancelled: threading.Event,
+        kept: TurnFile | None = None,
+        caller: Caller | None = None,
+    ) -> Iterator[Event]:
         events: queue.Queue[Event | BaseException | None] = queue.Queue()
-        run = Run(self, question, events.put, cancelled, kept)
+        run = Run(self, question, events.put, cancelled, kept, caller=caller)
         over = False
 
         def work() -> None:
@@ -304,3 +332,10 @@ class Agent(AgentParts):
             if not over:
                 # Whoever walks away may end the process before the thread notices.
                 run.drop()
+
+
+def _answer(events: Iterator[Event]) -> Answer:
+    for event in events:
+        if isinstance(event, Done):
+            return event.answer
+    raise RagkitError("The run ended without an answer.", "Ask again.")

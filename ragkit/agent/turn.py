@@ -35,6 +35,7 @@ from ragkit.text.tokens import query_terms
 from ragkit.values import Hit
 
 if TYPE_CHECKING:
+    from ragkit.agent.caller import Caller
     from ragkit.agent.fitting import Cuts
 
 WEAK_COVERAGE: Final = 0.35
@@ -42,6 +43,7 @@ WEAK_COVERAGE: Final = 0.35
 PASSAGE_CHARS: Final = 1600
 """Longest text of one passage shown to a model."""
 _SHORT_PATH: Final = 2
+_SEARCHES: Final = frozenset({"search_notes", "recall"})
 _ROUNDING: Final = 0.05
 """How far a rounded result may be from the exact one, relative to it."""
 
@@ -94,6 +96,8 @@ class TurnState:
     """Fingerprint of each call made -> its observation."""
     running: set[str] = field(default_factory=set)
     """Fingerprints of calls that are not done yet."""
+    ran: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arguments that a call under way runs with, by its identity."""
     model_calls: int = 0
     malformed: int = 0
     """Malformed tool calls of a native model so far."""
@@ -111,6 +115,8 @@ class TurnState:
     """What was left out of the last prompt that had to be shortened."""
     window: int = 0
     """Context window, in tokens, that it was shortened for."""
+    caller: Caller | None = None
+    """Who asks, where the agent is a tool of another; None where the user does."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     exhausted: set[str] = field(default_factory=set)
     """Tools that left the schema because the model repeated a call to them."""
@@ -127,7 +133,7 @@ class TurnState:
     """prompt_tokens and completion_tokens, summed over the model calls."""
 
     def __post_init__(self) -> None:
-        self.provenance = Provenance(self.question)
+        self.provenance = self.caller.provenance.handed_on() if self.caller else Provenance(self.question)
 
     def add(self, hits: Sequence[Hit]) -> list[tuple[int, Hit, bool]]:
         """Number new passages; returns ``(number, hit, is new)`` for each of `hits`."""
@@ -302,8 +308,8 @@ def best_coverage(hits: Sequence[Hit]) -> float:
 
 
 def call_key(tool: str, arguments: dict[str, Any]) -> str:
-    """Fingerprint of a call: two searches for the same terms are the same call."""
-    if set(arguments) == {"query"} and isinstance(arguments["query"], str):
+    """Fingerprint of a call: two searches of the notes, or of the memory, for the same terms are the same call."""
+    if tool in _SEARCHES and set(arguments) == {"query"} and isinstance(arguments["query"], str):
         return f"{tool}:{' '.join(sorted(query_terms(arguments['query'])))}"
     return f"{tool}:{json.dumps(arguments, ensure_ascii=False, sort_keys=True, default=str)}"
 

@@ -17,8 +17,10 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolC
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
+from ragkit.agent.caller import Caller
 from ragkit.agent.checkpoints import Kept
 from ragkit.agent.keeping import UNKNOWN, snapshot
+from ragkit.agent.middleware.tool_guard import message_of
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import permission_of
 from ragkit.agent.turn import TurnState, call_key
@@ -75,8 +77,7 @@ class Replay(AgentMiddleware[Any, Any]):
         if begun:
             return self._broken_off(identity, tool, arguments)
         result = handler(request)
-        message = result if isinstance(result, ToolMessage) else _inside(result)
-        if message is not None:
+        if (message := message_of(result)) is not None:
             kept = {"content": message.content, "status": message.status}
             self._file.done(identity, tool, arguments, kept, lambda: snapshot(self._turn))
         return result
@@ -99,12 +100,14 @@ class Journal(AgentMiddleware[Any, Any]):
     """Enters each call of a tool with effects before it runs.
 
     Args:
-        file: Where the turn is kept.
+        file: Where the turn is kept; None if it is not.
+        caller: The turn that asks this one, where the call is entered too.
     """
 
-    def __init__(self, file: Kept) -> None:
+    def __init__(self, file: Kept | None, caller: Caller | None = None) -> None:
         super().__init__()
         self._file = file
+        self._caller = caller
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -112,11 +115,8 @@ class Journal(AgentMiddleware[Any, Any]):
         call = request.tool_call
         # A tool that only reads is simply called again when the outcome of a call is not known.
         if request.tool is None or permission_of(request.tool) != "read":
-            self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
+            if self._file is not None:
+                self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
+            if self._caller is not None:
+                self._caller.begin()
         return handler(request)
-
-
-def _inside(command: Command[Any]) -> ToolMessage | None:
-    update = command.update if isinstance(command.update, dict) else {}
-    messages = update.get("messages") or []
-    return next((m for m in messages if isinstance(m, ToolMessage)), None)

@@ -1,4 +1,8 @@
-"""A tool that fails, hangs or returns something odd is a message to the model, never the end of the run."""
+"""A tool that fails, hangs or returns something odd is a message to the model, never the end of the run.
+
+`ToolGuard` stands next to the tool and lets what it raises through to the program's own middleware, which may try
+again; `ToolFailures` stands outside of that.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
+from ragkit.agent.caller import CALLER, Caller
+from ragkit.agent.checkpoints import Kept
 from ragkit.agent.limited import NotInTime, within
 from ragkit.agent.turn import TurnCancelled, TurnState
 from ragkit.errors import RagkitError
@@ -24,8 +30,27 @@ SECONDS: Final = "ragkit_seconds"
 _NAMES: Final = 20
 
 
+class ToolFailures(AgentMiddleware[Any, Any]):
+    """Turns whatever a tool call raises into a result that says so."""
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        call = request.tool_call
+        try:
+            return handler(request)
+        except (GraphBubbleUp, TurnCancelled):
+            # An interrupt that waits for a person, or the end of the turn: no failure.
+            raise
+        except (RagkitError, NotInTime) as exc:
+            return failure(call, one_line(str(exc), 900))
+        except BaseException as exc:  # a tool that calls sys.exit must not end the program
+            reason = one_line(str(exc), 400)
+            return failure(call, f"{call['name']} failed ({type(exc).__name__}{': ' if reason else ''}{reason})")
+
+
 class ToolGuard(AgentMiddleware[Any, Any]):
-    """Runs a tool call within its time, and turns whatever happens into a result that fits a prompt.
+    """Runs a tool call within its time; its result fits a prompt.
 
     It stands inside all other middleware: while somebody is asked for approval, no time runs.
 
@@ -33,10 +58,12 @@ class ToolGuard(AgentMiddleware[Any, Any]):
         turn: State of the question; its time budget ends a call too.
         seconds: Time of one call.
         names: The tools there are, for the message about one that there is not.
+        kept: Where the turn is kept.
     """
 
-    def __init__(self, turn: TurnState, seconds: float, names: tuple[str, ...]) -> None:
+    def __init__(self, turn: TurnState, seconds: float, names: tuple[str, ...], kept: Kept | None = None) -> None:
         super().__init__()
+        self._kept = kept
         self._turn = turn
         self._seconds = seconds
         self._names = names
@@ -53,18 +80,28 @@ class ToolGuard(AgentMiddleware[Any, Any]):
             return failure(call, "the time budget is used up; nothing was run")
         allowed = float((request.tool.metadata or {}).get(SECONDS, self._seconds))
         seconds = allowed if left is None else min(allowed, left)
+        # Middleware of the program may have changed it: this is what runs.
+        self._turn.ran[str(call["id"])] = dict(call["args"])
         try:
-            return within(seconds, lambda: _capped(handler(request)), quiet=True)
-        except NotInTime:
-            return failure(call, f"{call['name']} was not done after {seconds:.3g} s and was left behind")
-        except (GraphBubbleUp, TurnCancelled):
-            # An interrupt that waits for a person, or the end of the turn: no failure.
-            raise
-        except RagkitError as exc:
-            return failure(call, one_line(str(exc), 900))
-        except BaseException as exc:  # a tool that calls sys.exit must not end the program
-            reason = one_line(str(exc), 400)
-            return failure(call, f"{call['name']} failed ({type(exc).__name__}{': ' if reason else ''}{reason})")
+            return within(seconds, lambda: self._run(request, handler), quiet=True)
+        except NotInTime as exc:
+            raise NotInTime(f"{call['name']} was not done after {seconds:.3g} s and was left behind") from exc
+
+    def _run(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        """The result of the call, made where an agent that is a tool can see who asks it."""
+        turn, kept, call = self._turn, self._kept, request.tool_call
+
+        def begin() -> None:
+            if kept is not None:
+                kept.begin(str(call["id"]), call["name"], dict(call["args"]))
+            if turn.caller is not None:
+                turn.caller.begin()
+
+        # The thread is the call's own, and so is its context.
+        CALLER.set(Caller(turn.provenance, turn.budget, turn.cancelled, begin))
+        return _capped(handler(request))
 
 
 def failure(call: Any, reason: str) -> ToolMessage:
@@ -72,10 +109,22 @@ def failure(call: Any, reason: str) -> ToolMessage:
     return ToolMessage(f"Error: {reason}", tool_call_id=call["id"], name=call["name"], status="error")
 
 
+def message_of(result: ToolMessage | Command[Any]) -> ToolMessage | None:
+    """What a call has to say: its result, or the message that its `Command` brings along; None without one."""
+    if isinstance(result, ToolMessage):
+        return result
+    update = result.update if isinstance(result.update, dict) else {}
+    return next((m for m in update.get("messages") or [] if isinstance(m, ToolMessage)), None)
+
+
 def _capped(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
     """A result as text of bounded length."""
-    if not isinstance(result, ToolMessage):
-        return result
+    if (message := message_of(result)) is not None:
+        _cap(message)
+    return result
+
+
+def _cap(result: ToolMessage) -> None:
     content, left_out = result.content, 0
     if not isinstance(content, str):
         left_out = sum(1 for block in content if isinstance(block, dict) and block.get("type") != "text")
@@ -87,4 +136,3 @@ def _capped(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
         text += f" ({left_out} parts that are no text left out)"
     if text is not result.content:
         result.content = text
-    return result

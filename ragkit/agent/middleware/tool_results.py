@@ -11,6 +11,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.answer import Answer
+from ragkit.agent.middleware.tool_guard import message_of
 from ragkit.agent.renumber import renumbered
 from ragkit.agent.tools.results import cite_result
 from ragkit.agent.turn import TurnState
@@ -34,15 +35,15 @@ class ToolResults(AgentMiddleware[Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """Run the call; a text becomes a source, an answer of another agent brings its own along."""
         result = handler(request)
-        name = request.tool_call["name"]
-        if not isinstance(result, ToolMessage) or name in self._own:
+        name, message = request.tool_call["name"], message_of(result)
+        if message is None or name in self._own:
             return result
-        given, result.artifact = result.artifact, None
-        if result.status == "error":
+        given, message.artifact = message.artifact, None
+        if message.status == "error":
             return result
         if isinstance(given, Answer) and given.citations:
             text, hits = renumbered(given, self._turn)
         else:
-            text, hits = cite_result(self._turn, name, str(result.text))
-        result.content, result.artifact = text, hits
+            text, hits = cite_result(self._turn, name, str(message.text))
+        message.content, message.artifact = text, hits
         return result

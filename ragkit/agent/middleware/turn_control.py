@@ -21,7 +21,7 @@ from langgraph.types import Command
 from ragkit.agent.answer import Thought, ToolCalled
 from ragkit.agent.budget import OutOfBudget, Stop
 from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT, JsonProtocolModel
-from ragkit.agent.middleware.tool_guard import failure
+from ragkit.agent.middleware.tool_guard import failure, message_of
 from ragkit.agent.replies import tidy
 from ragkit.agent.requests import asked_for, asks_nothing_else, offered, settled
 from ragkit.agent.said import reply_of
@@ -195,19 +195,22 @@ class TurnControl(AgentMiddleware[Any, Any]):
         except BaseException:
             turn.forget(key)
             raise
-        text = str(result.text) if isinstance(result, ToolMessage) else "done"
+        message = message_of(result)
+        arguments = turn.ran.pop(str(call["id"]), dict(call["args"]))
+        text = str(message.text) if message is not None else "done"
         turn.made(key, text)
-        if not isinstance(result, ToolMessage):
+        if message is None:
+            turn.record(call["name"], arguments, text, time.monotonic() - began, (), turn.order.get(str(call["id"])))
             return result
-        failed = text.startswith("Error") or result.status == "error"
-        result.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
+        failed = text.startswith("Error") or message.status == "error"
+        message.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
         if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
             # It brought nothing that was not there: asking this tool again would not either.
             turn.exhausted.add(call["name"])
-        found = result.artifact if isinstance(result.artifact, list | tuple) else ()
+        found = message.artifact if isinstance(message.artifact, list | tuple) else ()
         hits = [hit for hit in found if isinstance(hit, Hit)]
         seconds = time.monotonic() - began
-        turn.record(call["name"], dict(call["args"]), text, seconds, hits, turn.order.get(str(call["id"])))
+        turn.record(call["name"], arguments, text, seconds, hits, turn.order.get(str(call["id"])))
         return result
 
     def _repeated(self, call: Any, key: str) -> ToolMessage:

@@ -16,6 +16,9 @@ from ragkit.errors import UsageError
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """What endpoints accept as the name of a function."""
 
+_INJECTED: Final = frozenset("self args kwargs config runtime callbacks run_manager state store".split())
+"""Arguments that never reach a tool from a model: the framework fills them in itself."""
+
 
 def from_function(function: Callable[..., Any]) -> BaseTool:
     """The tool that calls `function`: its name, its docstring, and a schema from its types.
@@ -43,6 +46,11 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
             raise UsageError(
                 f"The function {name} takes {parameter}, which has no place in a schema.", "Name each argument."
             )
+        if parameter.name in _INJECTED:
+            raise UsageError(
+                f"The argument {parameter.name!r} of {name} has a name that LangChain keeps for itself.",
+                f"Call it {parameter.name}_ or anything else.",
+            )
         if parameter.name not in hints:
             raise UsageError(
                 f"The argument {parameter.name!r} of {name} has no type.", f"Write {parameter.name}: str, for example."
@@ -51,6 +59,13 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
         return StructuredTool.from_function(_blocking(function), name=name, description=inspect.getdoc(function))
     except (TypeError, ValueError) as exc:
         raise UsageError(f"The function {name} cannot be a tool: {exc}", "Use types that have a JSON schema.") from exc
+
+
+def callable_here(tool: BaseTool) -> BaseTool:
+    """`tool`, or a copy that can be called without an event loop, if it has nothing but a coroutine."""
+    if isinstance(tool, StructuredTool) and tool.func is None and tool.coroutine is not None:
+        return tool.model_copy(update={"func": _blocking(tool.coroutine)})
+    return tool
 
 
 def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:

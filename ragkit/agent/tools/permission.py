@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.tools import BaseTool
 
 from ragkit.agent.approval import PERMISSIONS, Permission
-from ragkit.agent.tools.own import from_function
+from ragkit.agent.tools.own import callable_here, from_function
 from ragkit.errors import UsageError
 
 _PERMISSION: Final = "ragkit_permission"
@@ -77,7 +77,7 @@ def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[
     """
     made: dict[str, BaseTool] = {}
     for thing in things:
-        each: BaseTool = thing if isinstance(thing, BaseTool) else tool(thing)
+        each: BaseTool = callable_here(thing if isinstance(thing, BaseTool) else tool(thing))
         if each.name in made or each.name in taken:
             raise UsageError(f"Two tools are called {each.name!r}.", "Give one of them another name.")
         made[each.name] = each

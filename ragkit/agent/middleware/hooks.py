@@ -1,0 +1,31 @@
+"""Hooks of the program's own middleware: the loop runs in a thread of its own, so it calls the plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langchain.agents.middleware import AgentMiddleware
+
+from ragkit.errors import UsageError
+
+_HOOKS: Final = ("before_agent", "before_model", "after_model", "after_agent", "wrap_model_call", "wrap_tool_call")
+
+
+def check_hooks(middleware: Sequence[AgentMiddleware[Any, Any]]) -> None:
+    """Refuse middleware that would do nothing, or fail at the first call.
+
+    Raises:
+        UsageError: If one has a hook as a coroutine only.
+    """
+    for member in middleware:
+        for hook in _HOOKS:
+            if _has(member, f"a{hook}") and not _has(member, hook):
+                raise UsageError(
+                    f"The middleware {type(member).__name__} has a{hook} only; ragkit calls {hook}.",
+                    f"Define {hook} too.",
+                )
+
+
+def _has(member: AgentMiddleware[Any, Any], hook: str) -> bool:
+    return getattr(type(member), hook) is not getattr(AgentMiddleware, hook)
