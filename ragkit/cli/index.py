@@ -25,7 +25,9 @@ def run(
             metavar="PATH...", help="Folders or files: notes, PDF, Word, PowerPoint, HTML, EPUB, Jupyter, code."
         ),
     ] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Index everything anew.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Index everything anew; vectors of the same model are kept.")
+    ] = False,
     enrich: Annotated[
         bool | None,
         typer.Option("--enrich/--no-enrich", help="Let the chat model write the questions that each chunk answers."),

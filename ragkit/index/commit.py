@@ -54,10 +54,26 @@ class Change:
 
 
 class Commit:
-    """The new state of one index folder, under the writer's lock. Used once."""
+    """The new state of one index folder, under the writer's lock. Used once.
 
-    def __init__(self, folder: Path, old: Snapshot | None, model: EmbeddingModel, settings: IndexSettings) -> None:
+    Args:
+        folder: Index folder.
+        old: The state that is changed; None makes a new one.
+        model: Embeds what is not embedded.
+        settings: Of the index.
+        embedded: A state of which nothing but its vectors is kept; None takes those of `old`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        old: Snapshot | None,
+        model: EmbeddingModel,
+        settings: IndexSettings,
+        embedded: Snapshot | None = None,
+    ) -> None:
         self._folder, self._old, self._model, self._settings = folder, old, model, settings
+        self._embedded = old or embedded
         self._made: list[Path] = []
         self._pending = Pending(folder, model.identity.dimension)
 
@@ -190,10 +206,10 @@ class Commit:
         dimension = self._model.identity.dimension
         texts = [chunk.search_text for chunk in chunks]
         known: dict[str, tuple[Part, int]] = {}
-        if self._old is not None and texts:
+        if self._embedded is not None and texts:
             model = self._model.identity.fingerprint
             hashes = {text_hash(model, text): text for text in texts}
-            for part in self._old.parts:
+            for part in self._embedded.parts:
                 wanted = [digest for digest, text in hashes.items() if text not in known]
                 found = part.segment.store.by_hash(wanted)
                 known.update((hashes[digest], (part, local)) for digest, local in found.items())

@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 
-from ragkit.errors import IndexFailure, IndexLockedError, IngestError, UsageError
+from ragkit.errors import IndexFailure, IndexLockedError, IngestError, RagkitError, UsageError
 from ragkit.index.changes import Changes, compare, new_ones
 from ragkit.index.commit import Change, Commit, collect_garbage, leftovers, migrate
 from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
@@ -260,6 +260,9 @@ def _apply(
     began = time.monotonic()
     with writer_lock(folder), ExitStack() as opened:
         now = None if rebuild else _latest(folder, old, model, settings)
+        embedded_before = _embedded(folder, model) if rebuild else None
+        if embedded_before is not None:
+            opened.callback(embedded_before.close)
         if now is not None and now is not old:
             opened.callback(now.close)
         found = plan(now)
@@ -270,13 +273,24 @@ def _apply(
                 for document, size, mtime in (*found.put, *found.touched)
             ]
             change = Change(entries, found.remove, found.everything)
-            embedded = Commit(folder, now, model, settings).run(change, found.roots, progress)
+            embedded = Commit(folder, now, model, settings, embedded_before).run(change, found.roots, progress)
         else:
             collect_garbage(folder, now.manifest)
         new = Snapshot.open(folder, now)
         if new is None:
             raise IndexFailure(f"There is no index in {folder}.", "Index the notes again.")
         return _report(found, now, new, began, embedded), new
+
+
+def _embedded(folder: Path, model: EmbeddingModel) -> Snapshot | None:
+    """What is committed, if a rebuild can take its vectors from there: whole, in today's format, of the same model."""
+    try:
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.format != FORMAT or manifest.model != asdict(model.identity):
+            return None
+        return Snapshot.open(folder)
+    except RagkitError:
+        return None
 
 
 def _latest(folder: Path, old: Snapshot | None, model: EmbeddingModel, settings: IndexSettings) -> Snapshot | None:

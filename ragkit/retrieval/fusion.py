@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 
 MIN_TEMPERATURE: Final = 1e-4
+SOME_TEMPERATURE: Final = 0.02
+"""What contrastive embedding models are commonly trained with, for lists that tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def estimate_temperature(cosines: Sequence[float]) -> float:
     """Temperature of a model about which nothing is known.
 
     The median distance of the top cosines from the lowest of them, divided by ln 2; it needs a
-    list of about 100 to mean something.
+    list of about 100 to mean something. One without any spread says nothing: its only hits must not
+    stand before those of another index because of that.
     """
-    if len(cosines) < 2:
-        return MIN_TEMPERATURE
-    spread = float(np.median(np.asarray(cosines) - min(cosines)))
+    spread = float(np.median(np.asarray(cosines) - min(cosines))) if len(cosines) else 0.0
+    if spread == 0:
+        return SOME_TEMPERATURE
     return max(spread / float(np.log(2)), MIN_TEMPERATURE)
 
 
@@ -79,26 +82,25 @@ def fuse(
         dense: ``(ordinal, centred cosine)``, best first.
         sparse: ``(ordinal, BM25)``, best first, scores above 0 only. BM25 proposes; it is the
             coverage that scores.
-        coverage: Coverage (0..1) of the sparse candidates by ordinal.
+        coverage: Coverage (0..1) of the candidates of both legs by ordinal.
         settings: Constants of the formula.
         sentences: Cosine of the best sentence by ordinal, with the same question vector.
 
     Returns:
         All candidates, best first. A candidate that the dense leg did not propose takes that
-        list's lowest cosine; one that BM25 did not propose has coverage 0. A sentence is no closer
+        list's lowest cosine; one without coverage has none. A sentence is no closer
         or farther than a chunk on the whole, so one without sentence vectors goes by its own cosine,
         moved by the mean difference of the others.
     """
     cosines = dict(dense)
     lowest = min(cosines.values(), default=0.0)
     tau = settings.temperature or estimate_temperature(list(cosines.values()))
-    proposed = {ordinal for ordinal, _ in sparse}
     best = sentences or {}
     shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
     moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0
     fused = []
-    for ordinal in cosines.keys() | proposed:
-        share = float(coverage[ordinal]) if ordinal in proposed else 0.0
+    for ordinal in cosines.keys() | {ordinal for ordinal, _ in sparse}:
+        share = float(coverage.get(ordinal, 0.0))
         similarity = cosines.get(ordinal, lowest)
         sentence = best.get(ordinal)
         if sentence is None:
@@ -137,9 +139,13 @@ def combine_queries(lists: Sequence[Sequence[Candidate]], weights: Sequence[floa
     """Merge the fused lists of several queries for the same question.
 
     Each list's scores are taken relative to its best one and summed with the query's weight; a
-    candidate missing from a list takes that list's lowest score. Coverage is the best of all.
+    candidate missing from a list takes that list's lowest score. To the sum comes the mean of the best
+    scores, so that it says as much beside the hits of another index as the score of one query.
+    Coverage is the best of all.
     """
     total: dict[int, float] = {}
+    given = [(candidates[0].score, weight) for candidates, weight in zip(lists, weights, strict=True) if candidates]
+    level = sum(best * weight for best, weight in given) / (sum(weight for _, weight in given) or 1.0)
     coverage: dict[int, float] = {}
     everyone = {c.ordinal for candidates in lists for c in candidates}
     for candidates, weight in zip(lists, weights, strict=True):
@@ -151,5 +157,5 @@ def combine_queries(lists: Sequence[Sequence[Candidate]], weights: Sequence[floa
             total[ordinal] = total.get(ordinal, 0.0) + weight * (scores.get(ordinal, worst) - best)
         for c in candidates:
             coverage[c.ordinal] = max(coverage.get(c.ordinal, 0.0), c.coverage)
-    merged = [Candidate(ordinal, score, coverage.get(ordinal, 0.0)) for ordinal, score in total.items()]
+    merged = [Candidate(ordinal, level + score, coverage.get(ordinal, 0.0)) for ordinal, score in total.items()]
     return sorted(merged, key=lambda c: (-c.score, c.ordinal))

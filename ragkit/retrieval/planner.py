@@ -182,15 +182,18 @@ class _Planning:
         if said is not None and fold(said) in {fold(turn.question) for turn in self._history}:
             # A small model sometimes returns the earlier question; asked again it would answer that one.
             said = joined
-        if said is None and leans:
+        if leans and (said is None or fold(said) == fold(question)):
+            # No model made it self-contained, or it returned what leans on the conversation as it was.
             said = joined
         if said is None or fold(said) == fold(question):
             return
         # The bare follow-up ("那它的缺点呢？") has little to search for; its rewriting leads.
         self._standalone = said
-        # Where the model kept all its words, the bare question would only draw the search to what else has them.
-        kept = said != joined and set(query_terms(question)) <= set(query_terms(said))
-        self._queries = [*([] if kept else [Query(question, weight=_BARE_WEIGHT)]), Query(said)]
+        # Where the model kept all its words, the bare question would only draw the search to what else has them;
+        # one that stands by itself is what the user asks, whatever the model makes of it.
+        kept = leans and said != joined and set(query_terms(question)) <= set(query_terms(said))
+        bare = Query(question, weight=_BARE_WEIGHT if leans else 1.0)
+        self._queries = [*([] if kept else [bare]), Query(said)]
         if asked:
             self._notes.append(f"rewritten: {said}")
 

@@ -247,11 +247,9 @@ class Retriever:
         sparse: Ranked = []
         coverage: dict[int, float] = {}
         best: dict[int, float] = {}
-        if mode != "dense" and not query.passage:
-            terms = query_terms(query.text)
+        terms = query_terms(query.text) if mode != "dense" and not query.passage else []
+        if terms:
             sparse = self._engine.sparse_search(terms, n, where=where)
-            ordinals = [ordinal for ordinal, _ in sparse]
-            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if vector is not None:
             aim, weight = self._aim(query, vector, mode)
             if found is None:
@@ -273,6 +271,10 @@ class Retriever:
                 scored, asked = mixed.scores, mixed.questions
             if mode == "hybrid" and not query.passage:
                 best = self._best_sentences(aim, {ordinal for ordinal, _ in (*dense, *sparse)})
+        if terms:
+            # Also of what only the dense leg proposes: of a common word BM25 lists but some of the chunks that hold it.
+            ordinals = list(dict.fromkeys(ordinal for ordinal, _ in (*sparse, *scored)))
+            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
         if mode == "sparse":
             fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
         elif mode == "dense":

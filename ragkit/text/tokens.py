@@ -25,7 +25,7 @@ import Stemmer
 
 from ragkit.text.sanitize import ANSI_SEQUENCE, INVISIBLE, runs_of
 
-ANALYSER_VERSION: Final = "zen-4"
+ANALYSER_VERSION: Final = "zen-5"
 
 _CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _FIRST_CJK: Final = "\u3400"
@@ -35,25 +35,28 @@ _RUN: Final = re.compile(
     rf"{_WORD}(?:[._'\-]{_WORD})*[+#]*|[{_CJK}]+|[^\W\d_{_LATIN}{_CJK}]+",
 )
 _CJK_RUN: Final = re.compile(f"[{_CJK}]")
-_JOINT: Final = re.compile(r"[._'\-]")
-_CAMEL: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]*[a-z][A-Z][A-Za-z]*")
+_JOINT: Final = re.compile(r"(?<!\d)\.|\.(?!\d)|[_'\-]")
+"""Where a word has parts; a decimal point has none on its sides: "1.7b" is not made of "7b"."""
+_NUMBERED: Final = re.compile(r"[a-z]+-\d+[a-z]*")
+"""A name and its number, which are also written as one: GPT-4, GPT4."""
+_CAMEL: Final = re.compile(r"(?<![A-Za-z])(?:[A-Za-z]*[a-z][A-Z][A-Za-z]*|[A-Z]{2,}[a-z]{2,}[A-Za-z]*)")
 _CAMEL_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SHORTEST_PART: Final = 3
 """Letters of a part of CamelCase that is a term; "LoRA" is not made of "lo" and "ra"."""
 _UNIT: Final = re.compile(
     r"(?<![a-z0-9.])(\d+(?:\.\d+)?) +"
-    r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|k?g|[kcmn]m|[kmg]wh?)(?![a-z0-9])"
+    r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|[kmu]?g|[kcmn]m|[kmg]?wh?|m?l|[km]?v|m?ah|ma|db|min|h)"
+    r"(?![a-z0-9])"
 )
 
 _THOUSANDS: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
-_QUESTION_PHRASES: Final = sorted(
-    """为什么 什么时候 什么样 什么 怎么样 怎么 怎样 如何 为何 何时 何地 何处 何人 哪一个 哪一 哪个 哪些
-    哪里 哪儿 哪位 哪种 哪年 哪几 哪 多少 几个 几 是谁 谁 是否 请问 吗 呢 为啥 咋""".split(),
-    key=len,
-    reverse=True,
+_QUESTION: Final = re.compile(
+    "为什么|什么时候|什么样|什么|怎么样|怎么|怎样|如何|为何|(?<!任)何(?:时|地|处|人)|是谁|谁|是否|请问|为啥|咋|多少"
+    "|哪(?:一个|一|个|些|里|儿|位|种|年|几)|哪(?![吒咤怕])"
+    # Part of a word elsewhere: 几何, 几率, 吗啡, 呢绒.
+    r"|几个|几(?=[种次层步年月天位条类倍点项篇章块张段行列维路台轮级页本号度成分秒小周岁]|\W|$)|[吗呢](?=\W|$)"
 )
-_QUESTION: Final = re.compile("|".join(map(re.escape, _QUESTION_PHRASES)))
 
 STOP_WORDS: Final = frozenset(
     """a about after also an and are as at be been before being between by can could did do does
@@ -171,8 +174,9 @@ def _terms_of_word(run: str) -> tuple[str, ...]:
         return ()
     # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.
     parts = _JOINT.split(run)
-    inner = (stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS) if len(parts) > 1 else ()
-    return (stem(run), *inner)
+    inner = [stem(part) for part in parts if len(part) > 1 and part not in STOP_WORDS] if len(parts) > 1 else []
+    joined = [run.replace("-", "")] if _NUMBERED.fullmatch(run) else []
+    return (stem(run), *inner, *joined)
 
 
 def tokenize(text: str) -> list[str]:

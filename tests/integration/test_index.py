@@ -12,7 +12,7 @@ from index_kit import NOTES, QUERIES, SECTION, answers, open_and_ask, segments, 
 
 from ragkit.api import Index, default_folder, remember_notes, remembered_notes
 from ragkit.errors import ConfigError, IndexMismatchError, IngestError, UsageError
-from ragkit.index import fingerprint
+from ragkit.index import commit, fingerprint
 from ragkit.index.manifest import MANIFEST
 from ragkit.ingest.loader import make_document
 from ragkit.models.parallel import PAIRS
@@ -338,8 +338,21 @@ def test_another_analyser_is_refused_with_the_remedy(
 ) -> None:
     open_and_ask(folder, notes)
     monkeypatch.setattr(fingerprint, "ANALYSER_VERSION", "zen-99")
-    with pytest.raises(IndexMismatchError, match=r"analyser zen-4.*zen-99.*--rebuild"):
+    with pytest.raises(IndexMismatchError, match=r"analyser zen-5.*zen-99.*--rebuild"):
         open_and_ask(folder, notes)
+
+
+def test_rebuilding_under_other_settings_embeds_nothing_that_the_same_model_embedded(
+    notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = open_and_ask(folder, notes)
+    monkeypatch.setattr(fingerprint, "ANALYSER_VERSION", "zen-99")
+    monkeypatch.setattr(commit, "ANALYSER_VERSION", "zen-99")
+    embedder = HashingEmbedder()
+    with contextlib.closing(Index.open(notes, folder, embedding=embedder, rebuild=True)) as index:
+        assert index.report is not None
+        assert index.report.embedded_chunks == 0
+        assert answers(index) == expected
 
 
 def test_rebuilding_takes_another_model(notes: Path, folder: Path) -> None:

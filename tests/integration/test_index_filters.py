@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from ragkit.errors import IngestError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.index.store import tags_of
 from ragkit.ingest.loader import make_document
-from ragkit.retrieval.retriever import MODES
+from ragkit.retrieval.retriever import MODES, Query
 from ragkit.testing import HashingEmbedder
 
 TAGGED = {
@@ -158,6 +158,27 @@ def test_a_search_over_several_indexes_puts_their_hits_in_one_order(two: dict[st
     assert len(both) == sum(len(Index.open(None, f, embedding=HashingEmbedder())) for f in two.values())
     assert set(both.documents()) == {f"notes/{name}" for name in NOTES} | {f"work/{n}" for n in [*TAGGED, "same.md"]}
     assert {h.document for h in both.search("LSTM", where=Filter(documents=("work/*",)))} <= set(both.documents())
+
+
+WORDS = ("KV cache of keys and values", "gate of an LSTM", "router of experts", "adapter rank", "beam width", "reward")
+
+
+@pytest.mark.parametrize("queries", [["KV cache keys"], ["KV cache keys", "keys and values of the KV cache"]])
+def test_an_index_that_has_nothing_to_say_does_not_come_first(
+    queries: list[str], tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]
+) -> None:
+    folders = {}
+    for name, texts in {
+        "home": {"todo.md": "# Errands\n\nBuy milk, and call the plumber about the sink.\n"},
+        "work": {f"n{i}.md": f"# Note {i}\n\nThe {word} matters.\n" for i, word in enumerate(WORDS)},
+    }.items():
+        notes = make_notes(tmp_path / name, texts)
+        folders[name] = tmp_path / f"{name}-index"
+        Index.open(notes, folders[name], embedding=HashingEmbedder()).close()
+    both = Index.open_many(folders, embedding=HashingEmbedder())
+    hits = both.search_queries([Query(text) for text in queries], k=3)
+    assert hits[0].document == "work/n0.md"
+    assert all(hit.score < hits[0].score for hit in hits if hit.document == "home/todo.md")
 
 
 def test_indexes_of_different_models_or_of_the_same_name_are_not_searched_as_one(

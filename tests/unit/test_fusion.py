@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.retrieval.fusion import (
-    MIN_TEMPERATURE,
+    SOME_TEMPERATURE,
     Candidate,
     FusionSettings,
     combine_queries,
@@ -52,9 +52,10 @@ def test_a_candidate_that_only_bm25_proposes_takes_the_lowest_cosine() -> None:
     assert scores(fused)[5] == pytest.approx(0.7 / 0.01 + 10 * (0.4 - 0.1))
 
 
-def test_a_candidate_that_only_the_dense_leg_proposes_has_coverage_0() -> None:
-    fused = fuse([(1, 0.9)], [(5, 4.0)], {5: 0.4, 1: 0.9}, E5)
-    assert next(candidate.coverage for candidate in fused if candidate.ordinal == 1) == 0.0
+def test_a_candidate_that_only_the_dense_leg_proposes_is_scored_by_its_coverage_too() -> None:
+    fused = fuse([(1, 0.9), (2, 0.9)], [(5, 4.0)], {5: 0.4, 1: 0.9}, E5)
+    assert {c.ordinal: c.coverage for c in fused} == {1: 0.9, 2: 0.0, 5: 0.4}
+    assert order(fused)[0] == 1
 
 
 def test_a_question_that_no_chunk_covers_keeps_the_dense_order() -> None:
@@ -88,8 +89,8 @@ def test_an_unknown_temperature_is_estimated_from_the_dense_list() -> None:
 
 
 @pytest.mark.parametrize("cosines", [[], [0.9], [0.8, 0.8, 0.8]])
-def test_a_list_that_says_nothing_gives_the_smallest_temperature(cosines: list[float]) -> None:
-    assert estimate_temperature(cosines) == MIN_TEMPERATURE
+def test_a_list_that_says_nothing_gives_a_common_temperature(cosines: list[float]) -> None:
+    assert estimate_temperature(cosines) == SOME_TEMPERATURE
 
 
 _leg = st.lists(st.tuples(st.integers(0, 30), st.floats(-1, 1)), unique_by=lambda pair: pair[0], max_size=20)
@@ -108,13 +109,16 @@ def test_queries_are_summed_relative_to_the_best_hit_of_each() -> None:
     first = [Candidate(1, 90.0, 0.5), Candidate(2, 88.0, 0.1)]
     second = [Candidate(2, 40.0, 0.7), Candidate(1, 34.0, 0.2)]
     merged = combine_queries([first, second], [1.0, 0.5])
-    assert scores(merged) == pytest.approx({1: (90 - 90) + 0.5 * (34 - 40), 2: (88 - 90) + 0.5 * (40 - 40)})
+    level = (90 + 0.5 * 40) / 1.5
+    expected = {1: level + (90 - 90) + 0.5 * (34 - 40), 2: level + (88 - 90) + 0.5 * (40 - 40)}
+    assert scores(merged) == pytest.approx(expected)
     assert order(merged) == [2, 1]
 
 
 def test_a_candidate_missing_from_a_list_takes_its_lowest_score() -> None:
     merged = combine_queries([[Candidate(1, 10.0, 0.0), Candidate(2, 7.0, 0.0)], [Candidate(3, 5.0, 0.0)]], [1.0, 1.0])
-    assert scores(merged) == pytest.approx({1: 0 + 0, 2: (7 - 10) + 0, 3: (7 - 10) + 0})
+    level = (10 + 5) / 2
+    assert scores(merged) == pytest.approx({1: level, 2: level + (7 - 10), 3: level + (7 - 10)})
     assert order(merged) == [1, 2, 3]
 
 

@@ -93,6 +93,20 @@ def test_a_rewriting_that_kept_all_words_of_the_follow_up_is_searched_for_alone(
     assert texts(made) == ["How many gates does GRU have?"] == [made.standalone]
 
 
+def test_a_follow_up_that_the_model_returns_as_it_is_is_searched_for_with_the_question_before_it() -> None:
+    question = "那它的缺点呢?"
+    echoed = plan(question, Fills(question=question), Policies("auto"), HISTORY, sure=SURE)
+    assert texts(echoed) == texts(plan(question, None, Policies("never"), HISTORY, sure=SURE))
+    assert len(texts(echoed)) == 2
+
+
+def test_a_question_of_its_own_is_searched_for_as_it_is_whatever_a_model_adds() -> None:
+    model = Fills(question="How many gates does GRU have in PyTorch 2.1?", variants=[])
+    made = plan("How many gates does GRU have?", model, Policies(rewrite="always"), HISTORY)
+    assert texts(made)[:2] == ["How many gates does GRU have?", "How many gates does GRU have in PyTorch 2.1?"]
+    assert made.queries[0].weight == made.queries[1].weight == 1.0
+
+
 def test_auto_leaves_a_question_of_its_own_as_it_is() -> None:
     model = Fills(question="x")
     found = plan("位置编码为什么用正弦函数?", model, Policies(rewrite="auto"), HISTORY, sure=SURE)

@@ -21,7 +21,7 @@ PASSAGES = {
     "C++": ["c++"],
     "C#": ["c#"],
     "3.5": ["3.5"],
-    "GPT-4o": ["gpt-4o", "gpt", "4o"],
+    "GPT-4o": ["gpt-4o", "gpt", "4o", "gpt4o"],
     "the model and its data": ["model", "data"],
     "hidden_size": ["hidden_s", "hidden", "size"],
     "第3章": ["第", "3", "章"],
@@ -136,6 +136,12 @@ def test_inflected_english_words_share_a_token() -> None:
         ("显存 24 GB", "一张 24GB 的卡"),
         ("延迟 10 ms", "延迟约 10ms"),
         ("1.5 TFLOPS", "1.5tflops of compute"),
+        ("12V 电源", "12 V"),
+        ("5 mg", "a dose of 5mg"),
+        ("LSTM", "torch.nn.LSTMCell"),
+        ("server", "HTTPServer"),
+        ("GPT4", "GPT-4 的参数"),
+        ("GPT-4", "GPT4"),
     ],
 )
 def test_parts_of_identifiers_and_units_meet(query: str, passage: str) -> None:
@@ -149,7 +155,18 @@ def test_camel_case_keeps_its_whole_and_gives_parts_of_three_letters() -> None:
     assert tokenize("ＦｌａｓｈＡｔｔｅｎｔｉｏｎ")[1:] == ["flash", "attent"]
 
 
+def test_what_stands_behind_a_decimal_point_is_no_number_of_its_own() -> None:
+    assert "7b" not in tokenize("Qwen3-1.7B")
+    assert "1.7b" in tokenize("Qwen3-1.7B")
+
+
+@pytest.mark.parametrize("word", ["几何", "几率", "几乎", "吗啡", "哪吒", "呢绒", "任何时候", "任何地方"])
+def test_a_character_that_asks_elsewhere_is_part_of_its_word(word: str) -> None:
+    assert query_terms(word) == list(dict.fromkeys(tokenize(word)))
+
+
 def test_a_number_before_a_word_is_no_unit() -> None:
+    assert tokenize("3 a day") == ["3", "day"]
     assert tokenize("3 big models, 5 GBs, v2 B") == ["3", "big", "model", "5", "gbs", "v2", "b"]
 
 
