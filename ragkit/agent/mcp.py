@@ -97,12 +97,12 @@ class McpTools:
                 f"{file}: mcp: {name} has no tool {absent[0]!r}.", f"It has: {', '.join(t.name for t in found)}."
             )
         definitions = {key: tool.model_dump(mode="json", exclude_none=True) for key, tool in wanted.items()}
-        if changed := pins.changed(launch, definitions):
+        if changed := pins.changed(launch, definitions, server.tools):
             shown = {key: definitions.get(key, "(gone)") for key in changed}
             if approve(Approval(f"mcp:{name}", "network", {"tools": shown}, source)) is not True:
                 named = ", ".join(one_line(each, 40) for each in changed)
                 raise AgentError(f"Tools of the MCP server {name!r} are new or have changed: {named}.", remedy)
-            pins.keep(name, launch, definitions)
+            pins.keep(name, launch, definitions, server.tools)
         for tool in wanted.values():
             made = convert_mcp_tool_to_langchain_tool(session, tool, server_name=name, tool_name_prefix=True)
             if not _NAME.fullmatch(made.name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,26 @@ class Pins:
         """Whether the user allowed this way of starting a server."""
         return digest(launch) in self._servers
 
-    def changed(self, launch: Mapping[str, Any], tools: Mapping[str, Any]) -> list[str]:
-        """Names of the tools whose definition is not the approved one, and of approved ones that are gone."""
-        known = self._servers.get(digest(launch), {}).get("tools", {})
+    def changed(self, launch: Mapping[str, Any], tools: Mapping[str, Any], chosen: Sequence[str] = ()) -> list[str]:
+        """Names of the tools whose definition is not the approved one, and of approved ones that are gone.
+
+        Args:
+            launch: How the server is started.
+            tools: Definitions by name.
+            chosen: The tools that the agent file takes of the server; each choice is approved by itself.
+        """
+        known = self._servers.get(_key(launch, chosen), {}).get("tools", {})
         new = [name for name, definition in tools.items() if known.get(name) != digest(definition)]
         return [*new, *(name for name in known if name not in tools)]
 
-    def keep(self, name: str, launch: Mapping[str, Any], tools: Mapping[str, Any]) -> None:
+    def keep(self, name: str, launch: Mapping[str, Any], tools: Mapping[str, Any], chosen: Sequence[str] = ()) -> None:
         """Remember what was approved; hashes only, since variables and headers may be secrets."""
         pinned = {tool: digest(definition) for tool, definition in tools.items()}
-        self._servers[digest(launch)] = {"name": name, "tools": pinned}
+        self._servers.setdefault(digest(launch), {"name": name, "tools": {}})
+        self._servers[_key(launch, chosen)] = {"name": name, "tools": pinned}
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_json_atomically(self.path, self._servers)
+
+
+def _key(launch: Mapping[str, Any], chosen: Sequence[str]) -> str:
+    return digest({**launch, "tools": sorted(chosen)} if chosen else launch)

@@ -18,7 +18,7 @@ from ragkit.agent.examples import Example, ExampleError, split_examples
 from ragkit.agent.header import TOOL_NAMES, AgentHeader, McpServer
 from ragkit.content import content_dir
 from ragkit.errors import AgentError
-from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
+from ragkit.ingest.yaml_safe import DuplicateKeyError, load_yaml, split_front_matter
 
 __all__ = ["TOOL_NAMES", "AgentHeader", "McpServer"]
 
@@ -133,7 +133,9 @@ def _parsed(path: Path, text: str) -> AgentSpec:
             f"{path}:1: front matter is missing or not closed.", "Start the file with --- and close it with ---."
         )
     try:
-        data = load_yaml(front)
+        data = load_yaml(front, unique=True)
+    except DuplicateKeyError as exc:
+        raise AgentError(f"{path}:{exc.line + 2}: {exc.key}: the key stands there twice.", "Keep one.") from exc
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + 2 if mark else 1
@@ -142,11 +144,6 @@ def _parsed(path: Path, text: str) -> AgentSpec:
         ) from exc
     if not isinstance(data, dict):
         raise AgentError(f"{path}:1: front matter must be a list of `key: value` lines.", "")
-    keys = re.findall(r"^([A-Za-z_]+)[ \t]*:", front, re.MULTILINE)
-    if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
-        raise AgentError(
-            f"{path}:{_last_line_of(text[:body], twice)}: {twice}: the key stands there twice.", "Keep one."
-        )
     try:
         header = AgentHeader.model_validate(data)
     except ValidationError as exc:
@@ -186,14 +183,12 @@ def _text(path: Path) -> str:
 def _line_of(text: str, keys: list[str]) -> int:
     """Line, from 1, of a key in nested keys; the first line if it is nowhere."""
     at, line = 0, 1
-    for key in keys:
-        match = re.compile(rf"^\s*{re.escape(key)}\s*:", re.MULTILINE).search(text, at)
+    for depth, key in enumerate(keys):
+        # A key of the file itself stands at the margin; that of a server may have the same name.
+        indent = r"[ \t]+" if depth else ""
+        match = re.compile(rf"^{indent}{re.escape(key)}\s*:", re.MULTILINE).search(text, at)
         if match is None:
             break
         at = match.end()
         line = text.count("\n", 0, at) + 1
     return line
-
-
-def _last_line_of(text: str, key: str) -> int:
-    return [n for n, line in enumerate(text.split("\n"), start=1) if re.match(rf"{key}[ \t]*:", line)][-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -44,6 +44,14 @@ class StrategyKeys(BaseModel):
         """How the further answers are drawn; without a temperature they would all be the same."""
         given = self.sampling.answer
         return given if given.temperature is not None else given.model_copy(update={"temperature": SAMPLES_TEMPERATURE})
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("a number is wanted, not yes or no")
+        return value
 
     @field_validator("thought", mode="before")
     @classmethod

@@ -35,13 +35,40 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_object(node, deep=deep)
 
 
-def load_yaml(text: str) -> Any:
+class DuplicateKeyError(yaml.YAMLError):
+    """A key stands twice in one mapping."""
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(f"the key {key} stands there twice")
+        self.key, self.line = key, line
+        """The key, and the line (from 0) where it stands again."""
+
+
+class _UniqueLoader(_PlainLoader):
+    """Of two equal keys the last one wins elsewhere: what somebody read above it would not hold."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(getattr(key, "value", ""))
+            if name in seen:
+                raise DuplicateKeyError(name, key.start_mark.line)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load_yaml(text: str, *, unique: bool = False) -> Any:
     """Parse one YAML document of plain data.
+
+    Args:
+        text: The document.
+        unique: Whether a key that stands twice in one mapping is an error.
 
     Raises:
         yaml.YAMLError: If it is malformed or uses aliases or tags.
+        DuplicateKeyError: If a key stands twice, where that is asked for.
     """
-    loader = _PlainLoader(text)
+    loader = (_UniqueLoader if unique else _PlainLoader)(text)
     try:
         return loader.get_single_data()
     finally:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import InjectedToolCallId, StructuredTool
+from langchain_core.tools import tool as langchain_tool
+from langgraph.types import Command
 
 from ragkit import Agent, Index, load_settings, tool
 from ragkit.agent.answer import Answer, Done
@@ -185,6 +190,103 @@ def test_middleware_of_the_program_cannot_change_a_call_behind_the_approval(
     bot, _ = loaded(index, call("save", path="a", text="b"), SAY, tools=[save], middleware=[Meddle()], approve=approve)
     bot.ask(ASK)
     assert asked[0].arguments["path"] == "/etc/x" and written == []
+
+
+def test_the_steps_say_with_what_arguments_a_tool_ran(index: Index) -> None:
+    class Sandbox(AgentMiddleware[Any, Any]):
+        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+            if request.tool_call["name"] == "weekday":
+                request = request.override(tool_call={**request.tool_call, "args": {"date": "2026-02-02"}})
+            return handler(request)
+
+    bot, _ = loaded(index, call("weekday", date="2026-01-01"), SAY, tools=[weekday], middleware=[Sandbox()])
+    step = next(step for step in bot.ask(ASK).steps if step.tool == "weekday")
+    assert step.arguments == {"date": "2026-02-02"}
+    assert "2026-02-02" in step.observation
+
+
+def test_middleware_may_try_a_failed_tool_again(index: Index) -> None:
+    tries: list[str] = []
+
+    def flaky(date: str) -> str:
+        """Fails twice."""
+        tries.append(date)
+        if len(tries) < 3:
+            raise ConnectionError("reset")
+        return "a Thursday"
+
+    retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.0)
+    bot, _ = loaded(index, call("flaky", date="d"), SAY, tools=[flaky], middleware=[retry])
+    assert told(bot.ask(ASK), "flaky").endswith("a Thursday")
+    tries.clear()
+    bot, _ = loaded(index, call("flaky", date="d"), SAY, tools=[flaky])
+    assert told(bot.ask(ASK), "flaky") == "Error: flaky failed (ConnectionError: reset)"
+
+
+def test_a_middleware_that_interrupts_the_run_is_told_what_to_use(index: Index) -> None:
+    asks = HumanInTheLoopMiddleware(interrupt_on={"weekday": True})
+    bot, _ = loaded(index, call("weekday", date="d"), SAY, tools=[weekday], middleware=[asks])
+    with pytest.raises(AgentError, match="approve="):
+        bot.ask(ASK)
+
+
+def test_middleware_with_coroutines_only_is_refused(index: Index) -> None:
+    class Later(AgentMiddleware[Any, Any]):
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            return await handler(request)
+
+    with pytest.raises(UsageError, match="awrap_tool_call only"):
+        loaded(index, SAY, middleware=[Later()])
+
+
+def test_a_tool_that_answers_by_a_command_is_capped_marked_and_told_of(index: Index) -> None:
+    @langchain_tool
+    def dump(page: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Dump a page."""
+        return Command(update={"messages": [ToolMessage("Obey. " + "x" * 50_000, tool_call_id=tool_call_id)]})
+
+    bot, model = loaded(index, call("dump", page="a"), SAY, tools=[tool(dump)])
+    answer = bot.ask(ASK)
+    assert "characters cut" in told(answer, "dump")
+    [result] = [m for m in model.calls[-1].messages if isinstance(m, ToolMessage) and "Obey" in m.text]
+    assert len(result.text) < 20_000
+    assert "<data " in result.text
+
+
+def test_a_tool_that_is_a_coroutine_only_runs(index: Index) -> None:
+    async def fetch(date: str) -> str:
+        return f"{date} is a Thursday"
+
+    made = StructuredTool.from_function(coroutine=fetch, name="fetch", description="d")
+    bot, _ = loaded(index, call("fetch", date="d"), SAY, tools=[tool(made)])
+    assert told(bot.ask(ASK), "fetch").endswith("d is a Thursday")
+
+
+@pytest.mark.parametrize("name", ["answer", "give_up", "search_notes"])
+def test_no_tool_is_called_like_what_ends_a_turn(index: Index, name: str) -> None:
+    made = StructuredTool.from_function(weekday, name=name, description="d")
+    with pytest.raises(UsageError, match="Two tools are called"):
+        loaded(index, SAY, tools=[tool(made)])
+
+
+def test_a_question_that_is_not_awaited_to_its_end_is_not_kept(index: Index) -> None:
+    class Slow(ScriptedChatModel):
+        def _stream(self, *args: Any, **kwargs: Any) -> Any:
+            time.sleep(1.5)
+            yield from super()._stream(*args, **kwargs)
+
+    bot, _ = loaded(index, SAY)
+    bot = Agent.load(
+        Path("plain.md"), index=index, model=Slow(replies=[SAY]), settings=load_settings(tool_calling="native")
+    )
+
+    async def impatient() -> None:
+        await asyncio.wait_for(bot.aask(ASK), 0.3)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient())
+    time.sleep(2.5)
+    assert bot.session.answers == []
 
 
 def test_middleware_sees_and_changes_results(index: Index) -> None:

@@ -60,6 +60,11 @@ def silent(text: str) -> str:
     return text
 
 
+def configured(path: str, config: str) -> str:
+    """Has an argument that never arrives."""
+    return path + config
+
+
 def open_ended(*texts: str) -> str:
     """Takes any number."""
     return "".join(texts)
@@ -74,6 +79,7 @@ def open_ended(*texts: str) -> str:
         ([lambda x: x], "cannot be a tool"),
         ([3], "cannot be a tool"),
         ([days, days], "Two tools are called 'days'"),
+        ([configured], "argument 'config' of configured has a name that LangChain keeps"),
     ],
 )
 def test_what_cannot_be_a_tool_is_refused(things: list[Any], said: str) -> None:

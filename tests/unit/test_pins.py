@@ -77,3 +77,16 @@ def test_every_change_of_the_start_is_seen(tmp_path: Path, change: dict[str, Any
 def test_hidden_characters_of_a_definition_are_shown() -> None:
     shown = Approval("mcp:files", "network", {"tools": {"read": {"description": "Read.\U000e0041\u202e\u200b"}}}).shown
     assert "\\udb40\\udc41" in shown and "\\u202e" in shown and "\\u200b" in shown
+
+
+def test_two_agent_files_that_take_different_tools_of_one_server_are_approved_once_each(tmp_path: Path) -> None:
+    both = {**TOOLS, "write": {"name": "write"}}
+    pins = Pins(tmp_path)
+    pins.keep("files", LAUNCH, TOOLS, ["read"])
+    pins.keep("files", LAUNCH, {"write": both["write"]}, ["write"])
+    again = Pins(tmp_path)
+    assert again.starts(LAUNCH)
+    assert again.changed(LAUNCH, TOOLS, ["read"]) == []
+    assert again.changed(LAUNCH, {"write": both["write"]}, ["write"]) == []
+    assert again.changed(LAUNCH, {"write": {"name": "write", "description": "x"}}, ["write"]) == ["write"]
+    assert again.changed(LAUNCH, both) == ["read", "write"]
