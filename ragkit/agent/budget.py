@@ -157,6 +157,8 @@ class Budget:
         self.session = session or Limits()
         self.earlier = earlier or Spent()
         self.prices = prices or Prices()
+        self.most_steps: int | None = None
+        """Tool calls of the whole question, where the user limits them; each part of a workflow has its own besides."""
         self.stopped: Stop | None = None
         """What ended the question or, in a workflow of several parts, one of them."""
         self.beside: Counter[str] = Counter()
@@ -202,6 +204,14 @@ class Budget:
         """Count tool calls."""
         with self._lock:
             self._steps += count
+
+    def take_step(self) -> bool:
+        """Count one more tool call, unless `most_steps` were made; over all parts of a workflow."""
+        with self._lock:
+            if self.most_steps is not None and self._steps >= self.most_steps:
+                return False
+            self._steps += 1
+            return True
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -266,10 +266,9 @@ class TurnState:
     def reserve(self) -> bool:
         """Take one of the steps that are left; False if there is none."""
         with self.lock:
-            if self.reserved >= self.max_steps:
+            if self.reserved >= self.max_steps or not self.budget.take_step():
                 return False
             self.reserved += 1
-        self.budget.add_step()
         return True
 
     def record(

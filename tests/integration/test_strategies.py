@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from ragkit import Agent, Index, load_settings
 from ragkit.agent.answer import Answer, Done, Thought, Token
@@ -165,6 +166,18 @@ def test_of_several_answers_the_one_that_most_agree_with_is_given(index: Index, 
     assert model.drawn == [(0.0, None), *[(0.7, None)] * 4]
     assert not any(isinstance(event, Token) for event in events), "nothing is on the screen before the vote"
     assert any(isinstance(e, Thought) and e.text == "3 of 5 sampled answers agree" for e in events)
+
+
+def test_a_vote_that_a_budget_cuts_short_says_so(index: Index, tmp_path: Path) -> None:
+    usage = {"input_tokens": 900, "output_tokens": 1, "total_tokens": 901}
+    dear = [AIMessage(say(CACHE), usage_metadata=usage) for _ in range(5)]  # type: ignore[arg-type]
+    bot, _ = agent(index, tmp_path, "samples: 5\nmax_question_tokens: 1000", *dear)
+    answer = bot.ask(QUESTION)
+    assert answer.agreement is not None
+    assert answer.agreement.samples < 5
+    assert answer.stop_reason == "max_tokens"
+    assert any("1,000" in warning for warning in answer.warnings)
+    assert "0.5 MB" in answer.text
 
 
 def test_a_sample_that_cannot_be_used_is_a_vote_that_is_not_cast(index: Index, tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_a_goal_becomes_a_plan_answers_and_a_report(index: Index) -> None:
     sound(answer, index)
 
 
+def test_the_users_limit_of_steps_holds_over_all_parts_of_a_goal(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGKIT_MAX_QUESTION_STEPS", "1")
+    bot = agent(
+        index, "researcher",
+        {"questions": ["RNN 的缺点是什么？", "LSTM 有哪几个门？"]},
+        say("RNN 的缺点是梯度消失，很难记住长距离的信息。", 1),
+        say("LSTM 有遗忘门、输入门和输出门三个门。", 1),
+        {"questions": []},
+        {"sentences": []},
+    )  # fmt: skip
+    answer = bot.ask("研究循环神经网络：缺点和改进")
+    assert len([step for step in answer.steps if "budget" not in step.observation]) == 1
+
+
 def test_what_the_notes_do_not_hold_is_said_in_the_report(index: Index) -> None:
     bot = agent(
         index, "researcher", {"questions": ["RNN 的缺点是什么？", "量子计算机 Sycamore9000 用什么门？"]},

@@ -56,8 +56,9 @@ class Strategy(AgentMiddleware[Any, Any]):
             turn.model_calls += 1
             try:
                 response = handler(again)
-            except OutOfBudget:
-                # The answers that there are decide.
+            except OutOfBudget as exc:
+                # The answers that there are decide; that there are no more is said.
+                turn.stop = exc.stop
                 return
             except ModelError:
                 # One reply that cannot be used is a vote that is not cast.
