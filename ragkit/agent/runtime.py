@@ -153,7 +153,8 @@ class Agent(AgentParts):
             ModelError: If the model string names nothing that can be used here.
         """
         settings = settings or index.settings
-        spec = load_agent(agent, settings.agents_dir)
+        own = [str(getattr(each, "name", None) or getattr(each, "__name__", "")) for each in tools]
+        spec = load_agent(agent, settings.agents_dir, own)
         chosen = model or spec.header.model or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
         return cls(

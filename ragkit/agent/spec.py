@@ -8,6 +8,7 @@ notes from elsewhere may have an ``agents`` folder too.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,13 @@ class Found:
     error: AgentError | None
 
 
-def load_agent(name_or_path: str | Path, agents_dir: Path | None = None) -> AgentSpec:
+def load_agent(name_or_path: str | Path, agents_dir: Path | None = None, own: Collection[str] = ()) -> AgentSpec:
     """Read an agent by name or by path to its file.
 
     Args:
         name_or_path: A path if it ends with ``.md`` or has a slash in it.
         agents_dir: A folder of agents besides the shipped ones and ``./agents``.
+        own: Names of tools that the program hands over, which examples may call.
 
     Raises:
         AgentError: If there is no such agent, two have this name, or the file is wrong; names file and line.
@@ -62,7 +64,7 @@ def load_agent(name_or_path: str | Path, agents_dir: Path | None = None) -> Agen
     if path.suffix == ".md" or "/" in str(name_or_path):
         if not path.is_file():
             raise AgentError(f"Agent file not found: {path}", "Check the path.")
-        return parse_agent(path)
+        return parse_agent(path, own)
     found = find_agents(agents_dir)
     named = [each for each in found if each.name == str(name_or_path)]
     if not named:
@@ -70,9 +72,7 @@ def load_agent(name_or_path: str | Path, agents_dir: Path | None = None) -> Agen
         raise AgentError(f"Unknown agent {str(name_or_path)!r}.", f"Available: {known}.")
     if len(named) > 1:
         raise duplicate(named)
-    if named[0].spec is None:
-        raise named[0].error or AgentError(f"{named[0].path} cannot be read.")
-    return named[0].spec
+    return named[0].spec or parse_agent(named[0].path, own)
 
 
 def duplicate(named: list[Found]) -> AgentError:
@@ -117,16 +117,16 @@ def available_agents(agents_dir: Path | None = None) -> dict[str, Path]:
     return {each.name: each.path for each in find_agents(agents_dir) if each.spec}
 
 
-def parse_agent(path: Path) -> AgentSpec:
-    """Read one agent file.
+def parse_agent(path: Path, own: Collection[str] = ()) -> AgentSpec:
+    """Read one agent file; `own` as in `load_agent`.
 
     Raises:
         AgentError: Naming file, line and what is wrong.
     """
-    return _parsed(path, _text(path))
+    return _parsed(path, _text(path), own)
 
 
-def _parsed(path: Path, text: str) -> AgentSpec:
+def _parsed(path: Path, text: str, own: Collection[str] = ()) -> AgentSpec:
     front, body = split_front_matter(text)
     if front is None:
         raise AgentError(
@@ -161,10 +161,12 @@ def _parsed(path: Path, text: str) -> AgentSpec:
     except ExampleError as exc:
         line = text.count("\n", 0, body + exc.offset) + 1
         raise AgentError(f"{path}:{line}: {exc}.", "See docs/agents.md.") from exc
+    known, servers = {*header.tools, *own}, tuple(f"{name}_" for name in header.mcp)
     for call in (call for example in examples for call in example.calls):
-        if call.tool not in header.tools and not call.tool.startswith(tuple(f"{name}_" for name in header.mcp)):
+        if call.tool not in known and not call.tool.startswith(servers):
             line = text.count("\n", 0, body + call.offset) + 1
-            raise AgentError(f"{path}:{line}: the example calls {call.tool!r}.", "List it under tools first.")
+            remedy = "List it under tools, or hand it over as tools=."
+            raise AgentError(f"{path}:{line}: the example calls {call.tool!r}.", remedy)
     if not prompt:
         raise AgentError(
             f"{path}:{text.count(chr(10), 0, body) + 1}: the system prompt is empty.",

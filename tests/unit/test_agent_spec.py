@@ -193,3 +193,11 @@ def test_a_wrong_server_is_named(tmp_path: Path, server: str, said: str) -> None
     with pytest.raises(AgentError) as caught:
         load_agent(path)
     assert said in str(caught.value)
+
+
+def test_an_example_may_call_a_tool_that_the_program_hands_over(tmp_path: Path) -> None:
+    example = '\n## Example\n\nQuestion: q?\nCall: weekday {"date": "d"}\nObservation: Thursday\nAnswer: A Thursday.\n'
+    path = write(tmp_path, GOOD + example)
+    with pytest.raises(AgentError, match="hand it over as tools="):
+        load_agent(path)
+    assert load_agent(path, own=["weekday"]).examples[0].calls[0].tool == "weekday"
