@@ -134,9 +134,9 @@ def import_file(
     """Take in an export; what it says is trusted less than what you said here."""
     memory = _open(user)
     added = memory.load(_read(file))
-    counts = {
-        name: sum(one.outcome == name for one in added) for name in ("added", "merged", "superseded", "outranked")
-    }
+    names = ("added", "merged", "superseded", "outranked", "outdated")
+    counts = {name: sum(one.outcome == name for one in added) for name in names}
+    counts["evicted"] = sum(len(one.evicted) for one in added)
     if state.json:
         emit_json({"user": memory.user, **counts})
         return
@@ -163,8 +163,8 @@ def line(item: MemoryItem) -> str:
 
 def told(added: Added) -> str:
     """What adding a fact did, on one line."""
-    what = {"added": "Remembered", "merged": "Known already", "superseded": "Remembered", "outranked": "Kept aside"}
-    text = f"{what[added.outcome]}: {one_line(added.item.text, 500)} ({added.item.id})"
+    what = {"merged": "Known already", "outranked": "Kept aside", "outdated": "Kept aside"}
+    text = f"{what.get(added.outcome, 'Remembered')}: {one_line(added.item.text, 500)} ({added.item.id})"
     if added.replaced:
         text += f"; it replaces: {'; '.join(one_line(item.text, 500) for item in added.replaced)}"
     return text

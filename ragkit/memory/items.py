@@ -146,11 +146,11 @@ def check_time(text: str) -> str:
     """An ISO 8601 time as items carry it.
 
     Raises:
-        UsageError: If it is none.
+        UsageError: If it is none, or none in UTC: the first hours of the year 1 begin before it there.
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as exc:
+        aware = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
         raise UsageError(f"{text[:40]!r} is no ISO 8601 time.", "Write it like 2026-11-22T13:00:00+00:00.") from exc
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="milliseconds")
+    return aware.isoformat(timespec="milliseconds")

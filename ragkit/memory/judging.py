@@ -1,4 +1,4 @@
-"""What becomes of a namespace when facts are added to it: merged, superseding, outranked, or new; and evicted.
+"""What becomes of a namespace when facts are added to it: merged, superseding, outranked, outdated, new; evicted.
 
 Pure of disk and models: it works on items, given which of them are near by vector.
 """
@@ -15,7 +15,7 @@ from ragkit.memory.relation import Relation, ask, relate
 from ragkit.memory.statements import statement
 from ragkit.retrieval.rewrite import StructuredModel
 
-Outcome = Literal["added", "merged", "superseded", "outranked"]
+Outcome = Literal["added", "merged", "superseded", "outranked", "outdated"]
 _log = logging.getLogger(__name__)
 MAX_ASKED: Final = 2
 """Undecided neighbours of one new fact that a chat model is asked about."""
@@ -29,7 +29,8 @@ class Added:
     """As it is remembered now; of a fact that was there already, the one that was there."""
     outcome: Outcome
     """``added``; ``merged`` into one that says the same; ``superseded``: it took the place of others;
-    ``outranked``: a file says otherwise than the user did, so it is kept in the history only."""
+    ``outranked``: a file says otherwise than the user did, so it is kept in the history only; ``outdated``: so it
+    is because a file's fact is older than one that holds."""
     replaced: tuple[MemoryItem, ...] = ()
     """What it took the place of."""
     evicted: tuple[MemoryItem, ...] = ()
@@ -66,22 +67,32 @@ class Draft:
         for old in candidates:
             if not old.current:
                 continue
-            relation: Relation = relate(new.text, old.text, close=old.id in near)
+            later, earlier = (old, new) if _outdated(new, old) else (new, old)
+            relation: Relation = relate(later.text, earlier.text, close=old.id in near)
             if relation == "undecided" and asked < MAX_ASKED:
-                relation, asked = ask(new.text, old.text, chat), asked + 1
+                relation, asked = ask(later.text, earlier.text, chat), asked + 1
             if relation == "same":
                 return self._merge(new, old)
             if relation == "against":
                 against.append(old)
         if new.trust == "low" and (stronger := [old for old in against if old.trust != "low"]):
             # A file must not overwrite what the user said or allowed.
-            new = replace(new, superseded_by=stronger[0].id, until=new.last)
-            self._put(new)
-            return Added(new, "outranked")
-        for old in against:
-            self._put(replace(old, superseded_by=new.id, until=new.time))
+            return Added(self._set_aside(new, stronger[0].id, new.last), "outranked")
+        newer = [old for old in against if _outdated(new, old)]
+        older = [old for old in against if not _outdated(new, old)]
+        for old in older:
+            self._put(replace(old, superseded_by=new.id, until=max(new.time, old.last)))
+        if newer:
+            first = min(newer, key=lambda old: (old.last, old.id))
+            return Added(self._set_aside(new, first.id, max(first.time, new.last)), "outdated", tuple(older))
         self._put(new)
-        return Added(new, "superseded" if against else "added", tuple(against))
+        return Added(new, "superseded" if older else "added", tuple(older))
+
+    def _set_aside(self, new: MemoryItem, by: str, until: str) -> MemoryItem:
+        """Keep a fact as history of the item `by`; where it is history already, it stays as it is."""
+        if new.id not in self.items:
+            self._put(replace(new, superseded_by=by, until=until))
+        return self.items[new.id]
 
     def _merge(self, new: MemoryItem, old: MemoryItem) -> Added:
         """Confirm `old`; the fuller wording stays, unless it comes from where less trust is."""
@@ -102,17 +113,18 @@ class Draft:
         self.items[item.id] = item
         self._file(item)
 
-    def shrink(self, limit: int, keep: Iterable[str] = ()) -> list[MemoryItem]:
+    def shrink(self, limit: int, added: Iterable[str] = ()) -> list[MemoryItem]:
         """Take out items until there are `limit`: history first, then what is least trusted, then the oldest.
 
         Args:
             limit: Of items, history included.
-            keep: Ids that stay: what was just added.
+            added: Ids of what was just added. It stays, unless it is history or came from a file: what the user
+                said long ago must not make room for a file.
         """
         too_many = len(self.items) - limit
         if too_many <= 0:
             return []
-        spared = set(keep)
+        spared = {key for key in added if self.items[key].current and self.items[key].trust != "low"}
         order = sorted(
             (item for item in self.items.values() if item.id not in spared),
             key=lambda item: (item.current, item.rank, item.last, item.id),
@@ -122,6 +134,11 @@ class Draft:
             del self.items[item.id]
             _log.info("memory %s (%s, %s trust) is evicted", item.id, item.origin, item.trust)
         return gone
+
+
+def _outdated(new: MemoryItem, old: MemoryItem) -> bool:
+    """Whether a fact of a file was said before what is remembered. What is said here is new, whatever clocks say."""
+    return new.origin == "import" and new.last < old.last
 
 
 def with_history(items: dict[str, MemoryItem], wanted: Iterable[str]) -> set[str]:

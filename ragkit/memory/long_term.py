@@ -168,8 +168,7 @@ class Memory:
             for old in history:
                 if (now := draft.items[old.id]).superseded_by in moved:
                     draft.items[old.id] = replace(now, superseded_by=moved[now.superseded_by])
-            kept = {added.item.id for added in done}
-            gone[:] = draft.shrink(self.limit, kept)
+            gone[:] = draft.shrink(self.limit, {added.item.id for added in done})
             return draft.items
 
         self._shelf.change(plan, vectors)
@@ -293,6 +292,8 @@ class Memory:
 
     def load(self, data: Any) -> list[Added]:
         """Take in what `export` gave, in one commit. A file is no word of the user's: its items have low trust.
+
+        Of two that contradict each other the one that was said later holds, whatever their order.
 
         Raises:
             UsageError: If it is no export, naming what is wrong.

@@ -89,20 +89,32 @@ def _key(text: str) -> tuple[bool, str]:
 
 
 def _values(ours: Statement, theirs: Statement, close: bool) -> Relation:
-    if _same_value(ours.value, theirs.value):
+    clash = ours.kinds and theirs.kinds and not _of_one_kind(ours, theirs)
+    if ours.value == theirs.value or (not clash and _same_value(ours.value, theirs.value)):
         return "same" if ours.denied == theirs.denied else "against"
     if not (ours.changes or (ours.single and theirs.single)) or ours.denied or theirs.denied:
         return "apart"
     crosses = bool(count_cjk(ours.value)) != bool(count_cjk(theirs.value))
-    if crosses and not (_NUMBER.search(ours.value) and _NUMBER.search(theirs.value)):
+    digits = _NUMBER.search(ours.value) and _NUMBER.search(theirs.value)
+    if crosses and not digits and not (ours.kinds & theirs.kinds) - {"name", "word"}:
         return "undecided" if close else "apart"  # 北京 and Beijing
+    if not _of_one_kind(ours, theirs):
+        return "undecided" if close else "apart"  # "my manager is strict" leaves "my manager is Bob" alone
     return "against"
+
+
+def _of_one_kind(ours: Statement, theirs: Statement) -> bool:
+    """Whether one value can take the other's place; a sentence that says that it does needs no more than no clash."""
+    changes = ours.changes or theirs.changes
+    if not (ours.kinds and theirs.kinds):
+        return changes and not (ours.kinds or theirs.kinds)
+    if changes and {"located", "name"} <= ours.kinds | theirs.kinds:
+        return True  # "is in Room 5", "was moved to Room 7"
+    return bool(ours.kinds & theirs.kinds)
 
 
 def _same_value(a: str, b: str) -> bool:
     """Whether one value says what the other does, perhaps with more words: "Beijing", "Beijing, China"."""
-    if a == b:
-        return True
     left, right = set(tokenize(a)), set(tokenize(b))
     return bool(left and right) and (left <= right or right <= left)
 

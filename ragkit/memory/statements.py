@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from ragkit.memory.kinds import cased_as, how_named, kinds
 from ragkit.text.language import count_cjk
-from ragkit.text.tokens import fold, tokenize
+from ragkit.text.tokens import fold, fold_case_kept, tokenize
 
 _STOP: Final = " \t.。!！?？,，;；:：、~～\"'“”‘’「」"
 _FILLERS: Final = re.compile(
@@ -49,7 +50,7 @@ _ATTRIBUTES: Final = {
     "age": "age 年龄",
     "address": "address 地址 住址",
     "email": "email e-mail mail 邮箱",
-    "phone": "phone 电话 手机号 号码 number",
+    "phone": "phone phone_number 电话 手机号 号码 number",
     "deadline": "deadline ddl due_date 截止日期 截止时间 交付日期",
     "date": "date day 日期",
     "time": "time hour 时间",
@@ -102,6 +103,8 @@ class Statement:
     """Whether the slot holds one value at a time; otherwise only a denial or a change contradicts."""
     changes: bool = False
     """Whether it says itself that there was another value before: "改成", "was moved to"."""
+    kinds: frozenset[str] = frozenset()
+    """What the value may be (`ragkit.memory.kinds`); empty where it is none but says how something is."""
 
 
 _RULES: Final[tuple[tuple[str, bool, re.Pattern[str]], ...]] = tuple(
@@ -117,7 +120,7 @@ _RULES: Final[tuple[tuple[str, bool, re.Pattern[str]], ...]] = tuple(
             r"(?:in|to|at) (.+)",
         ),
         ("home", True, r"我(?:家|一家)?(?:居住|定居|常驻|住|搬家|搬)(?:在|到|去|回|了|于)*(.+)|我家在(.+)"),
-        ("employer", True, r"i (?:am )?(?:have )?(?:(?:work|working|employed) (?:at|for|by)|joined) (.+)"),
+        ("employer", True, r"i (?:am )?(?:have )?(?:(?:work|working|employed) (?:at|for|by)|joined(?! the\b)) (.+)"),
         ("employer", True, r"我(?:就职|任职|入职|跳槽)(?:于|在|到|去|了)*(.+)|我在(.+?)(?:工作|上班|任职|就职)"),
         ("job", True, r"i (?:am )?(?:work|working) as (.+)|我(?:的)?(?:职业|工作)是(.+)"),
         ("birthday", True, r"i was born (?:on|in) (.+)|我(?:出生于|生于|出生在)(.+)"),
@@ -176,15 +179,26 @@ def statement(text: str) -> Statement | None:
         said = said.replace("喜欢", "like")
     if about_kind := _KIND.fullmatch(said):
         noun, preposition, value = about_kind.groups()
-        return Statement(f"prefer {_bag(noun)} {preposition}", _value(value), denied)
+        return Statement(
+            f"prefer {_bag(noun)} {preposition}", _value(value), denied, kinds=_kinds(value, "prefer", said, text)
+        )
     for slot, single, pattern in _RULES:
         if found := pattern.fullmatch(said):
             moved = slot == "home" and "moved" in said
             if moved and not re.search(r"\b(?:to|in|at) [A-Z]", text):
                 return None  # "I moved to the next chapter"
-            if value := _value(next(group for group in found.groups() if group)):
-                return Statement(slot, value, denied, single)
-    return _attribute(said, denied)
+            raw = next(group for group in found.groups() if group)
+            if value := _value(raw):
+                return Statement(slot, value, denied, single, kinds=_kinds(raw, slot, said, text))
+    return _attribute(said, denied, text)
+
+
+def _kinds(raw: str, slot: str, said: str, text: str) -> frozenset[str]:
+    """What `raw`, the value of a folded sentence, may be by how `text` writes it."""
+    kept = fold_case_kept(text)
+    cased = any(char.isupper() for char in kept) and any(char.islower() for char in kept)
+    shown = cased_as(raw.strip(" \t.。!！?？,，;；:：、~～"), kept)
+    return kinds(shown, slot, how_named(slot, said), cased=cased, chinese=bool(count_cjk(said)))
 
 
 def _closed(text: str) -> str:
@@ -192,7 +206,7 @@ def _closed(text: str) -> str:
     return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text)
 
 
-def _attribute(said: str, denied: bool) -> Statement | None:
+def _attribute(said: str, denied: bool, text: str) -> Statement | None:
     """``my X is Y``, ``the X of Y is Z``, ``X 的 Y 是 Z``: the subject is the slot."""
     found = (_ZH_IS if count_cjk(said) else _IS).fullmatch(said)
     value = _value(found[2]) if found is not None else ""
@@ -203,7 +217,8 @@ def _attribute(said: str, denied: bool) -> Statement | None:
         return None
     changes = bool(_CHANGE.search(said))
     # What has a number for its value has one value in most sentences.
-    return Statement(slot, value, denied, bool(named) or changes or bool(re.search(r"\d", value)), changes)
+    single = bool(named) or changes or bool(re.search(r"\d", value))
+    return Statement(slot, value, denied, single, changes, _kinds(found[2], named, said, text))
 
 
 def _named(subject: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ class _Item(BaseModel):
     text: str
     id: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     time: str = ""
+    last: str = ""
     session: str = ""
     superseded_by: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     until: str = ""
@@ -46,7 +47,7 @@ def to_json(user: str, items: Sequence[MemoryItem]) -> dict[str, Any]:
 
 
 def from_json(data: Any) -> tuple[list[MemoryItem], list[MemoryItem]]:
-    """The items of an export that hold, and those that were superseded.
+    """The items of an export that hold, the oldest first, and those that were superseded.
 
     Raises:
         UsageError: If it is no export; names the field.
@@ -62,16 +63,28 @@ def from_json(data: Any) -> tuple[list[MemoryItem], list[MemoryItem]]:
     current: list[MemoryItem] = []
     history: list[MemoryItem] = []
     renamed: dict[str, str] = {}
+    read = now()
     for number, given in enumerate(file.items):
         try:
-            item = new_item(given.text, origin="import", session=given.session, time=given.time)
+            time = _time(given.time, "time") if given.time else read
+            item = new_item(given.text, origin="import", session=given.session, time=time)
+            if given.last:
+                item = replace(item, last=max(time, _time(given.last, "last")))
             # Ids are made of text and time; a file that was edited has others.
             renamed[given.id] = item.id
             if given.superseded_by:
-                until = check_time(given.until) if given.until else item.time
+                until = _time(given.until, "until") if given.until else item.time
                 history.append(replace(item, superseded_by=given.superseded_by, until=until))
             else:
                 current.append(item)
         except UsageError as exc:
             raise UsageError(f"items.{number}: {exc.message}", exc.remedy) from exc
+    current.sort(key=lambda item: item.last)  # told in the order they were said in
     return current, [replace(old, superseded_by=renamed.get(old.superseded_by, old.superseded_by)) for old in history]
+
+
+def _time(text: str, name: str) -> str:
+    try:
+        return check_time(text)
+    except UsageError as exc:
+        raise UsageError(f"{name}: {exc.message}", exc.remedy) from exc

@@ -20,6 +20,9 @@ from ragkit.models.embeddings import WrappedEmbedder
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
 
+UNDER, OVER = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+"""ISO 8601 times that are outside of what UTC has years for."""
+
 
 def memory(home: Path, user: str = "bob", **settings: object) -> Memory:
     return Memory.open(home, user, embedding=HashingEmbedder(), settings=load_settings(**settings))
@@ -219,7 +222,20 @@ def test_what_an_imported_fact_superseded_is_forgotten_with_it(home: Path, tmp_p
         ({"format": "ragkit-memory", "version": 1, "items": [{"text": 3}]}, "items.0.text"),
         ({"format": "ragkit-memory", "version": 1, "items": [{"text": "x" * 501}]}, "items.0"),
         ({"format": "ragkit-memory", "version": 1, "items": [{"text": "ok"}, {"text": "  "}]}, "items.1"),
-        ({"format": "ragkit-memory", "version": 1, "items": [{"text": "ok", "time": "soon"}]}, "items.0"),
+        ({"format": "ragkit-memory", "version": 1, "items": [{"text": "ok", "time": "soon"}]}, "items.0: time"),
+        (
+            {"format": "ragkit-memory", "version": 1, "items": [{"text": "a"}, {"text": "b", "time": UNDER}]},
+            "items.1: time",
+        ),
+        ({"format": "ragkit-memory", "version": 1, "items": [{"text": "ok", "last": OVER}]}, "items.0: last"),
+        (
+            {
+                "format": "ragkit-memory",
+                "version": 1,
+                "items": [{"text": "ok", "superseded_by": "abcd", "until": UNDER}],
+            },
+            "items.0: until",
+        ),
         ({"format": "ragkit-memory", "version": 1, "items": [{"text": "ok", "session": "../x"}]}, "items.0"),
         (
             {"format": "ragkit-memory", "version": 1, "items": [{"text": "ok", "superseded_by": "../x"}]},
