@@ -71,9 +71,9 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
             raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
         base, home = (root.parent, None) if root.is_file() else (root, root.resolve())
         for file, problem in _find(root):
-            path = prefix + _readable(file.relative_to(base))
+            path = prefix + readable(file.relative_to(base))
             if path in found:  # a name in GBK beside the same one in UTF-8
-                path = prefix + _readable(file.relative_to(base), escape=True)
+                path = prefix + readable(file.relative_to(base), escape=True)
             try:
                 if problem or path in found:
                     raise ValueError(problem or f"{found[path].file} has the same path in the index")
@@ -94,10 +94,12 @@ def below(path: Path, roots: Sequence[str]) -> str | None:
         None if it does not; an empty string at the root itself.
     """
     folders = [Path(root) for root in roots]
+    if path.is_file() and (file := path.resolve()) in folders:
+        return prefixes(folders)[folders.index(file)]
     at = (path.parent if path.is_file() else path).resolve()
     for folder, prefix in zip(folders, prefixes(folders), strict=True):
         if folder.is_dir() and at.is_relative_to(folder):
-            inside = _readable(at.relative_to(folder))
+            inside = readable(at.relative_to(folder))
             return prefix + (f"{inside}/" if inside else "")
     return None
 
@@ -185,7 +187,7 @@ def prefixes(roots: Sequence[Path]) -> list[str]:
     """What stands before the paths of each root, with ``/``; nothing where there is one root only."""
     if len(roots) < 2:
         return [""] * len(roots)
-    names = [_readable(Path(root.name if root.is_file() else root.resolve().name)) for root in roots]
+    names = [readable(Path(root.name if root.is_file() else root.resolve().name)) for root in roots]
     labels = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, start=1)]
     return [
         "" if root.is_file() and label == name else f"{label}/"
@@ -254,7 +256,7 @@ def _inspect(file: Path, home: Path | None, path: str) -> SourceFile:
     return SourceFile(file=file, path=path, size=info.st_size, mtime_ns=info.st_mtime_ns)
 
 
-def _readable(path: PurePath, *, escape: bool = False) -> str:
+def readable(path: PurePath, *, escape: bool = False) -> str:
     """A path with ``/`` that fits into JSON, SQLite and a terminal; different names stay different.
 
     Archives made on Chinese Windows unpack to names in GBK. With `escape` these too are written
