@@ -253,8 +253,10 @@ class Index(Searching):
     def add(self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
         """Read notes and add them, or replace those of the same path, in one durable commit; others stay.
 
-        Below the folder that this index was built from a note gets the path that it has there, elsewhere
-        that below the given path. `Index.open` with notes drops again what lies outside of those notes.
+        Below the folder that this index was built from a note gets the path that it has there. Elsewhere its
+        path begins with the name of the given folder (of a file's own), or with more of the folders above if
+        another file has that path; adding the file again updates it. `Index.open` with notes drops again
+        what lies outside of those notes.
 
         Raises:
             IngestError: If a path does not exist.

@@ -24,6 +24,8 @@ class Changes:
     everything: bool = False
     roots: list[str] | None = None
     """None keeps those of the index."""
+    outside: dict[str, str] = field(default_factory=dict)
+    """Absolute files of documents from outside the roots, by path, see `ragkit.index.outside`."""
 
     def __bool__(self) -> bool:
         return bool(self.put or self.remove or self.everything)

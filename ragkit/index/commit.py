@@ -7,8 +7,8 @@ removed last; readers hold their files open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from ragkit.index.manifest import (
     read_manifest,
     write_manifest,
 )
+from ragkit.index.outside import OUTSIDE, outside_files
 from ragkit.index.pending import BLOCK, Pending
 from ragkit.index.segment import Mask, Vectors, measure, write_segment
 from ragkit.index.snapshot import Part, Snapshot
@@ -51,6 +52,8 @@ class Change:
     """Paths that go without a successor."""
     everything: bool = False
     """Merge all segments into one."""
+    outside: Mapping[str, str] = field(default_factory=dict)
+    """Which of `put` are notes from outside the roots, with their files."""
 
 
 class Commit:
@@ -95,6 +98,11 @@ class Commit:
         put = sorted(change.put, key=lambda entry: entry.document.path)
         vectors, embedded = self._embed([chunk for entry in put for chunk in entry.chunks], progress)
         axis = self._old.language_axis if self._old is not None else LanguageAxis.measure(self._model)
+        gone = {entry.document.path for entry in put} | change.remove
+        outside = {path: file for path, file in change.outside.items() if path in gone}
+        if roots is None and self._old is not None:
+            old = outside_files(self._old.manifest.extra)
+            outside.update((path, file) for path, file in old.items() if path not in gone)
         roots = roots if roots is not None else self._old.manifest.roots if self._old is not None else []
         manifest = Manifest(
             generation=fresh_name("gen"),
@@ -105,8 +113,8 @@ class Commit:
             roots=list(roots),
             documents=0,
             chunks=0,
+            extra={OUTSIDE: outside} if outside else {},
         )
-        gone = {entry.document.path for entry in put} | change.remove
         durably(
             self._folder,
             [manifest.generation],

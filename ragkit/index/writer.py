@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from filelock import FileLock, Timeout
@@ -23,10 +23,11 @@ from ragkit.index.changes import Changes, compare, new_ones
 from ragkit.index.commit import Change, Commit, collect_garbage, leftovers, migrate
 from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
 from ragkit.index.manifest import FORMAT, read_manifest
+from ragkit.index.outside import name_outside, outside_files
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.store import Entry
 from ragkit.ingest.chunker import chunk_document
-from ragkit.ingest.loader import SourceFile, below, nothing_readable, scan
+from ragkit.ingest.loader import SourceFile, below, nothing_readable, readable, scan
 from ragkit.models.embeddings import EmbeddingModel
 from ragkit.values import Document, IndexReport, Skipped, Warned
 
@@ -186,7 +187,8 @@ def add_notes(
 
     Args:
         old: An open snapshot.
-        paths: Folders or files. Below a root of the index they get the path that they have there.
+        paths: Folders or files. Below a root of the index they get the path that they have there, elsewhere
+            one that begins with the name of their folder and that no other file has (`ragkit.index.outside`).
         model: The embedding model of the index.
         settings: Chunking and BM25.
         progress: Told about embedding.
@@ -194,20 +196,37 @@ def add_notes(
     Raises:
         IngestError: If a path does not exist.
     """
-    sources: dict[str, SourceFile] = {}
+    inside: dict[str, SourceFile] = {}
+    outside: list[SourceFile] = []
     fresh: dict[str, Document | Skipped] = {}
     skipped: list[Skipped] = []
-    outside = [path for path in paths if not below(path, old.manifest.roots)]
-    for group in ([[path] for path in paths if path not in outside], [outside] if outside else []):
-        for some in group:
-            found, bad = scan(some)
-            lead = below(some[0], old.manifest.roots) or ""
-            sources.update({lead + s.path: replace(s, path=lead + s.path) for s in found})
-            skipped.extend(replace(item, path=lead + item.path) for item in bad)
+    for path in paths:
+        found, bad = scan([path])
+        lead = below(path, old.manifest.roots)
+        if lead is None:
+            top = (path if path.is_dir() else path.parent).resolve()
+            lead = f"{readable(PurePath(top.name))}/" if top.name else ""
+            for source in found:
+                home = below(source.file, old.manifest.roots)
+                if home is None:
+                    outside.append(replace(source, path=lead + source.path))
+                else:
+                    at = home + readable(PurePath(source.file.name))
+                    inside[at] = replace(source, path=at)
+        else:
+            inside.update({lead + s.path: replace(s, path=lead + s.path) for s in found})
+        skipped.extend(replace(item, path=lead + item.path) for item in bad)
 
     def plan(now: Snapshot | None) -> Changes:
-        found = compare([sources[path] for path in sorted(sources)], skipped, now, fresh, old.folder / REFUSED)
+        taken = inside.keys() | (now.files().keys() if now is not None else set())
+        kept = outside_files(now.manifest.extra) if now is not None else {}
+        named, files, none = name_outside(outside, taken, kept, old.manifest.roots)
+        sources = {**inside, **named}
+        found = compare(
+            [sources[path] for path in sorted(sources)], [*skipped, *none], now, fresh, old.folder / REFUSED
+        )
         found.remove = frozenset()
+        found.outside = files
         return found
 
     return _apply(old.folder, old, plan, model, settings, progress)
@@ -272,7 +291,7 @@ def _apply(
                 Entry(document, size, mtime, tuple(chunk_document(document, settings.chunks)))
                 for document, size, mtime in (*found.put, *found.touched)
             ]
-            change = Change(entries, found.remove, found.everything)
+            change = Change(entries, found.remove, found.everything, found.outside)
             embedded = Commit(folder, now, model, settings, embedded_before).run(change, found.roots, progress)
         else:
             collect_garbage(folder, now.manifest)

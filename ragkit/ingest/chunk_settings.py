@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-CHUNKER_VERSION: Final = "headings-2"
+CHUNKER_VERSION: Final = "headings-3"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ A code block, table or formula is cut only if it is larger than a chunk may be.
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import Final
 
 from ragkit.ingest.blocks import Block, Widths, parse_blocks
 from ragkit.ingest.chunk_settings import ChunkSettings
@@ -21,6 +23,12 @@ from ragkit.ingest.yaml_safe import split_front_matter
 from ragkit.text.language import group_of, script_counts
 from ragkit.text.sentences import sentence_spans
 from ragkit.values import Chunk, Document, search_text
+
+_WORD: Final = r"[^\W\u2e80-\uffff]"
+_PAUSE: Final = re.compile(r"(?s:.*)(?:(?<=[\s，、；：])|(?<=[,;:])(?![\d/]))(?=(?s:.))")
+"""Up to the last place behind white space or a comma. The ones of numbers, times and addresses are none."""
+_SEAM: Final = re.compile(rf"(?s:.*)(?:(?<!{_WORD})(?<!\.)|(?!{_WORD})(?!\.))(?=(?s:.))")
+"""Up to the last place that is not inside a Latin word or a number; each Han character is a word of its own."""
 
 
 @dataclass(frozen=True)
@@ -130,22 +138,38 @@ def _pack(
 
 
 def _split(text: str, low: int, high: int, width: Widths, target: float, *, code: bool) -> Iterator[tuple[int, int]]:
-    """Cut an oversized block at line ends (code, tables), else at sentence ends, else anywhere."""
+    """Cut an oversized block at line ends (code, tables), else at sentence ends; the rest at `_break`."""
     units = _line_spans(text, low, high) if code else ((low + a, low + b) for a, b in sentence_spans(text[low:high]))
+    step = max(1, int(target))
     start = end = -1
     for a, b in units:
         if start >= 0 and width(start, b) > target:
             yield start, end
             start = -1
         if width(a, b) > target:
-            step = int(target)
-            for cut in range(a, b, step):
-                yield cut, min(cut + step, b)
+            while b - a > step:
+                cut = _break(text, a, a + step)
+                yield a, cut
+                a = cut
+            yield a, b
             continue
         start = a if start < 0 else start
         end = b
     if start >= 0:
         yield start, end
+
+
+def _break(text: str, low: int, high: int) -> int:
+    """Where to end a piece of ``text[low:]`` at `high` or before, within a sentence that goes on.
+
+    In its second half: behind the last white space or comma, else between two characters that are not in one
+    word. Without either, behind the last white space or comma that there is; and else at `high`.
+    """
+    middle = max(low + 1, (low + high) // 2)
+    for pattern, first in ((_PAUSE, middle), (_SEAM, middle), (_PAUSE, low + 1)):
+        if found := pattern.match(text, first, high + 1):
+            return found.end()
+    return high
 
 
 def _line_spans(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""Folders of notes to documents. A file that cannot be read is named with its reason, never fatal.
+"""Folders of notes to documents. A document that cannot be read is named with its reason, never fatal.
 
-Markdown and plain text are read here; everything else by its converter (`ragkit.ingest.formats`).
+Markdown and other text for people is read here; everything else by its converter (`ragkit.ingest.formats`).
 
 Nothing outside the given roots is opened: links that lead out and linked folders are skipped, and
 only regular files are read, so a pipe or a device cannot block the run. A root may be a link
@@ -25,13 +25,13 @@ import yaml
 from ragkit.errors import IngestError
 from ragkit.ingest.conversion import CONVERTERS_VERSION, Converter, LimitError
 from ragkit.ingest.decode import UndecodableError, decode_note
+from ragkit.ingest.file_kinds import is_note, why_unread
 from ragkit.ingest.formats import all_formats, format_of
 from ragkit.ingest.formats.base import Converted, Format
 from ragkit.ingest.pages import with_pages
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
 from ragkit.values import Document, Skipped
 
-SUFFIXES: Final = frozenset({".md", ".markdown", ".txt"})
 MAX_BYTES: Final = 20 * 1024 * 1024
 """A note above this size is skipped; formats have limits of their own."""
 _GENERATED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
@@ -71,9 +71,9 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
             raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
         base, home = (root.parent, None) if root.is_file() else (root, root.resolve())
         for file, problem in _find(root):
-            path = prefix + _readable(file.relative_to(base))
+            path = prefix + readable(file.relative_to(base))
             if path in found:  # a name in GBK beside the same one in UTF-8
-                path = prefix + _readable(file.relative_to(base), escape=True)
+                path = prefix + readable(file.relative_to(base), escape=True)
             try:
                 if problem or path in found:
                     raise ValueError(problem or f"{found[path].file} has the same path in the index")
@@ -94,10 +94,12 @@ def below(path: Path, roots: Sequence[str]) -> str | None:
         None if it does not; an empty string at the root itself.
     """
     folders = [Path(root) for root in roots]
+    if path.is_file() and (file := path.resolve()) in folders:
+        return prefixes(folders)[folders.index(file)]
     at = (path.parent if path.is_file() else path).resolve()
     for folder, prefix in zip(folders, prefixes(folders), strict=True):
         if folder.is_dir() and at.is_relative_to(folder):
-            inside = _readable(at.relative_to(folder))
+            inside = readable(at.relative_to(folder))
             return prefix + (f"{inside}/" if inside else "")
     return None
 
@@ -185,7 +187,7 @@ def prefixes(roots: Sequence[Path]) -> list[str]:
     """What stands before the paths of each root, with ``/``; nothing where there is one root only."""
     if len(roots) < 2:
         return [""] * len(roots)
-    names = [_readable(Path(root.name if root.is_file() else root.resolve().name)) for root in roots]
+    names = [readable(Path(root.name if root.is_file() else root.resolve().name)) for root in roots]
     labels = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, start=1)]
     return [
         "" if root.is_file() and label == name else f"{label}/"
@@ -194,14 +196,15 @@ def prefixes(roots: Sequence[Path]) -> list[str]:
 
 
 def _find(root: Path) -> Iterator[tuple[Path, str]]:
-    """Files and links below a root that may be notes, each with the reason why it is none, or an empty string."""
+    """Documents and links below a root, each with the reason why it is not read, or an empty string."""
     if root.is_file():
-        suffixes = {root.suffix.lower(), root.resolve().suffix.lower()}
-        if suffixes.isdisjoint(SUFFIXES) and not any(format_of(f"x{suffix}") for suffix in suffixes):
-            known = ", ".join(one.name for one in all_formats())
-            yield root, f"unsupported file type {root.suffix or '(none)'}; .md, .txt, {known} are read"
-        else:
+        own, meant = root.name, root.resolve().name
+        if any(is_note(name) or format_of(name) for name in (own, meant)):
             yield root, ""
+        else:
+            known = ", ".join(one.name for one in all_formats())
+            other = f"unsupported file type {root.suffix or '(none)'}; .md, .txt, {known} are read"
+            yield root, why_unread(own) or why_unread(meant) or other
         return
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, followlinks=False, onerror=unreadable.append):
@@ -211,16 +214,16 @@ def _find(root: Path) -> Iterator[tuple[Path, str]]:
             if (at / name).is_symlink():
                 yield at / name, "symbolic link to a folder; to index it, name it as a folder of notes"
         for name in sorted(files):
-            if not name.startswith(".") and _is_read(name) and not (name == MANIFEST and _is_index(at)):
-                yield at / name, ""
+            if name.startswith(".") or (name == MANIFEST and _is_index(at)):
+                continue
+            if _is_read(name) or why_unread(name):
+                yield at / name, why_unread(name)
     for error in unreadable:
         yield Path(error.filename), _reason(error)
 
 
 def _is_read(name: str) -> bool:
-    if Path(name).suffix.lower() in SUFFIXES:
-        return True
-    return format_of(name) is not None and not _GENERATED.fullmatch(name)
+    return is_note(name) or (format_of(name) is not None and not _GENERATED.fullmatch(name))
 
 
 def _is_no_notes(folder: Path) -> bool:
@@ -253,7 +256,7 @@ def _inspect(file: Path, home: Path | None, path: str) -> SourceFile:
     return SourceFile(file=file, path=path, size=info.st_size, mtime_ns=info.st_mtime_ns)
 
 
-def _readable(path: PurePath, *, escape: bool = False) -> str:
+def readable(path: PurePath, *, escape: bool = False) -> str:
     """A path with ``/`` that fits into JSON, SQLite and a terminal; different names stay different.
 
     Archives made on Chinese Windows unpack to names in GBK. With `escape` these too are written

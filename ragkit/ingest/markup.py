@@ -14,11 +14,22 @@ _UNSEEN: Final = (
     *("script", "style", "template", "noscript", "iframe", "object", "svg", "canvas", "head"),
     *("nav", "button", "select", "input", "textarea", "dialog"),
 )
+_BLOCKS: Final = {
+    **dict.fromkeys(("address", "aside", "center", "details", "fieldset", "figure", "footer", "form", "header"), "div"),
+    **dict.fromkeys(("hgroup", "legend", "main", "optgroup", "option", "search", "summary"), "div"),
+    **dict.fromkeys(("listing", "xmp"), "pre"),
+    **dict.fromkeys(("dir", "menu"), "ul"),
+}
+"""Elements that stand on lines of their own in a browser, each with one that markdownify knows to do so."""
 _HIDDEN_STYLE: Final = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])|opacity\s*:\s*0(?![.\d])", re.IGNORECASE
 )
 _DECLARED: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML_DECLARED: Final = re.compile(rb"^\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_.-]{2,40})", re.IGNORECASE)
+_SUBSET: Final = re.compile(r"(<!DOCTYPE[^>\[]{0,500})\[[^\]]{0,7000}\](?=\s*>)", re.IGNORECASE)
+"""Declarations inside a document type: html.parser takes the first ``>`` among them for its end."""
+_PROLOGUE: Final = 8192
+_BAR: Final = re.compile(r"(?<!\\)\|")
 _GAPS: Final = re.compile(r"\n{3,}")
 _TRAILING: Final = re.compile(r"[ \t]+$", re.MULTILINE)
 _BARE_IMAGE: Final = re.compile(r"!\[\]\([^)\n]*\)")
@@ -48,12 +59,19 @@ def decode_html(data: bytes) -> tuple[str, str]:
 def html_to_markdown(html: str) -> tuple[str, str]:
     """A page as ``(Markdown, title)``.
 
-    Scripts, navigation, forms and everything hidden from a reader is left out; if the page marks
-    its main part, only that is taken. TeX sources of formulas stand in place of their MathML.
+    Scripts, navigation, forms, everything hidden from a reader and what is said to the parser only
+    (comments, declarations, processing instructions) is left out; if the page marks its main part,
+    only that is taken. TeX sources of formulas stand in place of their MathML.
     """
     from bs4 import BeautifulSoup
+    from bs4.element import CData, PreformattedString
 
-    soup = BeautifulSoup(html, "html.parser")
+    soup = BeautifulSoup(_SUBSET.sub(r"\1", html[:_PROLOGUE], count=1) + html[_PROLOGUE:], "html.parser")
+    for string in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        if isinstance(string, CData):  # text in another spelling
+            string.replace_with(str(string))
+        else:
+            string.extract()
     title = one_line(soup.title.get_text()) if soup.title else ""
     for math in soup.find_all("math"):
         source = math.find("annotation", encoding=re.compile("tex", re.IGNORECASE))
@@ -66,6 +84,8 @@ def html_to_markdown(html: str) -> tuple[str, str]:
         tag.decompose()
     main = soup.find("main") or soup.find(role="main")
     root: Any = main if main is not None and main.get_text(strip=True) else soup
+    for tag in root.find_all(list(_BLOCKS)):
+        tag.name = _BLOCKS[tag.name]
     text: str = _converter().process_tag(root, parent_tags=set())
     text = _TRAILING.sub("", _BARE_IMAGE.sub("", text.replace("\xa0", " ")))
     return _GAPS.sub("\n\n", text).strip("\n"), title
@@ -97,6 +117,14 @@ def _converter() -> Any:
             # A picture inside the page would be a megabyte of letters.
             source = "" if source.startswith("data:") else source[:500].replace(" ", "%20")
             return f"![{one_line(str(el.get('alt') or ''))}]({source})"
+
+        def convert_td(self, el: Any, text: str, parent_tags: Any) -> str:
+            base: Any = super()
+            return str(base.convert_td(el, _BAR.sub(r"\|", text), parent_tags))
+
+        def convert_th(self, el: Any, text: str, parent_tags: Any) -> str:
+            base: Any = super()
+            return str(base.convert_th(el, _BAR.sub(r"\|", text), parent_tags))
 
     return Converter(
         heading_style=ATX,

@@ -32,7 +32,7 @@ def staleness(document: Document, quote: str, roots: Sequence[str], size: int | 
         roots: Folders and files of notes, as the index remembers them.
         size: Bytes of the file when it was indexed; None if nobody knows.
     """
-    file = _locate(document.path, roots)
+    file = locate(document.path, roots)
     try:
         if file is None:
             return _missing(document, roots, size)
@@ -44,7 +44,8 @@ def staleness(document: Document, quote: str, roots: Sequence[str], size: int | 
     return ""
 
 
-def _locate(path: str, roots: Sequence[str]) -> Path | None:
+def locate(path: str, roots: Sequence[str]) -> Path | None:
+    """The file below `roots` that has this path in an index of them; None if there is none."""
     folders = [Path(root) for root in roots]
     for folder, prefix in zip(folders, prefixes(folders), strict=True):
         rest = PurePosixPath(path[len(prefix) :])

@@ -17,6 +17,7 @@ from ragkit.api import Index
 from ragkit.index import fsops
 from ragkit.index.fsops import Step
 from ragkit.index.manifest import MANIFEST, seal
+from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.loader import make_document
 from ragkit.retrieval.retriever import MODES
 from ragkit.testing import HashingEmbedder
@@ -75,10 +76,11 @@ def operations(base: Path) -> dict[str, Operation]:
 
 
 def copy_golden(to: Path) -> Path:
-    """The index of format 1 under today's analyser, which cuts the words of its notes as that one did."""
+    """The index of format 1 under today's analyser and chunker, which cut its notes as those of that day did."""
     shutil.copytree(GOLDEN / "index", to)
     data = json.loads((to / MANIFEST).read_text(encoding="utf-8"))
-    (to / MANIFEST).write_text(json.dumps(seal({**data, "analyser": ANALYSER_VERSION})), encoding="utf-8")
+    data.update(analyser=ANALYSER_VERSION, chunker=ChunkSettings().fingerprint)
+    (to / MANIFEST).write_text(json.dumps(seal(data)), encoding="utf-8")
     return to
 
 

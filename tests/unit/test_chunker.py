@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,41 @@ def test_long_prose_is_cut_at_sentence_ends() -> None:
     chunks = chunks_of("".join(sentences), SMALL)
     assert len(chunks) > 5
     assert all(chunk.text.endswith("。") and chunk.text.startswith("这是第") for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("so the transformer takes a sequence of tokens and attends to each of them " * 20, r"\w"),
+        ("今天我们讲一下长短期记忆网络，它有三个门、遗忘门和输入门都在里面" * 10, "[，、]"),
+        ("first we take the gates,then we close them;" * 20, r"[\w,;]"),
+        ("我们用transformer模型处理sequence数据然后" * 20, r"transformer|sequence|[^a-z]"),
+        ("0.125,37.5,10:30,1,000," * 30, "[0-9,:]"),
+    ],
+)
+def test_a_sentence_wider_than_a_chunk_is_cut_at_a_pause_and_never_inside_a_word(text: str, ends: str) -> None:
+    document = make_document("note.md", text)
+    chunks = chunk_document(document, SMALL)
+    assert_sound(document, chunks)
+    assert len(chunks) > 4
+    words = set(re.findall(r"[A-Za-z]+|[\d.]+", text))
+    for chunk in chunks:
+        assert set(re.findall(r"[A-Za-z]+|[\d.]+", chunk.text)) <= words
+    for chunk in chunks[:-1]:
+        assert re.search(rf"(?:{ends})\Z", chunk.text)
+
+
+def test_a_word_wider_than_a_chunk_is_cut_where_the_chunk_is_full() -> None:
+    chunks = chunks_of("a" + "字" * 200 + "x" * 1000, SMALL)
+    assert "".join(chunk.text for chunk in chunks) == "a" + "字" * 200 + "x" * 1000
+    assert max(width(chunk.text) for chunk in chunks) <= SMALL.target
+
+
+def test_a_long_line_of_code_is_cut_between_its_words() -> None:
+    line = "call(first_name, second_name, third_name); " * 30
+    chunks = chunk_document(make_document("a.py", line), SMALL)
+    assert len(chunks) > 4
+    assert {word for chunk in chunks for word in chunk.text.split()} == set(line.split())
 
 
 def test_no_chunk_of_prose_is_wider_than_its_heading_and_the_target() -> None:

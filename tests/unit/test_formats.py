@@ -183,12 +183,6 @@ def test_pdf_text_cannot_open_headings_or_fences(load: Load) -> None:
     assert "still text" in chunks(document)[-1].text
 
 
-def test_pdf_lookalike_characters_become_the_usual_ones(load: Load) -> None:
-    from ragkit.ingest.formats import pdf
-
-    assert pdf._LOOKALIKES.sub(pdf._alike, "⽤户 eﬃcient ﬁle") == "用户 efficient file"
-
-
 def test_pdf_that_takes_too_long_is_read_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     from ragkit.ingest.formats import pdf
 

@@ -9,6 +9,7 @@ import pytest
 
 from ragkit.errors import IngestError
 from ragkit.ingest import loader
+from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document, read_all, scan
 from ragkit.values import Document, Skipped
 
@@ -43,6 +44,44 @@ def test_other_file_types_and_hidden_files_are_not_notes(tmp_path: Path) -> None
     for name in ("a.md", "b.txt", "c.markdown", "D.MD", "e.exe", ".f.md"):
         (tmp_path / name).write_text("text", encoding="utf-8")
     assert set(load(tmp_path)[0]) == {"a.md", "b.txt", "c.markdown", "D.MD"}
+
+
+def test_text_for_people_is_read_however_it_is_marked_up(tmp_path: Path) -> None:
+    names = {"a.rst", "b.org", "c.tex", "d.adoc", "e.mdx", "f.qmd", "g.Rmd", "README", "sub/readme", "NOTES.MD"}
+    (tmp_path / "sub").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("Title\n~~~~~\n\n遗忘门 forgets.\n\n* one\n", encoding="utf-8")
+    documents, skipped = load(tmp_path)
+    assert documents.keys() == names
+    assert not skipped
+    for document in documents.values():
+        assert document.text.endswith("\n\n遗忘门 forgets.\n\n* one\n")
+        assert "遗忘门 forgets." in "\n".join(chunk.text for chunk in chunk_document(document))
+    assert set(load(tmp_path / "README")[0]) == {"README"}
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        *(("a.doc", ".docx"), ("a.RTF", ".md"), ("a.odt", ".pdf"), ("a.ppt", ".pptx"), ("a.xls", ".md")),
+        *(("a.xlsx", ".md"), ("a.ods", ".txt"), ("a.csv", ".md"), ("a.tsv", ".md"), ("a.mobi", ".epub")),
+    ],
+)
+def test_a_document_that_cannot_be_read_is_skipped_with_what_can_be_done(
+    name: str, instead: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0")
+    for root in (tmp_path, tmp_path / name):
+        documents, skipped = load(root)
+        assert not documents
+        assert "not read" in skipped[name]
+        assert instead in skipped[name]
+
+
+def test_what_is_no_document_is_passed_over_in_silence(tmp_path: Path) -> None:
+    for name in ("a.png", "b.lock", "c.o", "d.zip", ".e.doc", "~$f.doc", "Makefile", "LICENSE", "package-lock.json"):
+        (tmp_path / name).write_bytes(b"x")
+    assert load(tmp_path) == ({}, {})
 
 
 def test_front_matter_gives_title_and_metadata(tmp_path: Path) -> None:

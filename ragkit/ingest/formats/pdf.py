@@ -1,7 +1,7 @@
 """PDF: text with page numbers, headings from the outline or, without one, from the size of the letters.
 
 Lines that the page's width broke are joined again, running heads and page numbers are left out,
-and characters that only look like others (ligatures, Kangxi radicals) become those others.
+and characters that only look like others (ligatures, radicals) become those others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ragkit.ingest.blocks import width
 from ragkit.ingest.formats.base import ConversionError, Converted, Format, TextBuilder, clean, one_line, plain
+from ragkit.ingest.lookalikes import usual_characters
 
 CPU_SECONDS: Final = 15.0
 """Pages that are not reached by then are left out with a warning; the child process itself may take 20 s."""
@@ -27,7 +28,6 @@ _NEW_LINE: Final = re.compile(
     r"|第[\d一二三四五六七八九十百]{1,4}[章节条])"
 )
 """How an item of a list or a numbered section begins."""
-_LOOKALIKES: Final = re.compile("[\u2e80-\u2fdf\uf900-\ufaff\ufb00-\ufb06]")
 _LEADERS: Final = re.compile(r"[ \t]?(?:\.[ \t]?){5,}")
 _DIGITS: Final = re.compile(r"\d+")
 _SQUEEZE: Final = re.compile(r"\W+")
@@ -101,7 +101,7 @@ def _lines(page: Any) -> list[_Line]:
     texts: list[str] = []
     letters: Counter[float] = Counter()
     for text, size in [*pieces, ("\n", 0.0)]:
-        first, *rest = _LEADERS.sub(" … ", _LOOKALIKES.sub(_alike, clean(text))).split("\n")
+        first, *rest = _LEADERS.sub(" … ", usual_characters(clean(text))).split("\n")
         texts.append(first)
         letters[size] += len(first.strip())
         for more in rest:
@@ -135,10 +135,6 @@ def _by_size(pages: list[list[_Line]]) -> dict[int, list[tuple[int, str]]]:
     for number, text, size in large:
         found.setdefault(number, []).append((min(ranks[size], 4), text))
     return found
-
-
-def _alike(match: re.Match[str]) -> str:
-    return unicodedata.normalize("NFKC", match.group())
 
 
 def _warning(pages: list[list[str]], count: int, broken: int) -> str:
