@@ -22,6 +22,7 @@ from ragkit.index.backends import open_store
 from ragkit.index.backends.milvus import expression
 from ragkit.index.backends.pinecone import conditions
 from ragkit.index.backends.records import read_head
+from ragkit.index.backends.store import digest
 from ragkit.index.engine import Filter
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
@@ -307,6 +308,17 @@ def test_milvus_expressions_name_paths_and_tags_by_hash_only() -> None:
     text = expression(Filter(documents=('x" or 1', "\\"), tags=('") or ("',)))
     assert " or " not in text.replace(" or document", "") and "\\" not in text
     assert text.count('"') == 6
+
+
+def test_backends_let_through_every_spelling_of_an_accent() -> None:
+    composed, apart = "r\u00e9sum\u00e9", "re\u0301sume\u0301"
+    for path in (composed, apart):
+        keys = [digest(f"{spelling}.md") for spelling in (composed, apart)]
+        text = expression(Filter(documents=(f"{path}.md",)))
+        assert all(key in text for key in keys)
+        assert expression(Filter(documents=(f"{path}*",))) == '(document like "r%sum%")'
+        found = conditions(Filter(documents=(f"{path}.md",)))
+        assert found is not None and set(keys) <= set(found["$and"][0]["places"]["$in"])
 
 
 def test_pinecone_conditions_are_the_narrowest_that_hold() -> None:
