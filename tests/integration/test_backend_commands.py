@@ -17,6 +17,7 @@ import pytest
 from pinecone_fake import KEY, FakePinecone, fake_pinecone
 
 from ragkit.api import Index
+from ragkit.cli.main import main
 from ragkit.errors import ConfigError, EndpointError, IndexFailure, UsageError
 from ragkit.index.backends import open_store
 from ragkit.index.backends.milvus import expression
@@ -90,6 +91,23 @@ def test_index_search_and_ask_over_milvus_lite(notes: Path, tmp_path: Path, chil
     doctor = run(["doctor", *place, "--json"], environment, tmp_path)
     [check] = [c for c in json.loads(doctor.stdout)["checks"] if c["name"] == "index"]
     assert check["ok"] and check["detail"].startswith("2 notes, 2 chunks")
+
+
+@pytest.mark.parametrize("flag", ["--verify", "--repair", "--compact"])
+@pytest.mark.parametrize("named", [True, False])
+def test_care_for_the_embedded_index_is_refused_over_a_backend_before_anything_is_done(
+    flag: str, named: bool, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("RAGKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAGKIT_BACKEND", "milvus")
+    monkeypatch.setenv("RAGKIT_BACKEND_URI", str(tmp_path / "notes.db"))
+    with pytest.raises(SystemExit) as left:
+        main(["index", *([str(notes)] if named else []), flag])
+    said = capsys.readouterr().err.strip()
+    assert left.value.code == 2
+    assert f"milvus keeps its own data; {flag}" in " ".join(said.split())
+    assert "ragkit " in said
+    assert not (tmp_path / "notes.db").exists()
 
 
 def test_a_killed_run_over_milvus_lite_goes_on_where_it_stopped(
