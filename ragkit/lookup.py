@@ -32,12 +32,13 @@ class Lookup:
 
         Empty if nothing did, or if the document never was a file below the notes of this index.
         """
-        known, roots = self._engine.document(document), self._engine.facts().get("roots") or []
+        engine = self._engine  # one state for all of it: the index may change meanwhile
+        known, roots = engine.document(document), engine.facts().get("roots") or []
         if known is None or not roots:
             return ""
         size = None
-        if isinstance(self._engine, Snapshot):
-            state = self._engine.state(document)
+        if isinstance(engine, Snapshot):
+            state = engine.state(document)
             if state is None or not state.mtime_ns:
                 return ""
             size = state.size
@@ -48,11 +49,11 @@ class Lookup:
 
         Returns an empty list if there is no such document; a line past the end gives the last chunk.
         """
-        chunks = [chunk for _, chunk in self._engine.chunks_of(document)]
+        engine = self._engine
+        chunks = [chunk for _, chunk in engine.chunks_of(document)]
         at = next((i for i, chunk in enumerate(chunks) if chunk.end_line >= line), len(chunks) - 1)
         return [
-            unscored(self._engine, chunk, i)
-            for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
+            unscored(engine, chunk, i) for i, chunk in enumerate(chunks[at : at + 1 + after] if chunks else [], start=1)
         ]
 
     def page(self, document: str, offset: int) -> int | None:

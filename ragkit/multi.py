@@ -13,10 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from ragkit.errors import IndexMismatchError, UsageError
 from ragkit.index.engine import Filter
+from ragkit.models.embeddings import Vectors
 from ragkit.retrieval.planner import Plan
 from ragkit.retrieval.retriever import Mode, Query
+from ragkit.retrieval.stages import Source, Stages
 from ragkit.values import Document, Hit
 
 
@@ -25,9 +29,11 @@ class Searched(Protocol):
 
     def plan(self, query: str, *, rewrite: bool = False, hyde: bool = False) -> Plan: ...
 
-    def search_queries(
-        self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
-    ) -> list[Hit]: ...
+    def candidates(
+        self, queries: Sequence[Query], k: int, mode: Mode = "hybrid", where: Filter | None = None
+    ) -> tuple[list[Hit], Source]: ...
+
+    def stages(self, rerank: str = "", merge: bool | None = None) -> Stages: ...
 
     def document(self, path: str) -> Document | None: ...
 
@@ -41,6 +47,26 @@ class Searched(Protocol):
 S = TypeVar("S", bound=Searched)
 
 
+class _Sources:
+    """The states of several indexes, by name, as the source of hits whose documents begin with that name."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+
+    def vectors(self, hits: Sequence[Hit]) -> Vectors:
+        rows: dict[int, Vectors] = {}
+        for name, source in self._sources.items():
+            here = [at for at, hit in enumerate(hits) if hit.document.startswith(f"{name}/")]
+            chunks = [replace(hits[at].chunk, document=hits[at].document[len(name) + 1 :]) for at in here]
+            own = [replace(hits[at], chunk=chunk) for at, chunk in zip(here, chunks, strict=True)]
+            rows.update(zip(here, source.vectors(own), strict=True))
+        return np.stack([rows[at] for at in range(len(hits))]) if rows else np.zeros((0, 0), dtype=np.float32)
+
+    def text(self, path: str) -> str | None:
+        name, _, rest = path.partition("/")
+        return self._sources[name].text(rest)
+
+
 class MultiIndex:
     """Several opened indexes by name, searched as one. Made by `Index.open_many`."""
 
@@ -48,7 +74,15 @@ class MultiIndex:
         self.indexes = dict(indexes)
 
     def search(
-        self, query: str, k: int = 5, mode: Mode = "hybrid", *, where: Filter | None = None, **options: Any
+        self,
+        query: str,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        rerank: bool = False,
+        merge: bool | None = None,
+        where: Filter | Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> list[Hit]:
         """The `k` best chunks of all indexes, best first; equal scores in the order of the indexes.
 
@@ -56,30 +90,45 @@ class MultiIndex:
             query: The question.
             k: Number of hits, at least 1.
             mode: ``hybrid``, ``dense`` or ``sparse``; BM25 scores alone compare only roughly between indexes.
+            rerank: Let the reranker of the settings put the best candidates of all indexes in order.
+            merge: As of `Index.search`.
             where: Which chunks may be returned; its documents are paths within an index.
             options: As of `Index.search`: rewrite, hyde, history, translate.
         """
-        return self.search_queries(self.plan(query, **options).queries, k=k, mode=mode, where=where)
+        where = Filter.of(where)
+        plan = self.plan(query, **options)
+        asked = plan.standalone if rerank else ""
+        return self.search_queries(plan.queries, k=k, mode=mode, where=where, rerank=asked, merge=merge)
 
     def plan(self, query: str, **options: Any) -> Plan:
         """The queries that `search` would run, as the first index plans them."""
         return next(iter(self.indexes.values())).plan(query, **options)
 
     def search_queries(
-        self, queries: Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
+        self,
+        queries: Sequence[Query],
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: Filter | Mapping[str, Any] | None = None,
+        *,
+        rerank: str = "",
+        merge: bool | None = None,
     ) -> list[Hit]:
-        """Run prepared queries; the first one is the user's own."""
+        """Run prepared queries; the first one is the user's own. The stages of the first index follow."""
+        stages, where = next(iter(self.indexes.values())).stages(rerank, merge), Filter.of(where)
+        depth = stages.depth(k)
+        one_by_one = {name: index.candidates(queries, depth, mode, where) for name, index in self.indexes.items()}
         found = [
             replace(hit, chunk=replace(hit.chunk, document=f"{name}/{hit.document}"))
-            for name, index in self.indexes.items()
-            for hit in index.search_queries(queries, k=k, mode=mode, where=where)
+            for name, (hits, _) in one_by_one.items()
+            for hit in hits
         ]
         found.sort(key=lambda hit: -hit.score)
         # A copy of a passage that stands in several indexes is shown once, before its copies.
         first = {hit.text: i for i, hit in reversed(list(enumerate(found)))}
         order = sorted(range(len(found)), key=lambda i: (first[found[i].text] != i, i))
-        best = [found[i] for i in order[:k]]
-        return [replace(hit, rank=rank) for rank, hit in enumerate(best, start=1)]
+        best = [replace(found[i], rank=rank) for rank, i in enumerate(order[:depth], start=1)]
+        return stages.run(best, _Sources({name: source for name, (_, source) in one_by_one.items()}), k)
 
     def document(self, path: str) -> Document | None:
         """A document by its index and its path there, or None."""

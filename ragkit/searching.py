@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ragkit.errors import ModelError
@@ -11,13 +11,12 @@ from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
 from ragkit.models.embeddings import Vectors
 from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
-from ragkit.retrieval.diversity import diversified
-from ragkit.retrieval.neighbours import merge_neighbours
 from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
 from ragkit.retrieval.replies import KeptReplies, chosen_policies
-from ragkit.retrieval.rerank import RERANKED, CrossEncoderReranker, ListwiseReranker, Reranker
+from ragkit.retrieval.rerank import CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
 from ragkit.retrieval.rewrite import StructuredModel, Turn
+from ragkit.retrieval.stages import Source, Stages
 from ragkit.settings import Settings
 from ragkit.text.sanitize import clean_question
 from ragkit.values import Hit, PictureHit
@@ -44,7 +43,7 @@ class Searching(Lookup):
         translate: bool | Policy | None = None,
         rerank: bool = False,
         merge: bool | None = None,
-        where: Filter | None = None,
+        where: Filter | Mapping[str, Any] | None = None,
     ) -> list[Hit]:
         """The `k` best chunks for a question, best first.
 
@@ -59,11 +58,13 @@ class Searching(Lookup):
             translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
             merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
-            where: Which chunks may be returned, by document, heading, tags and language; None allows all.
+            where: Which chunks may be returned, by document, heading, tags and language; None allows all. A mapping is
+                taken as the arguments of a `Filter`.
 
         Raises:
-            UsageError: If the question is empty or too long, or k or mode is wrong.
+            UsageError: If the question is empty or too long, or k, mode or `where` is wrong.
         """
+        where = Filter.of(where)
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
         asked = plan.standalone if rerank else ""
         return self.search_queries(plan.queries, k=k, mode=mode, rerank=asked, merge=merge, where=where)
@@ -118,7 +119,7 @@ class Searching(Lookup):
         queries: Sequence[Query],
         k: int = 5,
         mode: Mode = "hybrid",
-        where: Filter | None = None,
+        where: Filter | Mapping[str, Any] | None = None,
         *,
         rerank: str = "",
         merge: bool | None = None,
@@ -127,9 +128,28 @@ class Searching(Lookup):
 
         Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
         """
+        stages = self.stages(rerank, merge)
+        hits, source = self.candidates(queries, stages.depth(k), mode, where)
+        return stages.run(hits, source, k)
+
+    def candidates(
+        self, queries: Sequence[Query], k: int, mode: Mode = "hybrid", where: Filter | Mapping[str, Any] | None = None
+    ) -> tuple[list[Hit], Source]:
+        """The `k` best chunks before any stage, and the state of the index that they were found in.
+
+        What the stages ask for must come from that state: the index may change under a search.
+        """
+        retriever = self._retriever
+        return retriever.search(list(queries), k, mode, Filter.of(where)), retriever
+
+    def stages(self, rerank: str = "", merge: bool | None = None) -> Stages:
+        """What follows a search by the settings: reranking for the question `rerank`, diversity, merging.
+
+        Raises:
+            ModelError: If the reranker is the chat model and there is none.
+        """
         merge = self.settings.merge_neighbours if merge is None else merge
-        hits = self._retriever.search(list(queries), self._depth(k, bool(rerank), merge), mode, where)
-        return self._staged(hits, k, rerank, merge)
+        return Stages(rerank, self._reranker() if rerank else None, self.settings.diversity, merge)
 
     def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
         """The `k` best chunks for each question, as `search` finds them without a chat model.
@@ -141,25 +161,9 @@ class Searching(Lookup):
             UsageError: If a question is empty or too long, or k or mode is wrong.
         """
         cleaned = [clean_question(query) for query in queries]
-        merge = self.settings.merge_neighbours
-        found = self._retriever.search_many(cleaned, k=self._depth(k, False, merge), mode=mode)
-        return [self._staged(hits, k, "", merge) for hits in found]
-
-    def _depth(self, k: int, rerank: bool, merge: bool) -> int:
-        # A k below 1 is refused by the retriever.
-        return max(k, RERANKED) if (rerank or merge or self.settings.diversity) and k > 0 else k
-
-    def _staged(self, hits: list[Hit], k: int, rerank: str, merge: bool) -> list[Hit]:
-        """The stages behind the search itself."""
-        diversity = self.settings.diversity
-        if rerank:
-            hits = [*self._reranker().rerank(rerank, hits[:RERANKED]), *hits[RERANKED:]]
-        if diversity:
-            head = hits[:RERANKED]
-            hits = [*diversified(head, self._retriever.vectors(head), diversity), *hits[RERANKED:]]
-        if merge:
-            return merge_neighbours(hits, lambda path: d.text if (d := self.document(path)) else None, k)
-        return hits[:k]
+        stages, retriever = self.stages(), self._retriever
+        found = retriever.search_many(cleaned, k=stages.depth(k), mode=mode)
+        return [stages.run(hits, retriever, k) for hits in found]
 
     def nearness(self, questions: Sequence[str], texts: Sequence[str], hits: Sequence[Hit] = ()) -> Vectors:
         """How near texts are to questions as the dense leg sees it, (questions, texts); higher is nearer.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
-from ragkit.cli.index_care import keep
+from ragkit.cli.index_care import keep, refuse_backend
 from ragkit.errors import ModelError, RagkitError, UsageError
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ def run(
 
     settings = state.settings()
     roots = list(paths or ([settings.notes] if settings.notes else []))
-    if verify or repair or (compact and not roots):
-        keep(settings, roots, "verify" if verify else "repair" if repair else "compact")
-        return
+    if verify or repair or compact:
+        care: Literal["verify", "repair", "compact"] = "verify" if verify else "repair" if repair else "compact"
+        refuse_backend(settings, care)
+        if care != "compact" or not roots:
+            keep(settings, roots, care)
+            return
     if not roots:
         raise UsageError("No notes were named.", "Usage: ragkit index PATH...")
     # A limit says that it is wanted, too.

@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import typer
 
 from ragkit.cli.common import emit_json, note, notes_in_use, progress_bar, say, state
+from ragkit.errors import UsageError
 from ragkit.settings import Settings
 from ragkit.text.sanitize import one_line
+
+_INSTEAD: Final = {
+    "verify": "`ragkit doctor` looks at the collection.",
+    "repair": "`ragkit index NOTES --rebuild` fills the collection anew.",
+    "compact": "It compacts by itself; `ragkit index NOTES` brings the collection up to date.",
+}
+
+
+def refuse_backend(settings: Settings, what: Literal["verify", "repair", "compact"]) -> None:
+    """Refuse to care for an index that another engine keeps.
+
+    Raises:
+        UsageError: If the settings name a backend.
+    """
+    if settings.backend != "faiss":
+        raise UsageError(
+            f"Backend {settings.backend} keeps its own data; --{what} is for the embedded index.", _INSTEAD[what]
+        )
 
 
 def keep(settings: Settings, roots: Sequence[Path], what: Literal["verify", "repair", "compact"]) -> None:

@@ -8,14 +8,16 @@ whoever breaks a tie by ordinal does so for good reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
+from ragkit.errors import UsageError
 from ragkit.index.language_axis import LanguageAxis
 from ragkit.values import Chunk, Document
 
@@ -24,9 +26,19 @@ Ranked = list[tuple[int, float]]
 """``(ordinal, score)``, best first; equal scores in the order of document path and place in it."""
 
 
+_GROUPS: Final[dict[str, Literal["zh", "other", ""]]] = {"zh": "zh", "en": "other", "other": "other", "": ""}
+"""What may be asked for as a language, and the group that chunks are kept under."""
+
+
 @dataclass(frozen=True)
 class Filter:
-    """Which chunks a search may return; every given condition must hold."""
+    """Which chunks a search may return; every given condition must hold.
+
+    Any sequence of texts is taken for `documents` and `tags`, and a lone text for the only one.
+
+    Raises:
+        UsageError: If a condition is no text, or the language is unknown.
+    """
 
     documents: tuple[str, ...] = ()
     """Document paths or patterns (``*``, ``?``), any of them; ``2024/*`` is a whole folder."""
@@ -34,8 +46,32 @@ class Filter:
     """Text that the heading path contains, upper and lower case alike."""
     tags: tuple[str, ...] = ()
     """``tags`` of the document's front matter, any of them, upper and lower case alike."""
-    language: Literal["zh", "other", ""] = ""
-    """Language of the chunk, see `ragkit.text.language.language_group`."""
+    language: Literal["zh", "en", "other", ""] = ""
+    """Language of the chunk: ``zh``, or ``other`` for all that is not Chinese, which ``en`` stands for, too."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "documents", _texts("documents", self.documents))
+        object.__setattr__(self, "tags", _texts("tags", self.tags))
+        if not isinstance(self.heading, str):
+            raise UsageError(f"Filter.heading must be a text, not {self.heading!r}.")
+        if not isinstance(self.language, str) or self.language not in _GROUPS:
+            raise UsageError(f"Filter.language cannot be {self.language!r}.", "Allowed: zh, en, other.")
+        object.__setattr__(self, "language", _GROUPS[self.language])
+
+    @classmethod
+    def of(cls, where: Filter | Mapping[str, Any] | None) -> Filter | None:
+        """A filter as a caller may give it: ready, or its conditions by name.
+
+        Raises:
+            UsageError: If it is something else, or names a condition that there is not.
+        """
+        if where is None or isinstance(where, Filter):
+            return where
+        names = [field.name for field in fields(cls)]
+        if not isinstance(where, Mapping) or not set(where) <= set(names):
+            known = f"Pass Filter(...) or a mapping with any of {', '.join(names)}."
+            raise UsageError(f"{where!r} is no filter.", known)
+        return cls(**where)
 
     def __bool__(self) -> bool:
         return bool(self.documents or self.heading or self.tags or self.language)
@@ -51,13 +87,36 @@ class Filter:
     def fits_document(self, path: str, tags: Sequence[str]) -> bool:
         """Whether a document at `path` with these `tags` meets the conditions on documents."""
         wanted = {tag.casefold() for tag in self.tags}
-        return (not self.documents or any(fnmatchcase(path, pattern) for pattern in self.documents)) and (
+        return (not self.documents or any(fits_path(path, pattern) for pattern in self.documents)) and (
             not wanted or bool(wanted & {tag.casefold() for tag in tags})
         )
 
     def fits_heading(self, heading: Sequence[str]) -> bool:
         """Whether a heading path meets the condition on headings."""
         return self.heading.casefold() in " > ".join(heading).casefold()
+
+
+def fits_path(path: str, pattern: str) -> bool:
+    """Whether a pattern names this document: as it stands, or by its signs ``*``, ``?`` and ``[...]``.
+
+    A path that holds such signs names its own document, and an accent counts as the same however a file system
+    spells it (macOS takes "é" apart, keyboards do not).
+    """
+    path, pattern = normalize("NFC", path), normalize("NFC", pattern)
+    return path == pattern or fnmatchcase(path, pattern)
+
+
+def spellings(path: str) -> list[str]:
+    """The ways in which Unicode may spell a path: as it stands, composed, taken apart. For stores of exact texts."""
+    return list(dict.fromkeys((path, normalize("NFC", path), normalize("NFD", path))))
+
+
+def _texts(name: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return (given,) if given else ()
+    if not isinstance(given, (Sequence, set, frozenset)) or not all(isinstance(one, str) for one in given):
+        raise UsageError(f"Filter.{name} must be texts, not {given!r}.", f'Pass {name}=("...",).')
+    return tuple(given)
 
 
 class Engine(Protocol):

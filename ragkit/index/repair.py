@@ -2,7 +2,8 @@
 
 The chunk store is the one source of truth: vectors, postings, rows and the language axis follow from
 it and the model. A damaged chunk store or file of tombstones is left alone, because nothing in the
-index could replace it; the notes can. Damaged files are kept aside as ``*.damaged-<time>``.
+index could replace it; the notes can. Damaged files are kept aside as ``*.damaged-<time>``, save damaged
+rows of the sentence vectors beside the index, which are embedded again in place.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from ragkit.index.manifest import (
     write_manifest,
 )
 from ragkit.index.segment import STORE, Vectors, differs, measure, write_segment
+from ragkit.index.sentence_care import repair_sentences, sentence_damage
+from ragkit.index.sentences import FILE as SENTENCES
+from ragkit.index.snapshot import Snapshot
 from ragkit.index.store import ChunkStore
 from ragkit.index.vector_segment import VectorSegment
 from ragkit.index.writer import writer_lock
@@ -59,11 +63,19 @@ class Repair:
 
 
 def verify_index(folder: Path) -> list[Damage]:
-    """Compare every file that the MANIFEST names with its checksum; empty if the index is sound.
+    """Compare every file that the MANIFEST names with its checksum, and check the sentence vectors beside them.
+
+    Returns:
+        What is damaged; empty if the index is sound.
 
     Raises:
         IndexFailure: If there is no index, or its MANIFEST is damaged or from a newer ragkit.
     """
+    problem = sentence_damage(folder)
+    return _damaged_files(folder) + ([Damage(SENTENCES, problem)] if problem else [])
+
+
+def _damaged_files(folder: Path) -> list[Damage]:
     manifest = _manifest(folder)
     if manifest.format < FORMAT:
         return [
@@ -72,7 +84,7 @@ def verify_index(folder: Path) -> list[Damage]:
         ]
     found = [Damage(name, problem) for name, total in manifest.paths() if (problem := _problem(folder / name, total))]
     if not found and read_manifest(folder) != manifest:
-        return verify_index(folder)  # a writer came between
+        return _damaged_files(folder)  # a writer came between
     return found
 
 
@@ -80,6 +92,8 @@ def repair_index(
     folder: Path, model: EmbeddingModel, settings: IndexSettings, progress: Progress | None = None
 ) -> Repair:
     """Rebuild damaged vectors, postings, rows and language axis from the chunk store, in one commit.
+
+    Damaged sentence vectors follow, which are no part of the commit.
 
     Raises:
         IndexCorruptError: If a chunk store or a file of tombstones is damaged; nothing is changed then.
@@ -90,9 +104,9 @@ def repair_index(
         manifest = _manifest(folder)
         check_fingerprint(manifest, model, settings)
         damage = {item.path: item for item in verify_index(folder)}
-        if not damage:
-            return Repair()
-        if manifest.format < FORMAT:
+        found = tuple(damage.values())
+        beside = damage.pop(SENTENCES, None)
+        if damage and manifest.format < FORMAT:
             raise IndexCorruptError(f"{folder / next(iter(damage))} is damaged, in an index of format 1.", REBUILD)
         for path in damage:
             if path.endswith(f"/{STORE}") or path.startswith("dead-"):
@@ -100,8 +114,14 @@ def repair_index(
                     f"{folder / path} is damaged; the rest of the index cannot replace it.", REBUILD
                 )
         work = _Repair(folder, manifest, model, settings, progress)
-        durably(folder, [work.generation], work.made, lambda: work.run(damage))
-        return Repair(tuple(damage.values()), tuple(work.kept), work.embedded)
+        if damage:
+            durably(folder, [work.generation], work.made, lambda: work.run(damage))
+        if beside is not None and (engine := Snapshot.open(folder)) is not None:
+            with closing(engine):
+                embedded, aside = repair_sentences(folder, engine, model, progress)
+            work.embedded += embedded
+            work.kept += [aside] if aside else []
+        return Repair(found, tuple(work.kept), work.embedded)
 
 
 class _Repair:

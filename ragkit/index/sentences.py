@@ -11,7 +11,9 @@ model all tokens say nearly the same.
 Only candidates are looked up, so the vectors stay on disk: one row of ``sentences.sqlite`` in the
 index folder for each chunk, found by the chunk's id (which stands for its text), 8 bits a number.
 The file is a cache beside the index: a row is right or missing, never stale, and the search does
-without those that are missing. Building it costs about as much embedding again as the index itself.
+without those that are missing. A row that fails its checksum is as good as missing, and embedded
+again when the index is next brought up to date. Building the file costs about as much embedding again
+as the index itself.
 """
 
 from __future__ import annotations
@@ -43,11 +45,25 @@ _BATCH: Final = 128
 """Chunks that are embedded between two commits."""
 _DONE: Final = "done"
 _WITHOUT: Final = "searching without sentence vectors: %s"
+_DAMAGED: Final = "searching without the damaged rows of %s. Embed them again: ragkit index --repair."
+_CHECK: Final = 4
+"""Bytes of checksum behind the rows of a chunk."""
+_said: Final[set[Path]] = set()
+"""Files whose trouble a search of this process has told of; it would do so with every question."""
 
 
 def sentences_of(chunk: Chunk) -> list[str]:
     """The sentences of a chunk that get a vector: no headings, fences, rules or scraps."""
     return [s for s in split_sentences(chunk.text) if len(s) >= SHORTEST and not s.startswith(_NO_SENTENCE)]
+
+
+def is_whole(key: object, value: object) -> bool:
+    """Whether an entry of the file is what was written; the one that says done has no checksum and needs none."""
+    if isinstance(key, str) and key.endswith(f"-{_DONE}"):
+        return True
+    if not isinstance(key, str) or not isinstance(value, bytes):
+        return False
+    return zlib.crc32(value[:-_CHECK]).to_bytes(_CHECK, "little") == value[-_CHECK:]
 
 
 class SentenceVectors:
@@ -58,7 +74,9 @@ class SentenceVectors:
     """
 
     def __init__(self, folder: Path, model: EmbeddingModel) -> None:
-        self._file = KeyValueFile(folder / FILE)
+        self._path = folder / FILE
+        self._file = KeyValueFile(self._path)
+        self._checked = False
         self._model = model
         self._prefix = f"{zlib.crc32(model.identity.fingerprint.encode()):08x}"
         dimension = model.identity.dimension
@@ -113,9 +131,10 @@ class SentenceVectors:
         return True
 
     def update(self, engine: Engine, progress: Callable[[int, int], None] | None = None) -> int:
-        """Embed the sentences of chunks that have no row yet, and drop the rows of chunks that are gone.
+        """Embed the sentences of chunks that have no whole row, and drop the rows of chunks that are gone.
 
-        Work is kept every 128 chunks, so that an interrupted run goes on where it stopped.
+        The first call reads all rows, as opening an index reads all of its files: damage is in those that nobody
+        asked for yet, too. Work is kept every 128 chunks, so that an interrupted run goes on where it stopped.
 
         Args:
             engine: The index as it is now.
@@ -126,13 +145,17 @@ class SentenceVectors:
         """
         state = str(engine.facts()["generation"]).encode()
         done_key = self._key(_DONE)
-        if self._file.get([done_key]).get(done_key) == state:
+        broken = set() if self._checked else self._file.failing(is_whole)
+        self._checked = True
+        if broken:
+            log.warning("%d damaged row(s) of %s are embedded again", len(broken), self._path)
+        elif self._file.get([done_key]).get(done_key) == state:
             return 0
-        there = set(self._file.keys())
+        there = set(self._file.keys()) - broken
         # Of a large index only what is new is read, not all of it after each small change.
         chunks = engine.chunk_ids() if isinstance(engine, Snapshot) else {c.id: c for c in all_chunks(engine)}
         wanted = {self._key(identity): at for identity, at in chunks.items()}
-        self._file.drop(sorted(there - wanted.keys()))
+        self._file.drop(sorted((there | broken) - wanted.keys(), key=str))
         new = ((key, at) for key, at in wanted.items() if key not in there)
         missing = [(key, engine.chunk(at) if isinstance(at, int) else at) for key, at in new]
         for at in range(0, len(missing), _BATCH):
@@ -149,11 +172,7 @@ class SentenceVectors:
         Chunks without sentences, or without a row that is whole, are left out.
         """
         keys = {self._key(chunk.id): chunk.id for chunk in chunks}
-        try:
-            rows = {keys[key]: whole for key, blob in self._file.get(list(keys)).items() if (whole := self._rows(blob))}
-        except RagkitError as exc:
-            log.warning(_WITHOUT, exc)
-            return {}
+        rows = {keys[key]: rows for key, rows in self._whole(list(keys)).items() if rows}
         if not rows:
             return {}
         counts = [len(row) // self._row.itemsize for row in rows.values()]
@@ -166,13 +185,8 @@ class SentenceVectors:
         """(dimension,) float32 vectors of the sentences of `chunks` that have one, by their text."""
         keys = {self._key(chunk.id): chunk for chunk in chunks}
         found: dict[str, Vectors] = {}
-        try:
-            blobs = self._file.get(list(keys))
-        except RagkitError as exc:
-            log.warning(_WITHOUT, exc)
-            return found
-        for key, blob in blobs.items():
-            table = np.frombuffer(self._rows(blob), dtype=self._row)
+        for key, rows in self._whole(list(keys)).items():
+            table = np.frombuffer(rows, dtype=self._row)
             sentences = sentences_of(keys[key])
             if len(table) == len(sentences):
                 found.update(zip(sentences, table["numbers"] * table["scale"][:, None], strict=True))
@@ -188,7 +202,7 @@ class SentenceVectors:
         vectors = dict(zip(texts, self._model.encode_documents(texts), strict=True)) if texts else {}
         for (key, _), several in zip(part, sentences, strict=True):
             rows = self._packed(np.asarray([vectors[text] for text in several], dtype=np.float32))
-            yield key, rows + zlib.crc32(rows).to_bytes(4, "little")
+            yield key, rows + zlib.crc32(rows).to_bytes(_CHECK, "little")
 
     def _packed(self, vectors: npt.NDArray[np.float32]) -> bytes:
         table = np.zeros(len(vectors), dtype=self._row)
@@ -198,11 +212,22 @@ class SentenceVectors:
             table["numbers"] = np.rint(vectors / scale[:, None])
         return table.tobytes()
 
-    def _rows(self, blob: bytes) -> bytes:
-        """The rows of a blob, empty if it is damaged."""
-        rows, check = blob[:-4], blob[-4:]
-        whole = len(rows) % self._row.itemsize == 0 and zlib.crc32(rows).to_bytes(4, "little") == check
-        return rows if whole else b""
+    def _whole(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The rows of those chunks that have some which are not damaged."""
+        try:
+            found = self._file.get(keys)
+        except RagkitError as exc:
+            self._tell(_WITHOUT, exc)
+            return {}
+        rows = {key: value[:-_CHECK] for key, value in found.items() if is_whole(key, value)}
+        if len(rows) < len(found):
+            self._tell(_DAMAGED, self._path)
+        return {key: value for key, value in rows.items() if len(value) % self._row.itemsize == 0}
+
+    def _tell(self, message: str, about: object) -> None:
+        if self._path not in _said:
+            _said.add(self._path)
+            log.warning(message, about)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}-{name}"

@@ -14,7 +14,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -38,6 +40,8 @@ _QUERIES: Final = 100
 _TRAIN: Final = 4096
 _WEIGHT: Final = 0.05
 """Language weight of every other query that measures: about what multilingual E5 needs."""
+_ENOUGH: Final = (256, 4096)
+"""Random rows that train a type with codes of eight bits, which is quick, or of twelve; lists want a row each."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,13 +72,16 @@ class Coarse:
 def choose(rows: Rows, real_queries: Vectors | None = None, factory: str | None = None) -> Coarse | None:
     """Build the index that proposes candidates, or None where comparing everything is the answer.
 
+    That is so in a segment with too few rows to train `factory` on, too: one new note makes a segment of its own,
+    which compaction merges into a larger one later.
+
     Args:
         rows: What the segment holds.
         real_queries: (m, d) unit vectors of questions that were asked; perturbed rows are used besides.
         factory: An ``index_factory`` string that is taken whatever its recall; ``Flat`` compares everything.
 
     Raises:
-        ValueError: If FAISS does not know `factory` or cannot train it on these rows.
+        ValueError: If FAISS does not know `factory`, or trains it on no rows of this dimension.
     """
     if factory == "Flat" or len(rows) == 0 or (factory is None and len(rows) <= FLAT_UP_TO):
         return None
@@ -84,6 +91,9 @@ def choose(rows: Rows, real_queries: Vectors | None = None, factory: str | None 
         began = time.monotonic()
         try:
             built = _build(rows, name)
+        except _TooFewRows:
+            _log.info("%s needs more than %d rows; all are compared.", name, len(rows))
+            continue
         except RuntimeError as exc:
             if factory:
                 raise ValueError(f"FAISS cannot build {factory!r} over {len(rows)} rows: {_reason(exc)}") from exc
@@ -98,6 +108,8 @@ def choose(rows: Rows, real_queries: Vectors | None = None, factory: str | None 
         _log.info("%s over %d rows: recall@10 %.4f, %.1f s", name, len(rows), recall, seconds)
         if recall - error >= target or factory:
             return coarse
+    if factory:
+        return None
     _log.warning("No FAISS type keeps recall@10 >= %.2f over %d rows; all are compared.", target, len(rows))
     return None
 
@@ -139,6 +151,10 @@ def _probes(index: Any, asked: bool) -> Iterator[int]:
         yield max(1, inverted.nlist // share)
 
 
+class _TooFewRows(Exception):
+    """A type that FAISS can train, but not on so few rows."""
+
+
 def _build(rows: Rows, factory: str) -> tuple[Any, str, int]:
     """Train and fill a FAISS index, with as many zeros next to the position as its factory wants."""
     failure: RuntimeError | None = None
@@ -148,27 +164,67 @@ def _build(rows: Rows, factory: str) -> tuple[Any, str, int]:
         except RuntimeError as exc:
             failure = exc
             continue
-        _hurry(index)
         size = _TRAIN
         inverted = faiss.try_extract_index_ivf(index)
         if inverted is not None:
             size = max(size, 48 * inverted.nlist)
         sample = np.sort(np.random.default_rng(0).permutation(len(rows))[:size])
-        index.train(_widen(rows.take(sample), rows.positions[sample], extra))
+        try:
+            _train(index, _widen(rows.take(sample), rows.positions[sample], extra))
+        except RuntimeError as exc:
+            # FAISS has one error for all that goes wrong, so whether rows are missing is found out by giving it more.
+            if _can_train(rows.dimension + extra, factory):
+                raise _TooFewRows from exc
+            raise
         for first, block in rows.blocks():
             index.add(_widen(block, rows.positions[first : first + len(block)], extra))
         return index, factory, extra
     raise failure if failure is not None else RuntimeError(factory)
 
 
-def _hurry(index: Any) -> None:
-    """Few iterations of k-means: after six of them recall no longer gains, and the exact scores decide anyway."""
-    inverted = faiss.try_extract_index_ivf(index)
-    inner: Any = faiss.downcast_index(index) if inverted is None else inverted
-    for part in (inner, getattr(inner, "pq", None)):
+@lru_cache(maxsize=16)
+def _can_train(dimension: int, factory: str) -> bool:
+    """Whether FAISS can train this type at all, if it has rows enough."""
+    for size in _ENOUGH:
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        inverted = faiss.try_extract_index_ivf(index)
+        rows = max(size, 0 if inverted is None else inverted.nlist)
+        with suppress(RuntimeError):
+            _train(index, np.random.default_rng(2).standard_normal((rows, dimension), dtype=np.float32))
+            return True
+    return False
+
+
+def _train(index: Any, rows: Vectors) -> None:
+    """Train with few iterations of k-means: after six of them recall no longer gains, and exact scores decide anyway.
+
+    FAISS would write a line to stderr for every clustering of less than 39 rows a centroid, thousands for some types.
+    """
+    owned = []
+    parts = [index]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, faiss.Index):
+            part = faiss.downcast_index(part)
+        elif isinstance(part, faiss.VectorTransform):
+            part = faiss.downcast_VectorTransform(part)
+        if isinstance(part, faiss.OPQMatrix) and part.pq is None:
+            # FAISS makes one of its own otherwise, which nobody can set. It does not keep this one alive.
+            owned.append((part, faiss.ProductQuantizer(part.d_out, part.M, 8)))
+            part.pq = owned[-1][1]
         if (clustering := getattr(part, "cp", None)) is not None:
             clustering.niter = 6
             clustering.max_points_per_centroid = 64
+            clustering.min_points_per_centroid = 1
+        chain = getattr(part, "chain", None)
+        parts += [chain.at(at) for at in range(chain.size())] if chain is not None else []
+        inner = (getattr(part, name, None) for name in ("index", "base_index", "storage", "quantizer", "pq", "rq"))
+        parts += [one for one in inner if one is not None]
+    try:
+        index.train(rows)
+    finally:
+        for matrix, _ in owned:
+            matrix.pq = None
 
 
 def _widen(vectors: Vectors, positions: npt.ArrayLike, extra: int) -> Vectors:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from ragkit.errors import IndexFailure, IndexLockedError, IngestError, RagkitError, UsageError
 from ragkit.index.changes import Changes, compare, new_ones
 from ragkit.index.commit import Change, Commit, collect_garbage, leftovers, migrate
+from ragkit.index.engine import fits_path
 from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
 from ragkit.index.manifest import FORMAT, read_manifest
 from ragkit.index.outside import name_outside, outside_files
@@ -251,7 +251,7 @@ def remove_documents(
             if now.find(pattern) is not None:
                 gone.add(pattern)
                 continue
-            found = {path for path in now.files() if fnmatchcase(path, pattern)}
+            found = {path for path in now.files() if fits_path(path, pattern)}
             if not found:
                 raise UsageError(f"The index has no document {pattern!r}.", "Index.documents() lists them.")
             gone |= found

@@ -28,6 +28,8 @@ from ragkit.models.embeddings import (
 from ragkit.models.encoding import encode_queries
 
 _BATCH: Final = 256
+_VALUE: Final = "CAST(value AS BLOB)"
+"""A damaged file may say that a value is text, which need not be any: one such entry would hide the others."""
 
 
 class _Completes(Protocol):
@@ -63,8 +65,8 @@ class KeyValueFile:
             for at in range(0, len(keys), _BATCH):
                 part = list(keys[at : at + _BATCH])
                 marks = ",".join("?" * len(part))
-                # Only the number of question marks is put together here, never a value.
-                found.update(self._db.execute(f"SELECT key, value FROM entries WHERE key IN ({marks})", part))
+                # Only constants and the number of question marks are put together here, never a value.
+                found.update(self._db.execute(f"SELECT key, {_VALUE} FROM entries WHERE key IN ({marks})", part))
         return found
 
     def put(self, entries: Mapping[str, bytes]) -> None:
@@ -76,6 +78,12 @@ class KeyValueFile:
         """The keys of all entries, sorted."""
         with self._lock, self._errors():
             return [key for (key,) in self._db.execute("SELECT key FROM entries ORDER BY key")]
+
+    def failing(self, whole: Callable[[str, bytes], bool]) -> set[str]:
+        """The keys of those entries that `whole` says no to; all of the file is read."""
+        with self._lock, self._errors():
+            entries = self._db.execute(f"SELECT key, {_VALUE} FROM entries")
+            return {key for key, value in entries if not whole(key, value)}
 
     def drop(self, keys: Sequence[str]) -> None:
         """Remove entries for good: their bytes are overwritten in the file."""

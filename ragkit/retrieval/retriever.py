@@ -200,6 +200,11 @@ class Retriever:
             ordinals.update({chunk.id: ordinal for ordinal, chunk in self._engine.chunks_of(document)})
         return self._engine.vectors([ordinals[hit.chunk.id] for hit in hits])
 
+    def text(self, path: str) -> str | None:
+        """Text of a document as it was when this index was opened, or None if there is no such document."""
+        document = self._engine.document(path)
+        return document.text if document is not None else None
+
     def _run(
         self,
         queries: Sequence[Query],

@@ -17,11 +17,13 @@ import pytest
 from pinecone_fake import KEY, FakePinecone, fake_pinecone
 
 from ragkit.api import Index
+from ragkit.cli.main import main
 from ragkit.errors import ConfigError, EndpointError, IndexFailure, UsageError
 from ragkit.index.backends import open_store
 from ragkit.index.backends.milvus import expression
 from ragkit.index.backends.pinecone import conditions
 from ragkit.index.backends.records import read_head
+from ragkit.index.backends.store import digest
 from ragkit.index.engine import Filter
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
@@ -89,6 +91,23 @@ def test_index_search_and_ask_over_milvus_lite(notes: Path, tmp_path: Path, chil
     doctor = run(["doctor", *place, "--json"], environment, tmp_path)
     [check] = [c for c in json.loads(doctor.stdout)["checks"] if c["name"] == "index"]
     assert check["ok"] and check["detail"].startswith("2 notes, 2 chunks")
+
+
+@pytest.mark.parametrize("flag", ["--verify", "--repair", "--compact"])
+@pytest.mark.parametrize("named", [True, False])
+def test_care_for_the_embedded_index_is_refused_over_a_backend_before_anything_is_done(
+    flag: str, named: bool, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("RAGKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAGKIT_BACKEND", "milvus")
+    monkeypatch.setenv("RAGKIT_BACKEND_URI", str(tmp_path / "notes.db"))
+    with pytest.raises(SystemExit) as left:
+        main(["index", *([str(notes)] if named else []), flag])
+    said = capsys.readouterr().err.strip()
+    assert left.value.code == 2
+    assert f"milvus keeps its own data; {flag}" in " ".join(said.split())
+    assert "ragkit " in said
+    assert not (tmp_path / "notes.db").exists()
 
 
 def test_a_killed_run_over_milvus_lite_goes_on_where_it_stopped(
@@ -307,6 +326,17 @@ def test_milvus_expressions_name_paths_and_tags_by_hash_only() -> None:
     text = expression(Filter(documents=('x" or 1', "\\"), tags=('") or ("',)))
     assert " or " not in text.replace(" or document", "") and "\\" not in text
     assert text.count('"') == 6
+
+
+def test_backends_let_through_every_spelling_of_an_accent() -> None:
+    composed, apart = "r\u00e9sum\u00e9", "re\u0301sume\u0301"
+    for path in (composed, apart):
+        keys = [digest(f"{spelling}.md") for spelling in (composed, apart)]
+        text = expression(Filter(documents=(f"{path}.md",)))
+        assert all(key in text for key in keys)
+        assert expression(Filter(documents=(f"{path}*",))) == '(document like "r%sum%")'
+        found = conditions(Filter(documents=(f"{path}.md",)))
+        assert found is not None and set(keys) <= set(found["$and"][0]["places"]["$in"])
 
 
 def test_pinecone_conditions_are_the_narrowest_that_hold() -> None:

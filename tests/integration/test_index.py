@@ -381,3 +381,25 @@ def test_the_setting_faiss_factory_decides_the_type_of_new_segments(
     with pytest.raises(ConfigError, match="Nonsense"):
         Index.open(notes, folder, embedding=HashingEmbedder(), rebuild=True)
     assert open_and_ask(folder) == expected
+
+
+@pytest.mark.parametrize("factory", ["IVF8,Flat", "PQ8x4fs"])
+def test_a_segment_too_small_for_the_faiss_factory_compares_everything_until_it_is_merged(
+    factory: str, notes: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(notes, {f"n{i}.md": f"# Note {i}\n\nText {i} about thing {i * 7}.\n" for i in range(40)})
+    settings = load_settings(faiss_factory=factory)
+    with contextlib.closing(Index.open(notes, folder, embedding=HashingEmbedder(), settings=settings)) as index:
+        index.add_documents([make_document("new.md", "# New\n\nThe zebra is new.")])
+        kinds = [part.segment.vectors.kind for part in index._engine.parts]  # type: ignore[attr-defined]
+        assert kinds == [factory, "Flat"]
+        assert index.search("zebra", k=1)[0].document == "new.md"
+        index.compact()
+        assert [part.segment.vectors.kind for part in index._engine.parts] == [factory]  # type: ignore[attr-defined]
+        assert index.search("zebra", k=1)[0].document == "new.md"
+    assert capfd.readouterr().err == "", "FAISS says nothing about clusterings of few rows"
+
+
+def test_a_faiss_factory_that_no_rows_can_train_is_refused_however_small_the_segment(notes: Path, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="PCA9999"):
+        Index.open(notes, folder, embedding=HashingEmbedder(), settings=load_settings(faiss_factory="PCA9999,Flat"))

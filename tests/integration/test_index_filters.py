@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from index_kit import NOTES, QUERIES, open_and_ask, segments, write
@@ -15,8 +17,11 @@ from ragkit.errors import IngestError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.index.store import tags_of
 from ragkit.ingest.loader import make_document
+from ragkit.retrieval.rerank import RERANKED
 from ragkit.retrieval.retriever import MODES, Query
+from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder
+from ragkit.values import Hit
 
 TAGGED = {
     "work/plan.md": "---\ntags: [Plan, 训练]\n---\n# 计划\n\n## LSTM 训练\n\n训练 LSTM 的计划，注意力放在数据上。\n",
@@ -73,6 +78,59 @@ def test_a_filter_follows_changes(index: Index) -> None:
     assert index.search("训练 low-rank", where=only) == []
     index.add_documents([make_document("work/new.md", "训练")])
     assert [hit.document for hit in index.search("训练", where=only)] == ["work/new.md"]
+
+
+def test_a_path_with_signs_of_a_pattern_names_its_own_document(notes: Path, folder: Path) -> None:
+    write(notes, {"notes[1].md": "A zebra.", "notes1.md": "Another zebra."})
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    assert {h.document for h in index.search("zebra", where=Filter(documents=("notes[1].md",)))} == {
+        "notes[1].md",
+        "notes1.md",
+    }, "it is a pattern, too"
+    index.remove("notes1.md")
+    assert [h.document for h in index.search("zebra", where=Filter(documents=("notes[1].md",)))] == ["notes[1].md"]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize("pattern", ["r\u00e9sum\u00e9.md", "r\u00e9s*"])
+def test_an_accent_is_the_same_however_a_path_spells_it(stored: str, asked: str, pattern: str, folder: Path) -> None:
+    document = make_document(normalize(stored, "r\u00e9sum\u00e9.md"), "A zebra.")
+    index = Index.from_documents([document], folder, embedding=HashingEmbedder())
+    where = Filter(documents=(normalize(asked, pattern),))
+    assert [hit.document for hit in index.search("zebra", where=where)] == [document.path]
+    index.remove(normalize(asked, pattern))
+    assert len(index) == 0
+
+
+def test_a_lone_text_is_one_condition_and_any_sequence_is_taken() -> None:
+    assert Filter(documents="b.md", tags="nlp") == Filter(documents=("b.md",), tags=("nlp",))  # type: ignore[arg-type]
+    assert hash(Filter(documents=["b.md"])) == hash(Filter(documents=("b.md",)))  # type: ignore[arg-type]
+    assert not Filter(documents="", tags=[])  # type: ignore[arg-type]
+
+
+def test_english_is_what_is_not_chinese(index: Index) -> None:
+    assert Filter(language="en") == Filter(language="other")
+    assert index.search("LSTM", where=Filter(language="en")) == index.search("LSTM", where=Filter(language="other"))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"language": "de"}, {"documents": 1}, {"tags": [1]}, {"heading": ["a"]}, {"language": ["zh"]}, {"tag": "nlp"}, 3],
+)
+def test_a_filter_that_cannot_be_meant_is_wrong_usage(where: object, index: Index) -> None:
+    with pytest.raises(UsageError):
+        index.search("LSTM", where=where)  # type: ignore[arg-type]
+
+
+def test_conditions_by_name_are_a_filter(index: Index) -> None:
+    assert index.search("LSTM", where={"tags": ["plan"], "language": "zh"}) == index.search(
+        "LSTM", where=Filter(tags=("plan",), language="zh")
+    )
+    with pytest.raises(UsageError, match="zh, en, other"):
+        index.search("LSTM", where={"language": "fr"})
+    with pytest.raises(UsageError, match="documents, heading, tags, language"):
+        index.search("LSTM", where={"tag": "plan"})
 
 
 # ---------------------------------------------------------------- changes without a scan
@@ -181,6 +239,55 @@ def test_an_index_that_has_nothing_to_say_does_not_come_first(
     hits = both.search_queries([Query(text) for text in queries], k=3)
     assert hits[0].document == "work/n0.md"
     assert all(hit.score < hits[0].score for hit in hits if hit.document == "home/todo.md")
+
+
+class Reversing:
+    """A reranker that turns the order round, and keeps what it was asked."""
+
+    asked = ""
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        self.asked = question
+        return [replace(hit, rank=rank) for rank, hit in enumerate(reversed(hits), start=1)]
+
+
+def test_the_best_of_all_indexes_are_reranked_together(two: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    reranker = Reversing()
+    monkeypatch.setattr(Index, "_reranker", lambda self: reranker)
+    both = Index.open_many(two, embedding=HashingEmbedder())
+    plain = both.search("LSTM 训练", k=RERANKED)
+    hits = both.search("LSTM 训练", k=3, rerank=True)
+    assert reranker.asked == "LSTM 训练"
+    assert [hit.chunk for hit in hits] == [hit.chunk for hit in reversed(plain)][:3]
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+
+
+def test_neighbours_of_several_indexes_are_merged_within_their_document(tmp_path: Path) -> None:
+    text = "# H\n\n" + "\n\n".join(f"Zebra paragraph {i}. " + "word " * 60 for i in range(4))
+    folders = {name: tmp_path / name for name in ("a", "b")}
+    for name, folder in folders.items():
+        Index.from_documents([make_document("n.md", f"{text}{name}")], folder, embedding=HashingEmbedder()).close()
+    both = Index.open_many(folders, embedding=HashingEmbedder())
+    hits = both.search("zebra paragraph", k=10, merge=True)
+    assert len(hits) < len(both.search("zebra paragraph", k=10, merge=False))
+    assert {hit.document for hit in hits} == {"a/n.md", "b/n.md"}
+    for hit in hits:
+        assert (document := both.document(hit.document)) and document.text[hit.start : hit.end] == hit.text
+
+
+def test_diversity_holds_over_several_indexes(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("a", "b")}
+    texts = {"a": "zebra zebra zebra stripes", "b": "zebra zebra zebra stripes!"}
+    for name, folder in folders.items():
+        documents = [make_document("same.md", texts[name])]
+        documents += [make_document("else.md", "a zebra that eats grass all day")] if name == "b" else []
+        Index.from_documents(documents, folder, embedding=HashingEmbedder()).close()
+    plain = Index.open_many(folders, embedding=HashingEmbedder(), settings=load_settings())
+    assert [hit.document for hit in plain.search("zebra stripes", k=3)][2] == "b/else.md"
+    diverse = Index.open_many(folders, embedding=HashingEmbedder(), settings=load_settings(diversity=0.9))
+    hits = diverse.search("zebra stripes", k=3)
+    assert [hit.document for hit in hits][1] == "b/else.md"
+    assert [hit.rank for hit in hits] == [1, 2, 3]
 
 
 def test_indexes_of_different_models_or_of_the_same_name_are_not_searched_as_one(

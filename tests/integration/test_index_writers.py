@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crash_kit import THOROUGH, in_child
@@ -21,7 +22,10 @@ from ragkit.errors import IndexLockedError
 from ragkit.index.manifest import MANIFEST
 from ragkit.index.writer import writer_lock
 from ragkit.ingest.loader import make_document
+from ragkit.retrieval.retriever import Retriever
+from ragkit.settings import load_settings
 from ragkit.testing import HashingEmbedder
+from ragkit.values import Document
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and SIGKILL")
 HOLDER = """
@@ -85,6 +89,33 @@ def test_a_search_that_began_before_a_change_of_the_same_index_ends_on_its_state
     index.compact()
     assert running.search("LSTM") == before
     assert index.search("LSTM", mode="sparse") == []
+
+
+@pytest.mark.parametrize("stage", [{"diversity": 0.5}, {"merge_neighbours": True}])
+def test_the_stages_behind_a_search_see_the_state_that_it_ran_on(
+    stage: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(word: str) -> list[Document]:
+        text = "\n\n".join(f"The zebra {word} in paragraph {i}. " + "more " * 60 for i in range(4))
+        return [make_document("n.md", f"# H\n\n{'x' * len(word)}\n\n{text}")]
+
+    settings = load_settings(**stage)
+    index = Index.from_documents(version("ran"), folder, embedding=HashingEmbedder(), settings=settings)
+    expected = {many: index.search_many(["zebra"]) if many else index.search("zebra") for many in (False, True)}
+    for many, name in ((False, "search"), (True, "search_many")):
+        searched = getattr(Retriever, name)
+
+        def changing(*args: Any, searched: Any = searched, **kwargs: Any) -> Any:
+            hits = searched(*args, **kwargs)
+            index.add_documents(version("has slept"))
+            return hits
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Retriever, name, changing)
+            found = index.search_many(["zebra"]) if many else index.search("zebra")
+        assert found == expected[many]
+        assert "slept" in index.search("zebra", k=1)[0].text
+        index.add_documents(version("ran"))
 
 
 def test_a_reader_is_not_kept_out_by_what_a_writer_has_half_written(

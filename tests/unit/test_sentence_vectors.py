@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from ragkit.api import Index
+from ragkit.index.repair import Repair, repair_index, verify_index
 from ragkit.index.sentences import FILE, SentenceVectors, sentences_of
 from ragkit.models.cache import CachedEmbeddings, KeyValueFile, is_local
 from ragkit.models.embeddings import ModelIdentity, Progress, SentenceTransformerModel, Vectors
+from ragkit.opening import index_settings
 from ragkit.retrieval.fusion import FusionSettings, fuse
 from ragkit.settings import Settings
 from ragkit.values import Chunk
@@ -151,14 +154,70 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert vectors.update(index._engine) == 0
 
 
-def test_a_damaged_row_is_left_out(notes: Path, tmp_path: Path) -> None:
+def damage_rows(folder: Path, which: str = "") -> None:
+    """Flip a bit in the rows of each chunk, or of one."""
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as db, db:
+        for key, value in db.execute("SELECT key, value FROM entries").fetchall():
+            if key.endswith(which) and not key.endswith("-done"):
+                hurt = value[:9] + bytes([value[9] ^ 1]) + value[10:]
+                db.execute("UPDATE entries SET value = ? WHERE key = ?", (hurt, key))
+
+
+def test_a_damaged_row_is_left_out_and_told_of_once(
+    notes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     opened(notes, tmp_path, Counting()).close()
-    with sqlite3.connect(tmp_path / "index" / FILE) as db:
-        db.execute("UPDATE entries SET value = substr(value, 1, 9) || x'00' || substr(value, 11)")
-    hits = Index.open(
+    damage_rows(tmp_path / "index")
+    index = Index.open(
         None, tmp_path / "index", embedding=Counting(), settings=Settings(home=tmp_path, sentence_vectors="on")
-    ).search("banana", k=2)
-    assert [hit.sentence for hit in hits] == [None, None]
+    )
+    for _ in range(3):
+        assert [hit.sentence for hit in index.search("banana", k=2)] == [None, None]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "ragkit index --repair" in caplog.text
+
+
+def test_a_damaged_row_is_embedded_again_when_the_index_is_next_brought_up_to_date(notes: Path, tmp_path: Path) -> None:
+    index = opened(notes, tmp_path, Counting())
+    expected = [(hit.document, hit.sentence) for hit in index.search("banana", k=2)]
+    [mixed] = index.chunks("mixed.md")
+    index.close()
+    damage_rows(tmp_path / "index", mixed.id)
+    model = Counting()
+    index = opened(notes, tmp_path, model)
+    assert set(sentences_of(mixed)) <= set(model.texts)
+    assert not any("damson" in text for text in model.texts), "whole rows stay"
+    assert [(hit.document, hit.sentence) for hit in index.search("banana", k=2)] == expected
+    assert verify_index(tmp_path / "index") == []
+
+
+@pytest.mark.parametrize("how", ["rows", "pages", "no database"])
+def test_damaged_sentence_vectors_are_reported_and_repaired(how: str, notes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    index = opened(notes, tmp_path, Counting())
+    expected = [(hit.document, hit.sentence) for hit in index.search("banana", k=2)]
+    index.close()
+    assert verify_index(folder) == []
+    data = (folder / FILE).read_bytes()
+    if how == "rows":
+        damage_rows(folder)
+    elif how == "pages":
+        (folder / FILE).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    else:
+        (folder / FILE).write_bytes(b"no database at all" * 100)
+    before = {file.name for file in folder.iterdir()}
+    [found] = verify_index(folder)
+    assert found.path == FILE and "search works without" in found.problem
+    assert {file.name for file in folder.iterdir()} == before, "a check leaves nothing behind"
+    done = repair_index(folder, Counting(), index_settings(Settings(home=tmp_path)))
+    assert done.damaged == (found,)
+    assert done.embedded_chunks == 2
+    assert [name.startswith(f"{FILE}.damaged-") for name in done.kept] == [True] * (how != "rows")
+    assert verify_index(folder) == []
+    assert [
+        (hit.document, hit.sentence) for hit in opened(notes, tmp_path, Counting()).search("banana", k=2)
+    ] == expected
+    assert repair_index(folder, Counting(), index_settings(Settings(home=tmp_path))) == Repair()
 
 
 def test_a_file_that_is_no_database_costs_nothing_but_the_sentences(

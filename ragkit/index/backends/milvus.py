@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import combining, normalize
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from ragkit.index.backends.store import (
     unreachable,
     without_credentials,
 )
-from ragkit.index.engine import Filter, Vectors
+from ragkit.index.engine import Filter, Vectors, spellings
 
 _SENT: Final = 200
 """Rows of one request; with their vectors and text about a megabyte."""
@@ -240,7 +241,8 @@ def expression(where: Filter | None) -> str:
     conditions = []
     if where.documents:
         exact = [path for path in where.documents if not set(path) & set("*?[")]
-        options = [f"document_key in [{_hashes(exact)}]"] if exact else []
+        keys = [spelling for path in exact for spelling in spellings(path)]
+        options = [f"document_key in [{_hashes(keys)}]"] if exact else []
         options += [f'document like "{_like(path)}"' for path in where.documents if path not in exact]
         conditions.append(f"({' or '.join(options)})")
     if where.heading:
@@ -253,8 +255,13 @@ def expression(where: Filter | None) -> str:
 
 
 def _like(pattern: str) -> str:
-    """A pattern of `fnmatch` as one of ``like`` that matches at least the same; a set ``[...]`` becomes ``%``."""
-    return re.sub(r"%+", "%", _PLAIN.sub("%", re.sub(r"\[.*\]", "%", pattern)))
+    """A pattern of `fnmatch` as one of ``like`` that matches at least the same.
+
+    A set ``[...]`` becomes ``%``, and so does a letter that Unicode spells in two ways, as the path may have the other.
+    """
+    composed = normalize("NFC", re.sub(r"\[.*\]", "%", pattern))
+    plain = "".join("%" if combining(sign) or normalize("NFD", sign) != sign else sign for sign in composed)
+    return re.sub(r"%+", "%", _PLAIN.sub("%", plain))
 
 
 def _hashes(texts: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from ragkit.index.backends.store import (
     unreachable,
     without_credentials,
 )
-from ragkit.index.engine import Filter, Vectors
+from ragkit.index.engine import Filter, Vectors, spellings
 
 SERVICE: Final = "https://api.pinecone.io"
 """Address of the service's control plane."""
@@ -242,7 +242,7 @@ def conditions(where: Filter | None) -> dict[str, Any] | None:
     if where.documents:
         places = [_place(pattern) for pattern in where.documents]
         if all(places):
-            found.append({"places": {"$in": [digest(place) for place in places]}})
+            found.append({"places": {"$in": [digest(same) for place in places for same in spellings(place)]}})
     if where.tags:
         found.append({"tags": {"$in": [digest(tag.casefold()) for tag in where.tags]}})
     if where.language:
