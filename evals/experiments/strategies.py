@@ -41,7 +41,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "rewrite at 0.7": {"sampling": {"rewrite": {"temperature": 0.7}}},
     "act at 0.7": {"sampling": {"act": {"temperature": 0.7}}},
     "answer at 0.7": {"sampling": {"act": {"temperature": 0.7}, "answer": {"temperature": 0.7}}},
-    "answer at 0.7, top-p 0.8": {
+    "answer at 0.7 and top-p 0.8": {
         "sampling": {"act": {"temperature": 0.7, "top_p": 0.8}, "answer": {"temperature": 0.7, "top_p": 0.8}}
     },
     "3 samples": {"samples": 3},
