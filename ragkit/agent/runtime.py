@@ -29,7 +29,7 @@ from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
 from ragkit.agent.run import Run
 from ragkit.agent.sessions import Session, UnfinishedTurn
-from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.spec import AgentSpec, load_agent, model_named
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
@@ -155,7 +155,7 @@ class Agent(AgentParts):
         settings = settings or index.settings
         own = [str(getattr(each, "name", None) or getattr(each, "__name__", "")) for each in tools]
         spec = load_agent(agent, settings.agents_dir, own)
-        chosen = model or spec.header.model or settings.chat_model
+        chosen = model or model_named(spec, agent, settings) or settings.chat_model
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
         return cls(
             spec,

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from ragkit.agent.examples import Example, ExampleError, split_examples
 from ragkit.agent.header import TOOL_NAMES, AgentHeader, McpServer
 from ragkit.content import content_dir
-from ragkit.errors import AgentError
+from ragkit.errors import AgentError, ConfigError
 from ragkit.ingest.yaml_safe import DuplicateKeyError, load_yaml, split_front_matter
+from ragkit.settings import Settings
 
 __all__ = ["TOOL_NAMES", "AgentHeader", "McpServer"]
 
@@ -73,6 +74,29 @@ def load_agent(name_or_path: str | Path, agents_dir: Path | None = None, own: Co
     if len(named) > 1:
         raise duplicate(named)
     return named[0].spec or parse_agent(named[0].path, own)
+
+
+def model_named(spec: AgentSpec, asked: str | Path, settings: Settings) -> str | None:
+    """The chat model that an agent file names, None without one.
+
+    Args:
+        spec: The agent.
+        asked: How the user named it.
+        settings: Hold the key that the model's address would get.
+
+    Raises:
+        ConfigError: If it names an address, and nobody but a folder that may be somebody else's named the file.
+    """
+    model = spec.header.model
+    settings.check_address("agent", model or "")
+    by_path = Path(asked).suffix == ".md" or "/" in str(asked)
+    here = spec.path.resolve().parent == Path("agents").resolve()
+    if model and here and not by_path and settings.api_key and ("@" in model or "//" in model):
+        raise ConfigError(
+            f"The agent file {spec.path} names an address that would get your API key.",
+            f"If you trust it, name the file: --agent {spec.path}",
+        )
+    return model
 
 
 def duplicate(named: list[Found]) -> AgentError:

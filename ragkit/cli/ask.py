@@ -62,13 +62,13 @@ def ready_agent(settings: Settings, agent: str, model: str | None, session: Sess
         session: The conversation; None keeps none.
     """
     from ragkit.agent.runtime import Agent
-    from ragkit.agent.spec import load_agent
+    from ragkit.agent.spec import load_agent, model_named
     from ragkit.models.chat import resolve_chat
 
     spec = load_agent(agent, settings.agents_dir)
-    settings.check_address("agent", "" if model else spec.header.model or "")
+    chosen = model or model_named(spec, agent, settings) or settings.chat_model
     with progress_bar("Preparing the chat model (MB)", unit=1_000_000) as report:
-        chat = resolve_chat(model or spec.header.model or settings.chat_model, settings, report)
+        chat = resolve_chat(chosen, settings, report)
         index = open_index(settings)
         if not chat.extractive:
             chat.model()

@@ -29,7 +29,7 @@ def run(
     # A library that draws a progress bar while the prompt is up would write into the user's line.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from ragkit.agent.sessions import Session
-    from ragkit.agent.spec import load_agent
+    from ragkit.agent.spec import load_agent, model_named
     from ragkit.cli.approve import servers_of
     from ragkit.cli.repl import commands
     from ragkit.cli.repl.loop import Conversation, Repl, ready_chat
@@ -39,8 +39,7 @@ def run(
     home = settings.ensure_home()
     kept = Session.open(home, session) if session else Session.start(home)
     spec = load_agent(settings.agent, settings.agents_dir)
-    settings.check_address("agent", "" if model else spec.header.model or "")
-    chat = ready_chat(model or spec.header.model or settings.chat_model, settings)
+    chat = ready_chat(model or model_named(spec, settings.agent, settings) or settings.chat_model, settings)
     servers = servers_of(spec, settings)
     index = open_index(settings)
     conversation = Conversation(index, settings, spec, chat, kept, model_named=model is not None, servers=servers)

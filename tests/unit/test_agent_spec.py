@@ -8,9 +8,10 @@ import pytest
 
 from ragkit.agent.examples import example_messages
 from ragkit.agent.json_protocol import parse_reply, reply_schema
-from ragkit.agent.spec import TOOL_NAMES, available_agents, load_agent
+from ragkit.agent.spec import TOOL_NAMES, available_agents, load_agent, model_named
 from ragkit.agent.tools import TOOLS
-from ragkit.errors import AgentError
+from ragkit.errors import AgentError, ConfigError
+from ragkit.settings import load_settings
 
 GOOD = "---\nname: mine\ndescription: d\ntools: [search_notes]\nmax_steps: 3\n---\nYou answer.\n"
 
@@ -201,3 +202,21 @@ def test_an_example_may_call_a_tool_that_the_program_hands_over(tmp_path: Path) 
     with pytest.raises(AgentError, match="hand it over as tools="):
         load_agent(path)
     assert load_agent(path, own=["weekday"]).examples[0].calls[0].tool == "weekday"
+
+
+def test_a_folder_of_agents_that_lies_there_does_not_send_the_key_where_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("agents").mkdir()
+    text = GOOD.replace("max_steps: 3", "model: openai:m@http://elsewhere.example/v1")
+    Path("agents/mine.md").write_text(text, encoding="utf-8")
+    spec = load_agent("mine")
+    with_key = load_settings(openai_api_key="sk-test")
+    with pytest.raises(ConfigError, match=r"mine\.md names an address that would get your API key"):
+        model_named(spec, "mine", with_key)
+    assert model_named(spec, "agents/mine.md", with_key) == "openai:m@http://elsewhere.example/v1"
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert model_named(spec, "mine", load_settings()) is not None
+    plain = load_agent("interview")
+    assert model_named(plain, "interview", with_key) is None

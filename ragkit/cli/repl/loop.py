@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from ragkit.agent.answer import Answer, Done, Event
 from ragkit.agent.approval import Approval, ApprovalAsked
 from ragkit.agent.sessions import Session
-from ragkit.agent.spec import AgentSpec, load_agent
+from ragkit.agent.spec import AgentSpec, load_agent, model_named
 from ragkit.cli.approve import servers_of
 from ragkit.cli.common import progress_bar
 from ragkit.cli.repl.screen import Screen
@@ -152,7 +152,7 @@ class Conversation:
     def use_agent(self, name: str) -> None:
         """Go on with another agent, and with its chat model unless the user named one."""
         spec = load_agent(name, self.settings.agents_dir)
-        named = spec.header.model if not self.model_named else None
+        named = model_named(spec, name, self.settings) if not self.model_named else None
         chat = ready_chat(named, self.settings) if named else self.chat
         before, servers = self.servers, servers_of(spec, self.settings)
         # Nothing is changed before everything that can fail is done.
