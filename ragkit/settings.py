@@ -112,7 +112,8 @@ class Settings(BaseSettings):
     transform_cache: bool = True
     """Keep the chat model's replies to these below `home`, so that the same question costs nothing again."""
     faiss_factory: str | None = None
-    """FAISS ``index_factory`` string for new segments, ``Flat`` to compare all; None: chosen by measured recall."""
+    """FAISS ``index_factory`` string for new segments, ``Flat`` to compare all; None: chosen by measured recall. A
+    segment too small to be trained compares all until it is merged."""
     rerank_model: str = "chat"
     """``chat``, or a cross-encoder by hub name or path; used only where reranking is asked for."""
     images: str | None = None
