@@ -142,6 +142,7 @@ class Budget:
         prices: What tokens cost.
         clock: Seconds, growing.
         payer: The account of the question that this one is asked for; what is spent here is spent there too.
+        most_steps: Tool calls over all parts of a workflow, each of which has its own limit besides.
     """
 
     def __init__(
@@ -152,18 +153,18 @@ class Budget:
         prices: Prices | None = None,
         clock: Callable[[], float] = time.monotonic,
         payer: Budget | None = None,
+        most_steps: int | None = None,
     ) -> None:
         self.question = question or Limits()
         self.session = session or Limits()
         self.earlier = earlier or Spent()
         self.prices = prices or Prices()
-        self.most_steps: int | None = None
-        """Tool calls of the whole question, where the user limits them; each part of a workflow has its own besides."""
         self.stopped: Stop | None = None
         """What ended the question or, in a workflow of several parts, one of them."""
         self.beside: Counter[str] = Counter()
         """prompt_tokens and completion_tokens of the calls beside the loop: rewritings, translations, grades."""
         self._payer = payer
+        self._most_steps = most_steps
         self._clock = clock
         self._began = clock()
         self._lock = threading.Lock()
@@ -206,9 +207,9 @@ class Budget:
             self._steps += count
 
     def take_step(self) -> bool:
-        """Count one more tool call, unless `most_steps` were made; over all parts of a workflow."""
+        """Count one more tool call, unless `most_steps` were made."""
         with self._lock:
-            if self.most_steps is not None and self._steps >= self.most_steps:
+            if self._most_steps is not None and self._steps >= self._most_steps:
                 return False
             self._steps += 1
             return True

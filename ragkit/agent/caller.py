@@ -7,13 +7,16 @@ that asked; it ends when that turn ends; and its effects are entered there befor
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ragkit.agent.budget import Budget
 from ragkit.agent.provenance import Provenance
+
+if TYPE_CHECKING:
+    from ragkit.agent.checkpoints import Kept
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,20 @@ class Caller:
     cancelled: threading.Event = field(default_factory=threading.Event)
     begin: Callable[[], None] = lambda: None
     """Called before an effect: if the process dies then, the call that asked is not made again."""
+
+
+def enter(call: Mapping[str, Any], file: Kept | None, caller: Caller | None) -> None:
+    """Enter a call before its effect, in the turn that makes it and in those that asked for that turn.
+
+    Args:
+        call: Name, arguments and id.
+        file: Where the turn is kept; None if it is not.
+        caller: The turn that asks this one; None where the user does.
+    """
+    if file is not None:
+        file.begin(str(call["id"]), call["name"], dict(call["args"]))
+    if caller is not None:
+        caller.begin()
 
 
 CALLER: Final[ContextVar[Caller | None]] = ContextVar("ragkit_caller", default=None)

@@ -84,8 +84,8 @@ class Run:
         self._cancelled = cancelled
         self._caller = caller
         payer = caller.budget if caller else None
-        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices, payer=payer)
-        self._budget.most_steps = parts.settings.max_question_steps
+        most = parts.settings.max_question_steps
+        self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices, payer=payer, most_steps=most)
         self._kept = kept
         self._file = kept if isinstance(kept, TurnFile) else None
         self._id = ""

@@ -61,8 +61,8 @@ def load_agent(name_or_path: str | Path, agents_dir: Path | None = None, own: Co
     Raises:
         AgentError: If there is no such agent, two have this name, or the file is wrong; names file and line.
     """
-    path = Path(name_or_path).expanduser()
-    if path.suffix == ".md" or "/" in str(name_or_path):
+    if _is_path(name_or_path):
+        path = Path(name_or_path).expanduser()
         if not path.is_file():
             raise AgentError(f"Agent file not found: {path}", "Check the path.")
         return parse_agent(path, own)
@@ -74,6 +74,10 @@ def load_agent(name_or_path: str | Path, agents_dir: Path | None = None, own: Co
     if len(named) > 1:
         raise duplicate(named)
     return named[0].spec or parse_agent(named[0].path, own)
+
+
+def _is_path(asked: str | Path) -> bool:
+    return Path(asked).suffix == ".md" or "/" in str(asked)
 
 
 def model_named(spec: AgentSpec, asked: str | Path, settings: Settings) -> str | None:
@@ -89,9 +93,8 @@ def model_named(spec: AgentSpec, asked: str | Path, settings: Settings) -> str |
     """
     model = spec.header.model
     settings.check_address("agent", model or "")
-    by_path = Path(asked).suffix == ".md" or "/" in str(asked)
     here = spec.path.resolve().parent == Path("agents").resolve()
-    if model and here and not by_path and settings.api_key and ("@" in model or "//" in model):
+    if model and here and not _is_path(asked) and settings.api_key and ("@" in model or "//" in model):
         raise ConfigError(
             f"The agent file {spec.path} names an address that would get your API key.",
             f"If you trust it, name the file: --agent {spec.path}",

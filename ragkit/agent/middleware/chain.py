@@ -16,6 +16,8 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolC
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
+from ragkit.agent.middleware.hooks import has_hook
+
 ModelHandler = Callable[[ModelRequest[Any]], ModelResponse[Any]]
 ToolHandler = Callable[[ToolCallRequest], ToolMessage | Command[Any]]
 _OTHERS: Final = (
@@ -38,11 +40,11 @@ class Chain(AgentMiddleware[Any, Any]):
         super().__init__()
         for member in members:
             for hook in _OTHERS:
-                if _has(member, hook):
+                if has_hook(member, hook):
                     raise ValueError(f"{type(member).__name__} has {hook}, which a chain does not call")
         self._name = name
-        self._around_models = [member for member in members if _has(member, "wrap_model_call")]
-        self._around_tools = [member for member in members if _has(member, "wrap_tool_call")]
+        self._around_models = [member for member in members if has_hook(member, "wrap_model_call")]
+        self._around_tools = [member for member in members if has_hook(member, "wrap_tool_call")]
 
     @property
     def name(self) -> str:
@@ -75,10 +77,6 @@ def chained(
         members = list(group)
         joined += members if alone else [Chain(members, f"ragkit_{len(joined)}")]
     return joined
-
-
-def _has(member: AgentMiddleware[Any, Any], hook: str) -> bool:
-    return getattr(type(member), hook) is not getattr(AgentMiddleware, hook)
 
 
 def _response(given: Any) -> ModelResponse[Any]:

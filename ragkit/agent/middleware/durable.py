@@ -17,7 +17,7 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolC
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from ragkit.agent.caller import Caller
+from ragkit.agent.caller import Caller, enter
 from ragkit.agent.checkpoints import Kept
 from ragkit.agent.keeping import UNKNOWN, snapshot
 from ragkit.agent.middleware.tool_guard import message_of
@@ -112,11 +112,7 @@ class Journal(AgentMiddleware[Any, Any]):
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        call = request.tool_call
         # A tool that only reads is simply called again when the outcome of a call is not known.
         if request.tool is None or permission_of(request.tool) != "read":
-            if self._file is not None:
-                self._file.begin(str(call["id"]), call["name"], dict(call["args"]))
-            if self._caller is not None:
-                self._caller.begin()
+            enter(request.tool_call, self._file, self._caller)
         return handler(request)

@@ -20,12 +20,13 @@ def check_hooks(middleware: Sequence[AgentMiddleware[Any, Any]]) -> None:
     """
     for member in middleware:
         for hook in _HOOKS:
-            if _has(member, f"a{hook}") and not _has(member, hook):
+            if has_hook(member, f"a{hook}") and not has_hook(member, hook):
                 raise UsageError(
                     f"The middleware {type(member).__name__} has a{hook} only; ragkit calls {hook}.",
                     f"Define {hook} too.",
                 )
 
 
-def _has(member: AgentMiddleware[Any, Any], hook: str) -> bool:
+def has_hook(member: AgentMiddleware[Any, Any], hook: str) -> bool:
+    """Whether a middleware defines a hook itself."""
     return getattr(type(member), hook) is not getattr(AgentMiddleware, hook)

@@ -16,7 +16,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
-from ragkit.agent.caller import CALLER, Caller
+from ragkit.agent.caller import CALLER, Caller, enter
 from ragkit.agent.checkpoints import Kept
 from ragkit.agent.limited import NotInTime, within
 from ragkit.agent.turn import TurnCancelled, TurnState
@@ -91,13 +91,10 @@ class ToolGuard(AgentMiddleware[Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """The result of the call, made where an agent that is a tool can see who asks it."""
-        turn, kept, call = self._turn, self._kept, request.tool_call
+        turn = self._turn
 
         def begin() -> None:
-            if kept is not None:
-                kept.begin(str(call["id"]), call["name"], dict(call["args"]))
-            if turn.caller is not None:
-                turn.caller.begin()
+            enter(request.tool_call, self._kept, turn.caller)
 
         # The thread is the call's own, and so is its context.
         CALLER.set(Caller(turn.provenance, turn.budget, turn.cancelled, begin))

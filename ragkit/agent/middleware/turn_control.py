@@ -199,16 +199,15 @@ class TurnControl(AgentMiddleware[Any, Any]):
         arguments = turn.ran.pop(str(call["id"]), dict(call["args"]))
         text = str(message.text) if message is not None else "done"
         turn.made(key, text)
-        if message is None:
-            turn.record(call["name"], arguments, text, time.monotonic() - began, (), turn.order.get(str(call["id"])))
-            return result
-        failed = text.startswith("Error") or message.status == "error"
-        message.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
-        if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
-            # It brought nothing that was not there: asking this tool again would not either.
-            turn.exhausted.add(call["name"])
-        found = message.artifact if isinstance(message.artifact, list | tuple) else ()
-        hits = [hit for hit in found if isinstance(hit, Hit)]
+        hits: list[Hit] = []
+        if message is not None:
+            failed = text.startswith("Error") or message.status == "error"
+            message.content = turn.spotlight.wrap(text, headed=call["name"] in HEADED and not failed)
+            if call["name"] in HEADED and turn.steps and not failed and len(turn.passages) == known:
+                # It brought nothing that was not there: asking this tool again would not either.
+                turn.exhausted.add(call["name"])
+            found = message.artifact if isinstance(message.artifact, list | tuple) else ()
+            hits = [hit for hit in found if isinstance(hit, Hit)]
         seconds = time.monotonic() - began
         turn.record(call["name"], arguments, text, seconds, hits, turn.order.get(str(call["id"])))
         return result
