@@ -19,7 +19,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar
 
-from ragkit.text.language import CJK_RANGES, count_cjk
+from ragkit.text.codepoints import are_han, code_points
+from ragkit.text.language import count_cjk
 
 OTHER_WEIGHT: Final = 0.4
 """Width of a non-Han character; a Han character is 1. 300 Han and 750 Latin characters both
@@ -56,11 +57,8 @@ class Widths:
     """`width` of any part of a text, and what it is made of, in constant time once the text was read."""
 
     def __init__(self, text: str) -> None:
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        han = np.zeros(len(codes), dtype=np.bool_)
-        for low, high in CJK_RANGES:
-            han |= (codes >= low) & (codes <= high)
-        self._han = _sums(han)
+        codes = code_points(text)
+        self._han = _sums(are_han(codes))
         self._solid = _sums(~_BLANK[np.minimum(codes, len(_BLANK) - 1)])
 
     def __call__(self, start: int, end: int) -> float:

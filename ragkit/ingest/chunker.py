@@ -61,18 +61,19 @@ def chunk_document(document: Document, settings: ChunkSettings | None = None) ->
         slice_ = text[start:end]
         seen[slice_] += 1
         key = "\0".join((document.path, slice_, str(seen[slice_])))
-        chunk = Chunk(
-            id=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16],
-            document=document.path,
-            heading=piece.heading,
-            text=slice_,
-            start=start,
-            end=end,
-            start_line=bisect_right(starts, start),
-            end_line=bisect_right(starts, end - 1),
-            language=_language(piece.heading, width.counts(start, end)),
+        chunks.append(
+            Chunk(
+                id=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+                document=document.path,
+                heading=piece.heading,
+                text=slice_,
+                start=start,
+                end=end,
+                start_line=bisect_right(starts, start),
+                end_line=bisect_right(starts, end - 1),
+                language=_language(piece.heading, width.counts(start, end)),
+            )
         )
-        chunks.append(chunk)
     return chunks
 
 

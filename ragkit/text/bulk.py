@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.text.language import CJK_RANGES
+from ragkit.text.codepoints import CodePoints, are_han, code_points, text_of
 from ragkit.text.tokens import composed, parts_of_camel, simplified_table, words
 
 _BATCH: Final = 1 << 19
@@ -62,10 +62,8 @@ def bags_of(texts: Iterable[str]) -> Iterator[Bags]:
 
 def _bags(texts: Sequence[str]) -> Bags:
     kept = composed(_END.join(_alone(text) if "\x1b" in text or _END in text else text for text in texts))
-    codes = _simplified()[np.frombuffer(kept.encode("utf-32-le", "surrogatepass"), dtype="<u4")]
-    han = np.zeros(len(codes), dtype=np.bool_)
-    for low, high in CJK_RANGES:
-        han |= (codes >= low) & (codes <= high)
+    codes = _simplified()[code_points(kept)]
+    han = are_han(codes)
     passage = np.cumsum(codes == 0)
     second = np.flatnonzero(han[1:] & han[:-1]) + 1
     pairs = codes[second - 1].astype(np.int64) << _FIRST | codes[second]
@@ -73,8 +71,7 @@ def _bags(texts: Sequence[str]) -> Bags:
     # What is left has a line break for each run of Han characters: no number meets a unit across it.
     begins = han.copy()
     begins[second] = False
-    rest = np.where(han, np.uint32(ord("\n")), codes)[~han | begins]
-    other = rest.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    other = text_of(np.where(han, np.uint32(ord("\n")), codes)[~han | begins])
     latin = [
         words(lowered) + parts_of_camel(cased)
         for cased, lowered in zip(other.split(_END), other.lower().split(_END), strict=True)
@@ -92,7 +89,7 @@ def _alone(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _simplified() -> npt.NDArray[np.uint32]:
+def _simplified() -> CodePoints:
     """The code point that each one folds to, traditional characters to simplified ones."""
     table = np.arange(0x110000, dtype=np.uint32)
     for code, char in simplified_table().items():
