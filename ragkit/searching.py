@@ -129,18 +129,18 @@ class Searching(Lookup):
         Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
         """
         stages = self.stages(rerank, merge)
-        hits, source = self.candidates(queries, stages.depth(k), mode, where)
+        hits, source = self.candidates(queries, stages.depth(k), mode, Filter.of(where))
         return stages.run(hits, source, k)
 
     def candidates(
-        self, queries: Sequence[Query], k: int, mode: Mode = "hybrid", where: Filter | Mapping[str, Any] | None = None
+        self, queries: Sequence[Query], k: int, mode: Mode = "hybrid", where: Filter | None = None
     ) -> tuple[list[Hit], Source]:
         """The `k` best chunks before any stage, and the state of the index that they were found in.
 
         What the stages ask for must come from that state: the index may change under a search.
         """
         retriever = self._retriever
-        return retriever.search(list(queries), k, mode, Filter.of(where)), retriever
+        return retriever.search(list(queries), k, mode, where), retriever
 
     def stages(self, rerank: str = "", merge: bool | None = None) -> Stages:
         """What follows a search by the settings: reranking for the question `rerank`, diversity, merging.

@@ -273,8 +273,6 @@ def _zh_common(value: str) -> bool:
         return True
     for tail in ZH_ORGANISATIONS:
         if value.endswith(tail):
-            before = re.sub(
-                r"^(?:一[家个所间]|[这那某][家个所间]?|我们?|附近)|[大小新老旧]型?", "", value.removesuffix(tail)
-            )
+            before = _ZH_GENERIC.sub("", value.removesuffix(tail))
             return len(before) < 2 or before in ZH_ORGANISATIONS
     return False
