@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -130,13 +131,15 @@ def write_segment(
     """
     path = folder / name
     fsops.make_folder(path)
-    fsops.write_file(path / STORE, lambda file: write_store(file, entries, model))
-    fsops.write_file(path / ROWS, lambda file: np.save(file, make_rows(entries), allow_pickle=False))
-    names = [STORE, ROWS, *_write_dense(path, vectors, axis, factory)]
-    # The dense leg is no longer held: that is half of the memory of a large build.
-    texts = (chunk.search_text for entry in entries for chunk in entry.chunks)
-    sparse = PostingsSegment.of_texts(texts) if bags is None else PostingsSegment.build(bags)
-    names += fsops.write_files(path, sparse.save)
+    # FAISS lets go of the interpreter, so the dense leg has a core of its own; files are written by this thread
+    # only, one after the other.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        dense = beside.submit(_dense, vectors, axis, factory)
+        fsops.write_file(path / STORE, lambda file: write_store(file, entries, model))
+        fsops.write_file(path / ROWS, lambda file: np.save(file, make_rows(entries), allow_pickle=False))
+        texts = (chunk.search_text for entry in entries for chunk in entry.chunks)
+        sparse = PostingsSegment.of_texts(texts) if bags is None else PostingsSegment.build(bags)
+        names = [STORE, ROWS, *fsops.write_files(path, dense.result().save), *fsops.write_files(path, sparse.save)]
     return SegmentEntry(
         name=name,
         documents=len(entries),
@@ -145,15 +148,14 @@ def write_segment(
     )
 
 
-def _write_dense(path: Path, vectors: Vectors, axis: LanguageAxis, factory: str | None) -> list[str]:
-    """Write the vectors into a segment's folder; the names of the files."""
+def _dense(vectors: Vectors, axis: LanguageAxis, factory: str | None) -> VectorSegment:
+    """The dense leg of a segment."""
     try:
-        dense = VectorSegment.build(vectors, axis.positions(vectors), factory=factory)
+        return VectorSegment.build(vectors, axis.positions(vectors), factory=factory)
     except ValueError as exc:
         if factory is None:
             raise
         raise ConfigError(f"{exc}.", "Set faiss_factory to another type, or remove it.") from exc
-    return list(fsops.write_files(path, dense.save))
 
 
 def measure(path: Path) -> FileSum:

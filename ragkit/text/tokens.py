@@ -31,8 +31,11 @@ _CJK: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _FIRST_CJK: Final = "\u3400"
 _LATIN: Final = "a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff"
 _WORD: Final = rf"[{_LATIN}0-9][{_LATIN}0-9\u0300-\u036f]*"  # an accent that has no composed form stands behind
+_OTHER: Final = rf"[^\W\d_{_LATIN}{_CJK}]"
 _RUN: Final = re.compile(
-    rf"{_WORD}(?:[._'\-]{_WORD})*[+#]*|[{_CJK}]+|[^\W\d_{_LATIN}{_CJK}]+",
+    # What begins no run is skipped at once: a choice between three beginnings takes twice as long.
+    rf"[\w{_CJK}](?:(?<=[{_LATIN}0-9])[{_LATIN}0-9\u0300-\u036f]*(?:[._'\-]{_WORD})*[+#]*"
+    rf"|(?<=[{_CJK}])[{_CJK}]*|(?<={_OTHER}){_OTHER}*)",
 )
 _CJK_RUN: Final = re.compile(f"[{_CJK}]")
 _JOINT: Final = re.compile(r"(?<!\d)\.|\.(?!\d)|[_'\-]")
@@ -40,11 +43,13 @@ _JOINT: Final = re.compile(r"(?<!\d)\.|\.(?!\d)|[_'\-]")
 _NUMBERED: Final = re.compile(r"[a-z]+-\d+[a-z]*")
 """A name and its number, which are also written as one: GPT-4, GPT4."""
 _CAMEL: Final = re.compile(r"(?<![A-Za-z])(?:[A-Za-z]*[a-z][A-Z][A-Za-z]*|[A-Z]{2,}[a-z]{2,}[A-Za-z]*)")
+_CAMEL_HINT: Final = re.compile(r"[A-Z](?:(?<=[a-z][A-Z])|[A-Z][a-z]{2})")
+"""What every word of `_CAMEL` holds; looking for it costs an eighth."""
 _CAMEL_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SHORTEST_PART: Final = 3
 """Letters of a part of CamelCase that is a term; "LoRA" is not made of "lo" and "ra"."""
 _UNIT: Final = re.compile(
-    r"(?<![a-z0-9.])(\d+(?:\.\d+)?) +"
+    r"(\d(?<![a-z0-9.]\d)\d*(?:\.\d+)?) +"  # a pattern that begins with a digit is looked for faster
     r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|[kmu]?g|[kcmn]m|[kmg]?wh?|m?l|[km]?v|m?ah|ma|db|min|h)"
     r"(?![a-z0-9])"
 )
@@ -133,6 +138,8 @@ def _simplified(text: str) -> str:
 
 def parts_of_camel(kept: str) -> list[str]:
     """Terms inside the CamelCase words of `composed` text, which lower case would hide."""
+    if not _CAMEL_HINT.search(kept):
+        return []
     parts = (
         part.lower()
         for word in _CAMEL.findall(kept)
