@@ -1,6 +1,7 @@
 """Make the corruption set: sentences that a verifier must let pass, and the same sentences spoiled in known ways.
 
     python evals/citations/make.py
+    python evals/citations/make.py --per-class 700 --seed 7 --out FOLDER    # another, larger draw
 
 Writes ``corruptions.jsonl`` and ``passages.jsonl`` beside this file, the same every time. A true sentence is
 a reference answer of `evals/llm-interview/questions.jsonl` (an honest paraphrase) or a gold quote, freed of Markdown
@@ -32,7 +33,7 @@ ROOT = HERE.parents[1]
 NOTES = ROOT / "corpora" / "llm-interview"
 PASSAGES = 5
 PER_CLASS = 150
-UNTOUCHED = 300
+"""Sentences of each class at most, twice as many untouched ones."""
 
 
 @dataclass
@@ -80,8 +81,9 @@ def split_of(document: str) -> str:
 class Maker:
     """Holds the index, the random generator and what was made."""
 
-    def __init__(self, index: Index, seed: int) -> None:
+    def __init__(self, index: Index, seed: int, most: int) -> None:
         self.index = index
+        self.most = most
         self.random = random.Random(seed)
         self.items: list[Item] = []
         self.used: dict[str, Chunk] = {}
@@ -158,7 +160,7 @@ class Maker:
     def spoil(
         self, kind: str, bases: list[Base], change: Callable[[Base, list[Chunk]], tuple[str, str] | None]
     ) -> None:
-        """Add up to `PER_CLASS` sentences that `change` spoils; it gives the sentence and how."""
+        """Add up to `most` sentences that `change` spoils; it gives the sentence and how."""
         made = 0
         for base in self.random.sample(bases, len(bases)):
             chosen, sources = self.passages(base)
@@ -166,12 +168,12 @@ class Maker:
             if spoiled is None or spoiled[0] == base.text:
                 continue
             self.keep(kind, spoiled[1], base, spoiled[0], sources, chosen, sources)
-            if (made := made + 1) == PER_CLASS:
+            if (made := made + 1) == self.most:
                 return
 
     def untouched(self, bases: list[Base]) -> None:
         """True sentences with the right marker."""
-        for base in self.random.sample(bases, min(UNTOUCHED, len(bases))):
+        for base in self.random.sample(bases, min(2 * self.most, len(bases))):
             chosen, sources = self.passages(base)
             self.keep("untouched", base.how, base, base.text, sources, chosen, sources)
 
@@ -184,7 +186,7 @@ class Maker:
             wrong = [n for n, c in enumerate(chosen, 1) if n not in sources and not any(q in c.text for q in golds)]
             if wrong:
                 self.keep("swapped", base.how, base, base.text, [self.random.choice(wrong)], chosen, sources)
-                if (made := made + 1) == PER_CLASS:
+                if (made := made + 1) == self.most:
                     return
 
     def stitched(self, bases: list[Base]) -> None:
@@ -206,7 +208,7 @@ class Maker:
             text = self.join(base, other) if how == "joined" else splice(base.text, other.text, base.language)
             markers = self.random.choice([sources[:1], sources])
             self.keep("stitched", f"{how}-{'near' if near else 'far'}", base, text, markers, chosen, sources)
-            if (made := made + 1) == PER_CLASS:
+            if (made := made + 1) == self.most:
                 return
 
     def join(self, first: Base, second: Base) -> str:
@@ -283,10 +285,11 @@ def main() -> None:
     """Make all classes and write both files."""
     parser = argparse.ArgumentParser(description="Make the corruption set.")
     parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--per-class", type=int, default=PER_CLASS)
     parser.add_argument("--out", type=Path, default=HERE)
     given = parser.parse_args()
     index = Index.open(NOTES, settings=load_settings(embedding_model="bundled"))
-    maker = Maker(index, given.seed)
+    maker = Maker(index, given.seed, given.per_class)
     bases = list(maker.bases())
     same = [base for base in bases if not base.crossing]
     crossing = [base for base in bases if base.crossing]

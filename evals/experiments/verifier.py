@@ -1,6 +1,6 @@
 """Precision and recall of the verifier on the corruption set, class by class.
 
-    python evals/experiments/verifier.py [--split test] [--judge MODEL --judge-limit N] [--json FILE]
+    python evals/experiments/verifier.py [--split test] [--set FOLDER] [--judge MODEL --judge-limit N] [--json FILE]
 
 Stage (a) is comparison alone; with ``--judge`` a chat model (or a cross-encoder) settles what (a) leaves undecided, of
 which ``--judge-limit`` items are asked about, chosen by chance.
@@ -57,9 +57,9 @@ class Row:
         return kinds[0] if kinds else "invented"
 
 
-def load(split: str) -> list[tuple[dict[str, Any], list[Passage]]]:
+def load(split: str, folder: Path = SET) -> list[tuple[dict[str, Any], list[Passage]]]:
     """Items of a split with their passages."""
-    rows = [json.loads(line) for line in (SET / "passages.jsonl").open(encoding="utf-8")]
+    rows = [json.loads(line) for line in (folder / "passages.jsonl").open(encoding="utf-8")]
     passages = {
         row["id"]: Passage(
             text=row["text"],
@@ -70,13 +70,13 @@ def load(split: str) -> list[tuple[dict[str, Any], list[Passage]]]:
         )
         for row in rows
     }
-    items = [json.loads(line) for line in (SET / "corruptions.jsonl").open(encoding="utf-8")]
+    items = [json.loads(line) for line in (folder / "corruptions.jsonl").open(encoding="utf-8")]
     return [(item, [passages[id_] for id_ in item["passages"]]) for item in items if item["split"] == split]
 
 
-def run(split: str, judge: EntailmentJudge | None = None, limit: int = 40) -> list[Row]:
+def run(split: str, judge: EntailmentJudge | None = None, limit: int = 40, folder: Path = SET) -> list[Row]:
     """Judge a split; with a judge, `limit` of what is undecided is asked about, the others are left out."""
-    pairs = [(item, Evidence(passages)) for item, passages in load(split)]
+    pairs = [(item, Evidence(passages)) for item, passages in load(split, folder)]
     rows = [Row(item, Checker(evidence).check(item["sentence"], item["markers"])) for item, evidence in pairs]
     if judge is None:
         return rows
@@ -131,11 +131,12 @@ def main() -> None:
     """Print what the splits give."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--split", choices=["dev", "test"], default="test")
+    parser.add_argument("--set", type=Path, default=SET, help="folder of another draw, see evals/citations/make.py")
     parser.add_argument("--judge", help="chat model such as local, or nli:NAME for a cross-encoder")
     parser.add_argument("--judge-limit", type=int, default=40)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    result = {"a": show(run(given.split), f"{given.split}, stage (a)")}
+    result = {"a": show(run(given.split, folder=given.set), f"{given.split}, stage (a)")}
     if given.judge:
         judge: EntailmentJudge
         if given.judge.startswith("nli:"):
@@ -147,7 +148,7 @@ def main() -> None:
             model = resolve_chat(given.judge, load_settings()).structured()
             assert model is not None, "extractive is no judge"
             judge = ChatEntailment(model)
-        rows = run(given.split, judge, given.judge_limit)
+        rows = run(given.split, judge, given.judge_limit, given.set)
         result["a+b"] = show(rows, f"{given.split}, stages (a) and (b), undecided ones that were not asked left out")
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import Final
 
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.compare import compare
+from ragkit.citations.counts import miscounted
 from ragkit.citations.evidence import Evidence, Window, weight
 from ragkit.citations.normal import find_quote
 from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
@@ -120,6 +121,10 @@ class Checker:
         if pieces := self._stitched(claim, masks, best, strongest):
             return self._result(sentence, named, "stitched", pieces, (_PIECES,), share)
         reasons = self._facts(claim, window, top)
+        reasons += [
+            Reason("number", f"number {count}: the sentence itself lists {items}")
+            for count, items in miscounted(sentence)
+        ]
         if not self._quotes_hold(sentence):
             reasons.append(Reason("quote", "the words in quotation marks stand in no source"))
         others = [n for n in range(len(best)) if n + 1 in named and n != top and best[n].share >= share - MOVE_GAIN]
@@ -157,9 +162,10 @@ class Checker:
         context = set(evidence.frame(number))
         for row in near:
             context.update(key for key in evidence.units[row].atoms.keys if not key.startswith("#"))
-        table = any(evidence.units[row].table for row in range(window.first, window.last + 1))
         source = analyse(evidence.text(window))
-        return compare(claim, source, frozenset(context), evidence.terms, table=table, computed=self._computed)
+        return compare(
+            claim, source, frozenset(context), evidence.terms, table=evidence.is_table(window), computed=self._computed
+        )
 
     def _stitched(
         self, claim: Atoms, masks: Sequence[int], best: Sequence[_Best], strongest: int
@@ -172,6 +178,8 @@ class Checker:
         found: tuple[float, Window] | None = None
         whole = [_union(masks[row] for row in rows) for rows in evidence.rows]
         home = evidence.passage_of(one)
+        # Rows of a table name what they are about in the headings above it only.
+        first = one.mask if evidence.is_table(one) else one.own
         for number in range(len(evidence.passages)):
             for window in evidence.windows(number, claim, masks):
                 if not window.own & ~one.own or not self._apart(one, window):
@@ -181,7 +189,7 @@ class Checker:
                     rest = one.own & ~stretch
                     if (
                         heavy >= STITCH_RUN
-                        and weight(claim, stretch & one.own) <= STITCH_SHARED * heavy
+                        and weight(claim, stretch & first) <= STITCH_SHARED * heavy
                         and (kept := weight(claim, rest)) >= STITCH_RUN
                         and weight(claim, rest & window.own) <= STITCH_SHARED * kept
                         and (number == home or weight(claim, stretch & whole[home]) <= STITCH_TOGETHER * heavy)

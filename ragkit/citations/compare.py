@@ -25,6 +25,8 @@ _SCOPE: Final = 5
 _DENIED: Final = 1.0
 """What the words behind a negation weigh that both texts have, so that it is they that are denied."""
 _REPEATED: Final = 6
+_COUNTED: Final = 4
+"""The largest count in words that an answer may have made itself; of the reference answers none counts further."""
 _SAME: Final = (
     {"只", "仅"},
     {"需", "须"},
@@ -149,7 +151,7 @@ def _numbers(
 
 def _counted(claim: Atoms, source: Atoms, at: int) -> bool:
     """Whether a number is a small count in words ("four models") of what the source lists and does not count."""
-    if not claim.shown[at].isalpha():
+    if not claim.shown[at].isalpha() or int(claim.keys[at].removeprefix("#")) > _COUNTED:
         return False
     following = claim.keys[at + 1 : at + 2]
     return not any(source.shown[i].isalpha() and source.keys[i + 1 : i + 2] == following for i, _, _ in source.numbers)

@@ -168,6 +168,10 @@ class Evidence:
         """Start and end of a window in characters of its passage."""
         return self.units[window.first].start, self.units[window.last].end
 
+    def is_table(self, window: Window) -> bool:
+        """Whether any line of a window is a row of a table."""
+        return any(self.units[row].table for row in range(window.first, window.last + 1))
+
     def passage_of(self, window: Window) -> int:
         """Number of the window's passage, from 0."""
         return self.units[window.first].passage

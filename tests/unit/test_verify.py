@@ -55,6 +55,52 @@ def test_verdicts(answer: str, verdict: str, sources: tuple[int, ...], kinds: se
     assert {reason.kind for reason in found.reasons} == kinds
 
 
+GATES = """## LSTM
+
+| 门 | 作用 |
+|---|---|
+| 遗忘门 | 决定旧记忆保留多少 |
+| 输入门 | 决定候选信息写入多少 |
+| 输出门 | 决定细胞状态有多少暴露 |"""
+FEWER = "## GRU\n\nCho 等（2014）提出，把 LSTM 的三门简化为两门。"
+
+
+@pytest.mark.parametrize(
+    "answer", ["LSTM 有三个门：遗忘门、输入门和输出门[1]。", "LSTM 的门有输入门、遗忘门和输出门[1]。"]
+)
+def test_rows_of_a_table_are_about_what_the_heading_above_them_names(answer: str) -> None:
+    chunks = [chunk_document(make_document(f"{i}.md", text))[0] for i, text in enumerate((GATES, FEWER))]
+    [found] = verify(answer, chunks)
+    assert (found.verdict, found.sources) == ("supported", (1,))
+
+
+@pytest.mark.parametrize(
+    ("answer", "items"),
+    [
+        ("LSTM 有**两个**门：遗忘门、输入门和输出门[1]。", 3),
+        ("要看的是遗忘门、输入门、输出门两个[1]。", 3),
+        ("LSTM 有三个门：遗忘门和输入门、输出门[1]。", 0),  # two or three
+        ("LSTM 有两个门：遗忘门、输入门、输出门等[1]。", 0),
+        ("LSTM 有三个门：遗忘门、输入门和输出门[1]。", 0),
+        ("An LSTM has four gates: forget, input and output [1].", 3),
+        ("An LSTM has three gates: forget, input, and output [1].", 0),
+        ("遗忘门、输入门、输出门三个[1]。", 0),
+        ("全院有院士1名、学者6名、重点学科9个，很有名[1]。", 0),
+    ],
+)
+def test_a_count_that_the_sentence_belies_itself(answer: str, items: int) -> None:
+    [found] = verify(answer, [answer.replace("[1]", "")])
+    said = [reason.text for reason in found.reasons if "itself lists" in reason.text]
+    assert [text.rsplit(" ", 1)[1] for text in said] == ([str(items)] if items else [])
+    assert found.verdict == ("partly" if items else "supported")
+
+
+def test_a_large_count_in_words_must_stand_in_the_source() -> None:
+    lines = "交换顺序各评一次，结果不一致记平局；模型甲、模型乙、模型丙都要评。"
+    assert one("交换三份答案的顺序各评一次，结果不一致记平局[1]。", [lines]).verdict == "supported"
+    assert [r.kind for r in one("交换八份答案的顺序各评一次，结果不一致记平局[1]。", [lines]).reasons] == ["number"]
+
+
 def test_a_reason_says_what_the_source_says() -> None:
     assert [r.text for r in one("它由 Hochreiter 于 1998 年提出[1]。").reasons] == ["number 1998: the source says 1997"]
     assert [r.text for r in one("RoPE 只作用在 Q 和 K 上，而且每一层都要做[1]。").reasons] == [
