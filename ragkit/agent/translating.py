@@ -42,6 +42,10 @@ _TOKENS: Final = 500
 _LEAST: Final = 12
 """Characters from which on a text without function words is more than a term or a formula."""
 _ABBREVIATION: Final = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*[A-Z0-9][A-Za-z0-9]*[A-Z0-9])[A-Za-z][A-Za-z0-9]*")
+_AUTHOR: Final = re.compile(r"\b[A-Z][a-z]{2,}(?= et al\b|,? ?[(（]?(?:19|20)\d\d\b)")
+"""A name before "et al." or a year; a small model spells it in Han characters of its own choice."""
+_NAMED: Final = re.compile(r"(?<![A-Za-z])[A-Z][a-z]{2,}(?![A-Za-z])")
+"""What is capitalised among Han characters."""
 _WORDS: Final = NUMBER_WORDS[:11]
 _DIGITS: Final = {sign: value for signs in (HAN_NUMERALS, _WORDS) for value, sign in enumerate(signs)}
 _PARTS: Final = dict(
@@ -58,6 +62,8 @@ _OR_NOT: Final = re.compile(r"\bor not\b|是否|与否", re.IGNORECASE)
 _WORD: Final = re.compile(r"[a-z]+")
 _SPELT_OUT: Final = 3
 """Letters from which on the initials of words in a row are taken for an abbreviation."""
+_SIGNS: Final = re.compile(r"```|\w+://|[{}\[\]<>|\\@#]")
+"""What no translation brings about by itself: fences, addresses, the signs of code and formulas."""
 _COUNTED: Final = frozenset({"0", "1"})
 """Numbers that languages put into articles and pronouns."""
 
@@ -73,14 +79,19 @@ def is_in(text: str, language: Language) -> bool:
 def faithful(original: str, translation: str, language: Language, known: str = "") -> bool:
     """Whether a translation is in its language and keeps what can be compared across languages.
 
-    That is: its numbers, whether it denies something, and abbreviations; it has none that neither the original nor
-    `known` has.
+    That is: its numbers, whether it denies something, names and abbreviations; it has no abbreviation that neither the
+    original nor `known` has, and no markup that the original lacks.
     """
     if not translation.strip() or not is_in(translation, language) or (language == "zh" and not count_cjk(translation)):
+        return False
+    if not set(_SIGNS.findall(translation)) <= set(_SIGNS.findall(original)):
         return False
     if _numbers(original) != _numbers(translation):
         return False
     if _denies(original) != _denies(translation):
+        return False
+    named = _NAMED if language == "en" else _AUTHOR
+    if any(name not in translation for name in named.findall(original)):
         return False
     theirs, ours = _abbreviations(original), _abbreviations(translation)
     # PRM may become "process reward model".

@@ -66,6 +66,13 @@ def test_whether_a_sentence_is_in_the_language_of_the_question(text: str, langua
         ("模型化的 PRM 会引来 hacking。", "A learned reward model invites hacking.", "en", False),
         ("步骤对错很难判断。", "It is hard to tell whether a step is right or not.", "en", True),
         ("这些 LLM 都用它。", "All of these LLMs use it.", "en", True),
+        ("It becomes a loss over pairs.", "它成为成对的损失，```json````json`", "zh", False),
+        ("It becomes a loss over pairs.", "它成为成对的损失，见 https://x.y", "zh", False),
+        ("The cost is $O(n)$ in `n`.", "代价对 `n` 是 $O(n)$。", "zh", True),
+        ("DPO (Rafailov et al., 2023) needs no reward model.", "DPO（拉斐洛夫等人，2023）无需奖励模型。", "zh", False),
+        ("DPO (Rafailov et al., 2023) needs no reward model.", "DPO（Rafailov 等，2023）无需奖励模型。", "zh", True),
+        ("It adds Gaussian noise.", "它加入高斯噪声。", "zh", True),
+        ("遗忘门由 Gers 等补上。", "The forget gate was added by others.", "en", False),
     ],
 )
 def test_a_translation_that_changes_what_can_be_compared_is_not_faithful(
