@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,34 +86,39 @@ def write_store(path: Path, entries: Sequence[Entry], model: str) -> None:
         model: Fingerprint of the embedding model.
     """
     headings: dict[str, int] = {}
-    first = 0
+    firsts = [0, *accumulate(len(entry.chunks) for entry in entries)]
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")  # the commit syncs the file itself
         connection.executescript(_SCHEMA)
-        for number, entry in enumerate(entries):
-            connection.execute(f"INSERT INTO documents VALUES ({', '.join('?' * 10)})", _row(number, entry, first))
-            connection.execute("INSERT INTO texts VALUES (?, ?)", (number, _sound(entry.document.text)))
-            connection.executemany(
-                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        numbered = list(enumerate(entries))
+        connection.executemany(
+            f"INSERT INTO documents VALUES ({', '.join('?' * 10)})",
+            (_row(n, entry, firsts[n]) for n, entry in numbered),
+        )
+        connection.executemany(
+            "INSERT INTO texts VALUES (?, ?)", ((n, _sound(entry.document.text)) for n, entry in numbered)
+        )
+        connection.executemany(
+            f"INSERT INTO chunks VALUES ({', '.join('?' * 11)})",
+            (
                 (
-                    (
-                        first + i,
-                        c.id,
-                        number,
-                        headings.setdefault(json.dumps(c.heading, ensure_ascii=False), len(headings)),
-                        _sound(c.text),
-                        c.start,
-                        c.end,
-                        c.start_line,
-                        c.end_line,
-                        c.language,
-                        text_hash(model, c.search_text),
-                    )
-                    for i, c in enumerate(entry.chunks)
-                ),
-            )
-            first += len(entry.chunks)
+                    firsts[n] + i,
+                    c.id,
+                    n,
+                    headings.setdefault(json.dumps(c.heading, ensure_ascii=False), len(headings)),
+                    _sound(c.text),
+                    c.start,
+                    c.end,
+                    c.start_line,
+                    c.end_line,
+                    c.language,
+                    text_hash(model, c.search_text),
+                )
+                for n, entry in numbered
+                for i, c in enumerate(entry.chunks)
+            ),
+        )
         connection.executemany("INSERT INTO headings VALUES (?, ?)", ((n, path) for path, n in headings.items()))
 
 
@@ -137,7 +142,11 @@ def _row(number: int, entry: Entry, first: int) -> tuple[Any, ...]:
 
 def _sound(text: str) -> str:
     """SQLite stores UTF-8, which has no place for half a surrogate pair."""
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
 
 
 class ChunkStore:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import PurePath
+from os.path import splitext
 from typing import Final
 
 from ragkit.ingest.blocks import Block, width
@@ -71,10 +70,9 @@ class _Unit:
     name: str
 
 
-@lru_cache(maxsize=256)
 def is_code(path: str) -> bool:
     """Whether a document of this name is cut as code."""
-    return PurePath(path).suffix.lower() in CODE_SUFFIXES
+    return splitext(path)[1].lower() in CODE_SUFFIXES
 
 
 def code_blocks(path: str, lines: list[str], limit: float) -> list[Block]:
@@ -85,7 +83,7 @@ def code_blocks(path: str, lines: list[str], limit: float) -> list[Block]:
         lines: The text's lines.
         limit: Units wider than this (`ragkit.ingest.blocks.width`) are opened.
     """
-    names = _KEYS if PurePath(path).suffix.lower() in DATA_SUFFIXES else _DEFINITIONS
+    names = _KEYS if splitext(path)[1].lower() in DATA_SUFFIXES else _DEFINITIONS
     return list(_Cutter(lines, limit, names).blocks(0, len(lines), 2, 0))
 
 

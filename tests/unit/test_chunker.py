@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.ingest.blocks import OTHER_WEIGHT, width
+from ragkit.ingest import blocks
+from ragkit.ingest.blocks import OTHER_WEIGHT, parse_blocks, width
 from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document, read_all, scan
@@ -263,6 +264,17 @@ def test_search_text_is_the_heading_path_and_the_slice() -> None:
 )
 def test_deep_nesting_neither_fails_nor_loses_the_text(text: str) -> None:
     assert "深" in "".join(chunk.text for chunk in chunks_of(text))
+
+
+@given(st.text(alphabet="ab 你。\n\r\t#-+*1.)|`~<>$=_:[]\\&!\u3000\u00a0\u2028\x0b\ufeff", max_size=24))
+@settings(max_examples=400, deadline=None)
+def test_prose_has_the_blocks_that_the_parser_finds(text: str) -> None:
+    document = make_document("a.md", text).text
+    lines = document.split("\n")
+    with pytest.MonkeyPatch.context() as patch:
+        found = parse_blocks(document, lines, 300)
+        patch.setattr(blocks, "_MARKED", re.compile(""))
+        assert found == parse_blocks(document, lines, 300)
 
 
 def test_other_sizes_are_another_fingerprint() -> None:
