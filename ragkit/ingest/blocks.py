@@ -11,15 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from mdit_py_plugins.dollarmath.index import math_block_dollar
 
 from ragkit.text.codepoints import code_points, kinds
 from ragkit.text.language import count_cjk
+
+if TYPE_CHECKING:  # prose needs no parser, and loading it takes as long as adding 100 notes
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 OTHER_WEIGHT: Final = 0.4
 """Width of a non-Han character; a Han character is 1. 300 Han and 750 Latin characters both
@@ -106,6 +107,9 @@ def _paragraphs(lines: list[str]) -> Iterator[Block]:
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     """The parser of all documents; making one takes as long as reading a note with it."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath.index import math_block_dollar
+
     parser = MarkdownIt("commonmark", {"maxNesting": 40}).enable("table").disable(["inline"])
     # The plugin's own rule does not interrupt a paragraph, but notes rarely leave a blank line before "$$".
     interrupts: Any = {"alt": ["paragraph", "reference", "blockquote", "list"]}
