@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.text.codepoints import CodePoints, are_han, code_points, text_of
-from ragkit.text.tokens import composed, parts_of_camel, simplified_table, words
+from ragkit.text.tokens import composed, parts_of_camel, simplified_table, word_runs
 
 _BATCH: Final = 1 << 19
 """Characters that are looked at together: some 20 MB."""
@@ -32,8 +32,10 @@ HanTokens = npt.NDArray[np.int64]
 class Bags:
     """The tokens of some passages in a row, each as often as it occurs; their order within a passage is lost."""
 
-    words: list[list[str]]
-    """Of each passage, those that are not Han."""
+    runs: list[list[str]]
+    """Of each passage, the runs whose `ragkit.text.tokens.terms_of_run` are tokens of it; none is Han."""
+    camel: dict[int, list[str]]
+    """The tokens of CamelCase words, by passage."""
     han: HanTokens
     """(n,) Han tokens of all passages, see `han_token`."""
     passages: npt.NDArray[np.int64]
@@ -72,12 +74,10 @@ def _bags(texts: Sequence[str]) -> Bags:
     begins = han.copy()
     begins[second] = False
     other = text_of(np.where(han, np.uint32(ord("\n")), codes)[~han | begins])
-    latin = [
-        words(lowered) + parts_of_camel(cased)
-        for cased, lowered in zip(other.split(_END), other.lower().split(_END), strict=True)
-    ]
+    cased = enumerate(map(parts_of_camel, other.split(_END)))
     return Bags(
-        latin,
+        [word_runs(lowered) for lowered in other.lower().split(_END)],
+        {passage: parts for passage, parts in cased if parts},
         np.concatenate([codes[single].astype(np.int64), pairs]),
         np.concatenate([passage[single], passage[second]]),
     )

@@ -151,10 +151,11 @@ def parts_of_camel(kept: str) -> list[str]:
 
 def words(folded: str) -> list[str]:
     """Tokens of folded text without a Han character."""
-    return list(chain.from_iterable(map(_terms_of_word, _found(folded))))
+    return list(chain.from_iterable(map(terms_of_run, word_runs(folded))))
 
 
-def _found(folded: str) -> list[str]:
+def word_runs(folded: str) -> list[str]:
+    """What stands between blanks, punctuation and changes of script in folded text; each is of `terms_of_run`."""
     numbers = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), folded) if "," in folded else folded
     found: list[str] = _RUN.findall(_UNIT.sub(r"\1\2", numbers))
     return found
@@ -164,9 +165,9 @@ def _runs(folded: str) -> list[str]:
     if folded.isascii():
         return words(folded)
     tokens: list[str] = []
-    for run in _found(folded):
+    for run in word_runs(folded):
         if run[0] < _FIRST_CJK or not _CJK_RUN.match(run):
-            tokens += _terms_of_word(run)
+            tokens += terms_of_run(run)
         elif len(run) == 1:
             tokens.append(run)
         else:
@@ -176,7 +177,8 @@ def _runs(folded: str) -> list[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _terms_of_word(run: str) -> tuple[str, ...]:
+def terms_of_run(run: str) -> tuple[str, ...]:
+    """Tokens of one of `word_runs` that is not Han."""
     if run in STOP_WORDS:
         return ()
     # "bge-small-zh" must also be found by "bge"; the whole stays as the precise term.

@@ -16,7 +16,7 @@ from ragkit.ingest.loader import make_document
 from ragkit.text import bulk
 from ragkit.text.bulk import bags_of, han_token
 from ragkit.text.language import is_cjk
-from ragkit.text.tokens import simplified_table, tokenize
+from ragkit.text.tokens import simplified_table, terms_of_run, tokenize
 
 PIECES = [
     *"ab A1,.3B中學习国一é，ＡΣß+#-_' \n\t\0\x1b[]m;\u200b\u0301\ud800ﬁ㎏豈\U00020001\U000e0020",
@@ -41,7 +41,9 @@ STRANGE = st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), 
 def bags(texts: list[str]) -> list[Counter[str]]:
     found = []
     for some in bags_of(texts):
-        counts = [Counter(words) for words in some.words]
+        counts = [Counter(term for run in runs for term in terms_of_run(run)) for runs in some.runs]
+        for passage, parts in some.camel.items():
+            counts[passage].update(parts)
         for number, passage in zip(some.han.tolist(), some.passages.tolist(), strict=True):
             counts[passage][han_token(number)] += 1
         found += counts
