@@ -53,8 +53,27 @@ _GENERIC: Final = re.compile(
 )
 
 
+_SECOND: Final = re.compile(
+    r",?\s+and\s+(?=(?:why|how|when|what|where|which|who)\b)|[，,；;]\s*(?=[它其]|为什么|为何|怎么|如何)", re.IGNORECASE
+)
+"""Where a second question begins, whose "it" is the subject of the first."""
+_ASKS: Final = re.compile(
+    r"^\W*(?:what|why|how|which|who|when|where|explain|define|describe)\b|什么|为何|怎么|如何|哪|多少", re.IGNORECASE
+)
+
+
 def is_follow_up(question: str) -> bool:
-    """Whether a question seems to lean on the conversation: it points back, or names no subject of its own."""
+    """Whether a question seems to lean on the conversation: it points back, or names no subject of its own.
+
+    "What is a KV cache and why does it save time?" points back within itself.
+    """
+    first, *second = _SECOND.split(question, maxsplit=1)
+    if second and _ASKS.search(first) and not _leans(first):
+        return False
+    return _leans(question)
+
+
+def _leans(question: str) -> bool:
     if _REFERS.search(question):
         return True
     subject = _GENERIC.sub(" ", question)

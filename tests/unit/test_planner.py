@@ -236,6 +236,12 @@ def test_an_error_that_is_no_failure_of_the_model_is_not_hidden() -> None:
         ("what about its cost", True),
         ("LoRA 的秩怎么选?", False),
         ("How does BM25 score?", False),
+        ("What is the KV cache and why does it save time?", False),
+        ("KV cache 是什么，它为什么省时间？", False),
+        ("What is it and why does it save time?", True),
+        ("With 8 GPUs, how does it scale?", True),
+        ("和 LoRA 比，它为什么慢？", True),
+        ("What are its drawbacks and how are they mended?", True),
     ],
 )
 def test_follow_ups_are_told_from_questions_of_their_own(question: str, leans: bool) -> None:
