@@ -54,9 +54,9 @@ _NAME_WEIGHT: Final = 2.5
 HAN_NUMERALS: Final = "零一二三四五六七八九十"
 """Each at the place of its value, as the words of `NUMBER_WORDS`."""
 NUMBER_WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_HAN_DIGITS: Final = {c: i for i, c in enumerate(HAN_NUMERALS)} | {"两": 2}
+HAN_DIGITS: Final = {c: i for i, c in enumerate(HAN_NUMERALS)} | {"两": 2}
 _MEASURES: Final = frozenset("个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节")
-_COUNTING: Final = {word: value for value, word in enumerate(NUMBER_WORDS) if value > 1}
+COUNTING: Final = {word: value for value, word in enumerate(NUMBER_WORDS) if value > 1}
 _UNITS: Final = frozenset(
     """% ‰ 倍 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
     billion trillion thousand x fold 年 月 日 天 小时 分钟 秒 hour hours minute minutes second seconds day days year
@@ -137,8 +137,8 @@ def analyse(text: str) -> Atoms:
             out.breaks.add(at)
         if kind == "han":
             following = clean[match.end() : match.end() + 1]
-            if raw in _HAN_DIGITS and raw != "一" and following in _MEASURES:
-                _number(out, str(_HAN_DIGITS[raw]), raw)
+            if raw in HAN_DIGITS and raw != "一" and following in _MEASURES:
+                _number(out, str(HAN_DIGITS[raw]), raw)
             else:
                 cue = raw in _ZH_CUES and match.start() not in skipped
                 _add(out, "!" if cue else raw, _LIGHT if cue or raw in _FUNCTION else 1.0, raw)
@@ -187,8 +187,8 @@ def _number(out: Atoms, value: str, shown: str) -> None:
 
 def _word(out: Atoms, raw: str, *, named: bool, initial: bool) -> None:
     at, low = len(out.keys), raw.lower()
-    if low in _COUNTING:
-        _number(out, str(_COUNTING[low]), raw)
+    if low in COUNTING:
+        _number(out, str(COUNTING[low]), raw)
         return
     if low in _EN_CUES:
         _add(out, "!", _LIGHT, raw)

@@ -143,15 +143,15 @@ def _numbers(
         other = other or ("" if known else _instead(claim, source, at))
         if other and not _listed(claim, source, other):
             yield Reason("number", f"number {shown}: the source says {other}")
-        elif value not in there and not known and not _counted(claim, source, at):
+        elif value not in there and not known and not _counted(claim, source, at, value):
             yield Reason("number", f"number {shown} is in no source")
         elif unit and value in there and "" not in there[value] and unit not in there[value]:
             yield Reason("unit", f"unit of {shown}: {unit}; the source says {', '.join(sorted(there[value]))}")
 
 
-def _counted(claim: Atoms, source: Atoms, at: int) -> bool:
+def _counted(claim: Atoms, source: Atoms, at: int, value: str) -> bool:
     """Whether a number is a small count in words ("four models") of what the source lists and does not count."""
-    if not claim.shown[at].isalpha() or int(claim.keys[at].removeprefix("#")) > _COUNTED:
+    if not claim.shown[at].isalpha() or int(value) > _COUNTED:
         return False
     following = claim.keys[at + 1 : at + 2]
     return not any(source.shown[i].isalpha() and source.keys[i + 1 : i + 2] == following for i, _, _ in source.numbers)

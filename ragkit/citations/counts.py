@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ragkit.citations.atoms import HAN_NUMERALS, NUMBER_WORDS
+from ragkit.citations.atoms import COUNTING, HAN_DIGITS
 
 _ITEM: Final = r"[^、,，。.:：;；()（）/\n]{1,24}"
 _COUNT_ZH: Final = "([两二三四五六七八九十2-9])(?:个|种|类|条|步|项|部分|阶段|大类)"
@@ -45,8 +45,4 @@ def miscounted(sentence: str) -> Iterator[tuple[str, int]]:
 
 
 def _value(count: str) -> int:
-    if count.isdecimal():
-        return int(count)
-    if count == "两":
-        return 2
-    return HAN_NUMERALS.index(count) if count in HAN_NUMERALS else NUMBER_WORDS.index(count.lower())
+    return int(count) if count.isdecimal() else (HAN_DIGITS | COUNTING)[count.lower()]

@@ -149,11 +149,6 @@ def parts_of_camel(kept: str) -> list[str]:
     return [stem(part) for part in parts if part not in STOP_WORDS]
 
 
-def words(folded: str) -> list[str]:
-    """Tokens of folded text without a Han character."""
-    return list(chain.from_iterable(map(terms_of_run, word_runs(folded))))
-
-
 def word_runs(folded: str) -> list[str]:
     """What stands between blanks, punctuation and changes of script in folded text; each is of `terms_of_run`."""
     numbers = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), folded) if "," in folded else folded
@@ -163,7 +158,7 @@ def word_runs(folded: str) -> list[str]:
 
 def _runs(folded: str) -> list[str]:
     if folded.isascii():
-        return words(folded)
+        return list(chain.from_iterable(map(terms_of_run, word_runs(folded))))
     tokens: list[str] = []
     for run in word_runs(folded):
         if run[0] < _FIRST_CJK or not _CJK_RUN.match(run):
