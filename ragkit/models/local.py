@@ -16,7 +16,7 @@ from ragkit.errors import ModelError
 from ragkit.models.bundled import INSTALL
 from ragkit.models.gguf import check_gguf
 from ragkit.models.serial import SerialGate
-from ragkit.models.threads import available_cores
+from ragkit.models.threads import available_cores, wait_asleep
 
 _lock = threading.Lock()
 _running: dict[tuple[Path, int], LocalEndpoint] = {}
@@ -81,6 +81,7 @@ def _start(path: Path, context_tokens: int) -> LocalEndpoint:
     if not path.is_file():
         raise ModelError(f"Model file not found: {path}", "Check the path after gguf:.")
     check_gguf(path)
+    wait_asleep()
     try:
         import xllamacpp
     except ImportError as exc:
