@@ -103,7 +103,7 @@ def table(rows: list[Row]) -> dict[str, dict[str, float]]:
             "named": right[kind] / count[kind] if count[kind] else 0.0,
             "precision": right[kind] / said[kind] if said[kind] else 0.0,
         }
-        for kind in (*KINDS, "crossing")
+        for kind in dict.fromkeys((*KINDS, "crossing", *count))
     }
 
 

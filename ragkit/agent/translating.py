@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from ragkit.agent.reply_parsing import unescape_latex
 from ragkit.agent.spotlight import Spotlight
-from ragkit.citations.atoms import HAN_NUMERALS, NUMBER_WORDS, analyse
+from ragkit.citations.atoms import analyse
+from ragkit.citations.figures import HAN_NUMERALS, NUMBER_WORDS
 from ragkit.citations.markers import without_markers
 from ragkit.errors import RagkitError
 from ragkit.retrieval.rewrite import StructuredModel

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from ragkit.citations.figures import COUNTING, FIGURE, HAN_DIGITS, figure
 from ragkit.text.tokens import STOP_WORDS, fold_case_kept, stem
 
 _HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HAN_CHAR: Final = re.compile(f"[{_HAN}]")
 _ATOM: Final = re.compile(
-    rf"(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][-+]?\d{{1,3}}(?![A-Za-z0-9]))?)|(?P<han>[{_HAN}])"
+    rf"(?P<figure>{FIGURE})|(?P<name>[A-Za-z]+\d[A-Za-z0-9]*)|(?P<number>\d+(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][-+]?\d{{1,3}}(?![A-Za-z0-9]))?)|(?P<han>[{_HAN}])"
     rf"|(?P<word>[^\W\d_{_HAN}]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
 )
 _BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")
@@ -39,6 +40,10 @@ _GREEK: Final = {
 _MATHS: Final = str.maketrans({"√": " sqrt ", "≥": ">", "≤": "<", "×": " ", "·": " ", "∝": " ", "’": "'"})
 _COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
 _MARKUP: Final = re.compile(r"[_{}$\\*`]")
+_POWER: Final = re.compile(r"(?<=[A-Za-z])\^(?=\d)")
+"""``d^2`` is d², which NFKC makes d2."""
+_CURRENCIES: Final = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yuan"}
+_PRICE: Final = re.compile(r"([$€£¥])\s?(\d[\d,]*(?:\.\d+)?(?:\s?(?:thousand|million|billion|trillion|[kmbKMB])\b)?)")
 _LAYOUT: Final = frozenset(
     "frac dfrac tfrac left right text mathrm mathbf mathcal operatorname cdot times quad hat bar".split()
 )
@@ -51,42 +56,43 @@ _LIGHT: Final = 0.3
 _WORD_WEIGHT: Final = 2.0
 """An English word says about as much as two Han characters."""
 _NAME_WEIGHT: Final = 2.5
-HAN_NUMERALS: Final = "零一二三四五六七八九十"
-"""Each at the place of its value, as the words of `NUMBER_WORDS`."""
-NUMBER_WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
-HAN_DIGITS: Final = {c: i for i, c in enumerate(HAN_NUMERALS)} | {"两": 2}
 _MEASURES: Final = frozenset("个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节")
-COUNTING: Final = {word: value for value, word in enumerate(NUMBER_WORDS) if value > 1}
 _UNITS: Final = frozenset(
-    """% ‰ 倍 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
-    billion trillion thousand x fold 年 月 日 天 小时 分钟 秒 hour hours minute minutes second seconds day days year
-    years percent""".split()
+    """% ‰ 倍 万亿 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
+    billion trillion thousand x fold 年 月 日 天 周 小时 分钟 秒 hour hours minute minutes second seconds day days week weeks
+    month months year years percent kg mg mcg lb lbs oz km cm mm mph kw kwh 吨 克 千克 公斤 公里 厘米 毫米 元 美元 欧元 dollar dollars
+    euro euros pound pounds yuan""".split()
 )
 _SAME_UNIT: Final = {
     "percent": "%", "bits": "bit", "比特": "bit", "bytes": "byte", "字节": "byte", "fold": "倍", "x": "倍", "times": "倍", "time": "倍",
     "hours": "hour", "小时": "hour", "minutes": "minute", "分钟": "minute", "seconds": "second", "秒": "second", "s": "second",
-    "days": "day", "天": "day", "years": "year", "年": "year", "million": "m", "billion": "b", "trillion": "t", "thousand": "k", "千": "k",
+    "days": "day", "天": "day", "weeks": "week", "周": "week", "months": "month", "years": "year", "年": "year", "million": "m", "billion": "b", "trillion": "t", "thousand": "k", "千": "k", "万亿": "t",
+    "gb": "g", "tb": "t", "lbs": "lb", "克": "g", "千克": "kg", "公斤": "kg", "公里": "km", "厘米": "cm", "毫米": "mm", "元": "yuan", "美元": "dollar",
+    "dollars": "dollar", "欧元": "euro", "euros": "euro", "pounds": "pound",
 }  # fmt: skip
 _ZH_CUES: Final = frozenset("不没无非未勿莫")
 _ZH_NO_CUE: Final = re.compile(
-    r"不(?:同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
+    r"不到(?=\s*\d)|不(?:然|同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
     r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
 _EN_CUES: Final = frozenset(
-    "not no never without cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
+    "not no never without lacking cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
 )
-ANTONYMS: Final = tuple(
-    tuple(pair.split("/"))
+_ANTONYMS: Final = [
+    [word if not word.isascii() else stem(word) for word in pair.split("/")]
     for pair in (
         "高/低 大/小 快/慢 多/少 增/减 升/降 前/后 先/后 长/短 强/弱 优/劣 省/费 深/浅 宽/窄 远/近 易/难 早/晚 松/紧 稀/稠 "
-        "more/less more/fewer higher/lower high/low larger/smaller large/small faster/slower fast/slow increas/decreas "
-        "before/after lower/rais longer/shorter long/short better/wors grow/shrink first/last most/least max/min "
-        "with/without always/never up/down deeper/shallow cheaper/expens same/differ"
+        "超/低 超/小 有/无 翻/减 "
+        "more/less more/fewer higher/lower high/low larger/smaller large/small faster/slower fast/slow increase/decrease "
+        "before/after lower/raise longer/shorter long/short better/worse grow/shrink first/last most/least max/min "
+        "maximum/minimum maximize/minimize up/down above/below rise/fall rose/fell deeper/shallower deep/shallow "
+        "cheaper/expensive cheap/expensive same/different left/right row/column positive/negative preserve/break "
+        "preserve/destroy remain/delete half/twice all/some daily/weekly daily/monthly weekly/monthly encoder/decoder"
     ).split()
-)
+]
 _OPPOSITES: Final[dict[str, frozenset[str]]] = {
-    word: frozenset(other for pair in ANTONYMS for other in pair if word in pair and other != word)
-    for pair in ANTONYMS
+    word: frozenset(other for pair in _ANTONYMS for other in pair if word in pair and other != word)
+    for pair in _ANTONYMS
     for word in pair
 }
 
@@ -138,7 +144,7 @@ def analyse(text: str) -> Atoms:
         if kind == "han":
             following = clean[match.end() : match.end() + 1]
             if raw in HAN_DIGITS and raw != "一" and following in _MEASURES:
-                _number(out, str(HAN_DIGITS[raw]), raw)
+                _number(out, str(HAN_DIGITS[raw]), shown=raw)
             else:
                 cue = raw in _ZH_CUES and match.start() not in skipped
                 _add(out, "!" if cue else raw, _LIGHT if cue or raw in _FUNCTION else 1.0, raw)
@@ -147,10 +153,12 @@ def analyse(text: str) -> Atoms:
                 else:
                     out.terms.append((raw, 1 << at))
         elif kind == "number":
-            _number(out, _value(raw), raw)
+            _number(out, _value(raw), shown=raw)
+        elif kind == "figure":
+            _number(out, *figure(raw), shown=raw)
         else:
             _word(out, raw, named=kind == "name", initial=sentence_start)
-        if out.numbers and out.numbers[-1][0] == at - 1 and kind != "number":
+        if out.numbers and out.numbers[-1][0] == at - 1 and kind not in ("number", "figure"):
             _unit(out, at, clean[match.start() : match.end() + 1])
         previous_end = match.end()
         sentence_start = False
@@ -161,7 +169,14 @@ def _clean(text: str) -> str:
     folded = fold_case_kept(_PARTICLE.sub("", _EMPHASIS.sub("", _LIST_MARK.sub("", text))))
     if "\\" in folded:
         folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)
-    return _MARKUP.sub("", folded.translate(_GREEK).translate(_MATHS))
+    return _POWER.sub("", _MARKUP.sub("", _priced(folded.translate(_GREEK).translate(_MATHS))))
+
+
+def _priced(text: str) -> str:
+    """`text` with the currency behind its number; between two dollar signs stands a formula."""
+    if not any(sign in text for sign in _CURRENCIES) or ("$" in text and text.count("$") % 2 == 0):
+        return text
+    return _PRICE.sub(lambda m: f"{m[2]} {_CURRENCIES[m[1]]}", text)
 
 
 def _is_han(char: str) -> bool:
@@ -178,17 +193,17 @@ def _add(out: Atoms, key: str, weight: float, shown: str) -> None:
     out.shown.append(shown)
 
 
-def _number(out: Atoms, value: str, shown: str) -> None:
+def _number(out: Atoms, value: str, unit: str = "", *, shown: str) -> None:
     at = len(out.keys)
     _add(out, f"#{value}", _WORD_WEIGHT, shown)
     out.terms.append((f"#{value}", 1 << at))
-    out.numbers.append((at, value, ""))
+    out.numbers.append((at, value, unit))
 
 
 def _word(out: Atoms, raw: str, *, named: bool, initial: bool) -> None:
     at, low = len(out.keys), raw.lower()
     if low in COUNTING:
-        _number(out, str(COUNTING[low]), raw)
+        _number(out, str(COUNTING[low]), shown=raw)
         return
     if low in _EN_CUES:
         _add(out, "!", _LIGHT, raw)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ragkit.citations.atoms import Atoms, analyse
+from ragkit.citations.columns import misplaced
 from ragkit.citations.compare import compare
 from ragkit.citations.counts import miscounted
 from ragkit.citations.evidence import Evidence, Window, weight
 from ragkit.citations.normal import find_quote
+from ragkit.citations.owners import misowned
 from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
 from ragkit.text.language import answer_language
 
@@ -29,6 +31,8 @@ MOVE_GAIN: Final = 0.1
 """Another passage must carry a sentence by this much more before its marker is moved."""
 STITCH_RUN: Final = 4.0
 """What a stretch of the sentence weighs (Han characters; an English word 2) that only the second place holds."""
+STITCH_NEW: Final = 2.5
+"""What of that stretch the first place must lack: one English word, or two characters, is chance."""
 STITCH_SHARED: Final = 0.5
 """Share of that stretch that the first place may hold too, and the other way round."""
 STITCH_TOGETHER: Final = 0.6
@@ -120,7 +124,8 @@ class Checker:
         strongest = max(range(len(best)), key=lambda n: (best[n].share, n == top))
         if pieces := self._stitched(claim, masks, best, strongest):
             return self._result(sentence, named, "stitched", pieces, (_PIECES,), share)
-        reasons = self._facts(claim, window, top)
+        reasons = self._facts(claim, window, top) or list(misplaced(self.evidence, claim, top))
+        reasons = reasons or list(misowned(self.evidence, claim, top, masks))
         reasons += [
             Reason("number", f"number {count}: the sentence itself lists {items}")
             for count, items in miscounted(sentence)
@@ -189,6 +194,7 @@ class Checker:
                     rest = one.own & ~stretch
                     if (
                         heavy >= STITCH_RUN
+                        and weight(claim, stretch & ~first) >= STITCH_NEW
                         and weight(claim, stretch & first) <= STITCH_SHARED * heavy
                         and (kept := weight(claim, rest)) >= STITCH_RUN
                         and weight(claim, rest & window.own) <= STITCH_SHARED * kept

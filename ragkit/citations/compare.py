@@ -7,24 +7,22 @@ atom; what was exchanged in the midst of what is the same tells a slip from a pa
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Final
 
-from ragkit.citations.atoms import Atoms, opposite
+from ragkit.citations.alignment import Code, Exchange, align, exchanges
+from ragkit.citations.atoms import Atoms
+from ragkit.citations.figures import is_scale, written_otherwise
+from ragkit.citations.negation import negations, opposites, restated
 from ragkit.citations.verdicts import Reason
 from ragkit.text.tokens import stem
 
-_SHORT: Final = 5
-"""Atoms of an exchanged piece; a longer one is another wording."""
-_CANCEL: Final = 12
-"""Atoms between a negation that was left out and one that was put in which make up for each other."""
-_CLOSE: Final = 3
-"""Atoms between a negation and the words that it denies."""
-_SCOPE: Final = 5
-_DENIED: Final = 1.0
-"""What the words behind a negation weigh that both texts have, so that it is they that are denied."""
-_REPEATED: Final = 6
+_CROSSED: Final = 10
+"""Atoms of a piece that may have changed places with another."""
+_ALIKE: Final = 0.6
+"""Share of its words that a piece has in common with what it changed places with."""
+_WORD: Final = 0.5
+"""Weight from which an atom counts as a word."""
+_RATIOS: Final = frozenset({"倍", "%"})
 _COUNTED: Final = 4
 """The largest count in words that an answer may have made itself; of the reference answers none counts further."""
 _SAME: Final = (
@@ -58,27 +56,6 @@ _EVERYDAY: Final = frozenset(
 _NO_TERM: Final = frozenset("一二三四五六七八九十两几数第")
 
 
-_Code = tuple[str, int, int, int, int]
-"""An edit of `difflib`: tag, slice of the claim, slice of the source."""
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """A piece of the claim that stands where the source has another."""
-
-    claim: tuple[int, ...]
-    source: tuple[int, ...]
-    left: int
-    """Atoms that are the same right before it."""
-    right: int
-    edge: bool
-    """Whether it begins or ends the claim."""
-
-    @property
-    def framed(self) -> bool:
-        return self.left + self.right >= 4 and (self.edge or min(self.left, self.right) >= 1)
-
-
 def compare(
     claim: Atoms,
     source: Atoms,
@@ -99,59 +76,94 @@ def compare(
         table: Whether the source is rows of a table, whose cells say yes and no by themselves.
         computed: Numbers that need no source.
     """
-    codes = SequenceMatcher(None, claim.keys, source.keys, autojunk=False).get_opcodes()
-    exchanges = list(_exchanges(codes, len(claim.keys)))
-    reasons = [*_numbers(claim, source, context, exchanges, computed), *_names(claim, source, context, exchanges)]
-    reasons += _opposites(claim, source, codes)
+    codes = align(claim, source)
+    exchanged = list(exchanges(codes, len(claim.keys)))
+    reasons = [*_numbers(claim, source, context, exchanged, computed), *_names(claim, source, context, exchanged)]
+    reasons += opposites(claim, source, codes)
     if not table:
-        reasons += _negations(claim, source, codes)
-    return reasons or list(_terms(claim, source, exchanges, terms))
+        reasons += negations(claim, source, codes)
+    if not any(reason.kind in ("negation", "opposite") for reason in reasons):
+        reasons += restated(claim, source)
+    return reasons or list(_crossed(claim, source, codes)) or list(_terms(claim, source, exchanged, terms))
 
 
-def _exchanges(codes: Sequence[_Code], size: int) -> Iterator[_Exchange]:
+def _crossed(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Reason]:
+    """Two pieces each of which stands where the source has the other: "b=1 ..., b=0 ..." for "b=0 ..., b=1 ..."."""
+    pieces: list[tuple[set[str], set[str], range, range]] = []
     for i, (tag, a, b, c, d) in enumerate(codes):
-        if tag == "equal" or b - a > _SHORT or d - c > _SHORT:
+        if tag != "replace":
             continue
-        left = codes[i - 1] if i else None
-        right = codes[i + 1] if i + 1 < len(codes) else None
-        yield _Exchange(
-            tuple(range(a, b)),
-            tuple(range(c, d)),
-            left[2] - left[1] if left and left[0] == "equal" else 0,
-            right[2] - right[1] if right and right[0] == "equal" else 0,
-            a == 0 or b == size,
-        )
+        # What follows behind a comma belongs to no exchange.
+        b = min([b, *(at for at in claim.breaks if a < at < b)]) if b - a > _CROSSED else b
+        d = min([d, *(at for at in source.breaks if c < at < d)])
+        beside = any(code[0] == "equal" for code in codes[max(0, i - 1) : i + 2])
+        said, real = _words(claim, a, b), _words(source, c, d)
+        if said and real and beside and b - a <= _CROSSED and d - c <= _CROSSED:
+            pieces.append((said, real, range(a, b), range(c, d)))
+    for i, (said, real, at, there) in enumerate(pieces):
+        for other, instead, _, _ in pieces[i + 1 :]:
+            crossed = _alike(said, instead) and _alike(other, real)
+            if crossed and not _alike(said, real) and not _alike(said, other):
+                shown = f"{claim.show(at)}: the source says {source.show(there)}, and the other way round"
+                yield Reason("term", shown)
+                return
+
+
+def _words(atoms: Atoms, start: int, end: int) -> set[str]:
+    return {k for k, w in zip(atoms.keys[start:end], atoms.weights[start:end], strict=True) if w >= _WORD}
+
+
+def _alike(one: set[str], two: set[str]) -> bool:
+    return len(one & two) >= _ALIKE * max(len(one), len(two))
 
 
 def _numbers(
     claim: Atoms,
     source: Atoms,
     context: frozenset[str],
-    exchanges: Sequence[_Exchange],
+    exchanged: Sequence[Exchange],
     computed: Container[str],
 ) -> Iterator[Reason]:
     there: dict[str, set[str]] = {}
     for _, value, unit in source.numbers:
         there.setdefault(value, set()).add(unit)
-    exchanged = {at: e for e in exchanges if e.framed for at in e.claim}
+    framed = {at: e for e in exchanged if e.framed for at in e.claim}
+    amounts = [(value, unit) for _, value, unit in source.numbers]
+    shared = {unit for _, _, unit in claim.numbers}
     for at, value, unit in claim.numbers:
         if f"#{value}" in computed:
             continue
         shown = claim.shown[at]
+        in_words = not shown[0].isascii() or not shown[0].isdecimal()
+        if (unit or value not in there) and written_otherwise(value, unit, amounts, in_words=in_words):
+            continue
         known = f"#{value}" in context
-        other = _number_at(source, exchanged[at].source) if at in exchanged else ""
-        other = other or ("" if known else _instead(claim, source, at))
+        other = _number_at(source, framed[at].source) if at in framed else ""
+        other = other or ("" if known else _instead(claim, source, at) or _measured(claim, source, at, unit))
         if other and not _listed(claim, source, other):
             yield Reason("number", f"number {shown}: the source says {other}")
         elif value not in there and not known and not _counted(claim, source, at, value):
             yield Reason("number", f"number {shown} is in no source")
-        elif unit and value in there and "" not in there[value] and unit not in there[value]:
-            yield Reason("unit", f"unit of {shown}: {unit}; the source says {', '.join(sorted(there[value]))}")
+        elif value in there and _of_another_unit(unit, there[value], shared):
+            yield Reason(
+                "unit", f"unit of {shown}: {unit or 'none'}; the source says {', '.join(sorted(there[value]))}"
+            )
+
+
+def _of_another_unit(unit: str, there: set[str], shared: set[str]) -> bool:
+    """Whether a number with `unit` is none of those that the source has with the units `there`.
+
+    A number without a unit may leave out what is counted, not how much: 5 is not 5 billion, unless it stands in a row
+    that ends with one of the `shared` units of the sentence ("3.7 and 2.8 million").
+    """
+    if unit:
+        return unit not in there and "" not in there
+    return shared.isdisjoint(there) and all(map(is_scale, there))
 
 
 def _counted(claim: Atoms, source: Atoms, at: int, value: str) -> bool:
     """Whether a number is a small count in words ("four models") of what the source lists and does not count."""
-    if not claim.shown[at].isalpha() or int(value) > _COUNTED:
+    if not claim.shown[at].isalpha() or not value.isdecimal() or int(value) > _COUNTED:
         return False
     following = claim.keys[at + 1 : at + 2]
     return not any(source.shown[i].isalpha() and source.keys[i + 1 : i + 2] == following for i, _, _ in source.numbers)
@@ -167,6 +179,20 @@ def _instead(claim: Atoms, source: Atoms, at: int) -> str:
         if source.keys[i] == value and (_meaning(source, i)[:1] == following[:1] or _beside(claim, source, at, i)):
             return ""
     return next((source.shown[i] for i, _, _ in source.numbers if _meaning(source, i) == following), "")
+
+
+def _measured(claim: Atoms, source: Atoms, at: int, unit: str) -> str:
+    """The only ratio that the source gives, where it has the number at `at` without that unit; or nothing.
+
+    "2 times" for "14 times" in a source that says "2" of something else as well.
+    """
+    if unit not in _RATIOS:
+        return ""
+    said = {key for key in claim.keys if key.startswith("#")}
+    ratios = [i for i, _, its in source.numbers if its == unit]
+    bare = {source.keys[i] for i, _, its in source.numbers if not its}
+    found = len(ratios) == 1 and claim.keys[at] in bare and source.keys[ratios[0]] not in said
+    return source.shown[ratios[0]] if found else ""
 
 
 def _meaning(atoms: Atoms, at: int) -> list[str]:
@@ -189,79 +215,27 @@ def _listed(claim: Atoms, source: Atoms, other: str) -> bool:
     return claim.shown.count(other) >= source.shown.count(other)
 
 
-def _names(claim: Atoms, source: Atoms, context: frozenset[str], exchanges: Sequence[_Exchange]) -> Iterator[Reason]:
+def _names(claim: Atoms, source: Atoms, context: frozenset[str], exchanged: Sequence[Exchange]) -> Iterator[Reason]:
     there = set(source.keys)
     spelled = "".join(source.keys)
-    exchanged = {at: e for e in exchanges if e.framed for at in e.claim}
+    framed = {at: e for e in exchanged if e.framed for at in e.claim}
     for at in claim.names:
         key = claim.keys[at]
         known = key in there or (len(key) > 3 and key in spelled)
-        other = [source.shown[i] for i in exchanged[at].source if i in source.names] if at in exchanged else []
+        other = [source.shown[i] for i in framed[at].source if i in source.names] if at in framed else []
         if not known and key not in context:
             instead = f": the source says {' '.join(other)}" if other else " is not in the source"
             yield Reason("name", f"name {claim.shown[at]}{instead}")
-        elif other and not any(name in claim.shown for name in other) and exchanged[at].left + exchanged[at].right >= 6:
+        elif other and not any(name in claim.shown for name in other) and framed[at].left + framed[at].right >= 6:
             yield Reason("name", f"name {claim.shown[at]}: the source says {' '.join(other)}")
 
 
-def _negations(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[Reason]:
-    """A negation in front of words that both have, which only one of them denies."""
-    nets: list[tuple[int, int]] = []
-    said_apart = there_apart = 0
-    for i, (tag, a, b, c, d) in enumerate(codes):
-        if tag == "equal":
-            continue
-        said_apart += claim.keys[a:b].count("!")
-        there_apart += source.keys[c:d].count("!") if d - c <= _SHORT else 0
-        right = codes[i + 1] if i + 1 < len(codes) else None
-        left = codes[i - 1] if i else None
-        same = _content(claim, right[1], min(right[2], right[1] + _SCOPE)) if right else 0.0
-        before = left[2] - left[1] if left else 0
-        said, there = _last_clause(claim, a, b), _last_clause(source, c, d)
-        net = said.count("!") - there.count("!")
-        if not net or not (same >= _DENIED or (before >= 3 and b - a <= 2 and d - c <= 2)):
-            continue
-        if net > 0 and "!" in source.keys[max(0, c - 2) : d]:
-            continue
-        if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b]):
-            continue  # "neither a nor b", said once
-        nets.append((a, net))
-    total = sum(net for _, net in nets)
-    if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):
-        return
-    if (total > 0 and there_apart) or (total < 0 and said_apart):
-        return  # denied in another place of the sentence
-    put_in = total > 0 or (total == 0 and nets[0][1] > 0)
-    yield Reason("negation", "it denies what the source says" if put_in else "it says what the source denies")
-
-
-def _last_clause(atoms: Atoms, start: int, end: int) -> list[str]:
-    """The last atoms of a slice that no comma parts from what follows it."""
-    first = max([start, end - _CLOSE, *(at for at in atoms.breaks if start < at <= end)])
-    return atoms.keys[first:end]
-
-
-def _content(atoms: Atoms, start: int, end: int) -> float:
-    return sum(w for w in atoms.weights[start:end] if w >= 1)
-
-
-def _opposites(claim: Atoms, source: Atoms, codes: Sequence[_Code]) -> Iterator[Reason]:
-    """An antonym where the source has its counterpart: in a short exchange, or right beside what both have."""
-    for _, a, b, c, d in (code for code in codes if code[0] == "replace"):
-        short = b - a <= _SHORT and d - c <= _SHORT
-        pairs = [(i, j) for i in range(a, b) for j in range(c, d)] if short else [(a, c), (b - 1, d - 1)]
-        for i, j in pairs:
-            if opposite(claim.keys[i], source.keys[j]):
-                yield Reason("opposite", f"{claim.shown[i]}: the source says {source.shown[j]}")
-                return
-
-
-def _terms(claim: Atoms, source: Atoms, exchanges: Sequence[_Exchange], terms: Container[str]) -> Iterator[Reason]:
+def _terms(claim: Atoms, source: Atoms, exchanged: Sequence[Exchange], terms: Container[str]) -> Iterator[Reason]:
     """A content word exchanged for another in a sentence that is otherwise that of the source."""
     there = set(source.keys)
     same = sum(w for key, w in zip(claim.keys, claim.weights, strict=True) if key in there)
     near_verbatim = same >= _VERBATIM * sum(claim.weights)
-    for e in exchanges:
+    for e in exchanged:
         if not e.claim or not e.source or not e.framed:
             continue
         said, real = [claim.keys[i] for i in e.claim], [source.keys[j] for j in e.source]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ragkit.citations.atoms import COUNTING, HAN_DIGITS
+from ragkit.citations.figures import COUNTING, HAN_DIGITS
 
 _ITEM: Final = r"[^、,，。.:：;；()（）/\n]{1,24}"
 _COUNT_ZH: Final = "([两二三四五六七八九十2-9])(?:个|种|类|条|步|项|部分|阶段|大类)"
