@@ -11,6 +11,7 @@ from typing import Final
 
 from ragkit.citations.alignment import Code, Exchange, align, exchanges
 from ragkit.citations.atoms import Atoms
+from ragkit.citations.direction import turned_round
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated
 from ragkit.citations.verdicts import Reason
@@ -79,7 +80,7 @@ def compare(
     codes = align(claim, source)
     exchanged = list(exchanges(codes, len(claim.keys)))
     reasons = [*_numbers(claim, source, context, exchanged, computed), *_names(claim, source, context, exchanged)]
-    reasons += opposites(claim, source, codes)
+    reasons += [*opposites(claim, source, codes), *turned_round(claim, source)]
     if not table:
         reasons += negations(claim, source, codes)
     if not any(reason.kind in ("negation", "opposite") for reason in reasons):

@@ -92,6 +92,22 @@ def test_a_contrary_word_or_a_lost_negation_is_seen(source: str, true: str, fals
     assert verdict_of(false, source) != "supported"
 
 
+@pytest.mark.parametrize(
+    ("source", "true", "false"),
+    [
+        ("DPO 比 PPO 更稳定。", "DPO 比 PPO 稳定", "PPO 比 DPO 更稳定"),
+        ("LSTM 由 GRU 改成。", "LSTM 由 GRU 改成", "GRU 由 LSTM 改成"),
+        ("In 2019 Acme acquired Globex.", "Globex was acquired by Acme in 2019", "In 2019 Globex acquired Acme"),
+        ("GPT-2 outperforms BERT on it.", "On it GPT-2 outperforms BERT", "BERT outperforms GPT-2 on it"),
+        ("Mamba is faster than Transformer.", "Mamba is the faster one", "Transformer is faster than Mamba"),
+        ("Encoders and decoders share it.", "Decoders and encoders share it", "Nobody shares it"),
+    ],
+)
+def test_the_same_words_the_other_way_round(source: str, true: str, false: str) -> None:
+    assert verdict_of(true, source) == "supported"
+    assert verdict_of(false, source) != "supported"
+
+
 def test_a_verb_may_deny_for_a_negation() -> None:
     assert verdict_of("上限不让一篇长文占满窗口", "上限防止一篇长文占满窗口。") == "supported"
 
