@@ -76,7 +76,7 @@ _ZH_NO_CUE: Final = re.compile(
     r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
 _EN_CUES: Final = frozenset(
-    "not no none nobody nothing never without lacking cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
+    "not no nobody never without lacking cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
 )
 _ANTONYMS: Final = [
     [word if not word.isascii() else stem(word) for word in pair.split("/")]
