@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ragkit.errors import IndexFailure, ModelError, UsageError
 from ragkit.index.backends import open_backend, state_folder
@@ -54,7 +54,10 @@ __all__ = [
 
 
 class Index(Searching):
-    """Notes, indexed on disk and searchable. Made by `Index.open`; safe to use from several threads."""
+    """Notes, indexed on disk and searchable. Made by `Index.open`; safe to use from several threads.
+
+    Every method that reads or changes the notes raises `IndexClosedError` after `close`.
+    """
 
     def __init__(
         self,
@@ -74,8 +77,9 @@ class Index(Searching):
         self.chat = chat
         """Chat model for ``rewrite=`` and ``hyde=``; None: resolved from the settings at first use."""
         self._cross_encoder: CrossEncoderReranker | None = None
-        self._changing = threading.Lock()
-        self._engine = engine
+        # A progress callback may close the index that it is called for.
+        self._changing = threading.RLock()
+        self._state = engine
         self._sentences: SentenceVectors | None = None
         self._beside(report, progress)
         self._replies = KeptReplies(settings)
@@ -226,7 +230,7 @@ class Index(Searching):
             progress=progress,
             at_once=chat.at_once if isinstance(chat, StructuredChat) else 1,
         )
-        self._retriever = self._searcher()
+        self._searcher = self._made_searcher()
         return report
 
     def _beside(self, report: IndexReport | None, progress: Progress | None = None) -> None:
@@ -241,9 +245,9 @@ class Index(Searching):
             self._sentences = SentenceVectors.beside(
                 self.folder, self._engine, self.model, update=update, progress=progress
             )
-        self._retriever = self._searcher()
+        self._searcher = self._made_searcher()
 
-    def _searcher(self) -> Retriever:
+    def _made_searcher(self) -> Retriever:
         share = self.settings.enrichment_share
         enrichment = Enrichment.load(self.folder, self.model.identity.fingerprint) if share else None
         cache = self.settings.home / "cache"
@@ -297,16 +301,28 @@ class Index(Searching):
         with self._changing:
             report, new = action(self._engine, *arguments, model=self.model, settings=index_settings(self.settings))
             # The old snapshot is not closed: it gives its files back when the last search over it is done.
-            self._engine = new
+            self._state = new
             self._beside(report)
         return report
 
     def close(self) -> None:
-        """Give back open files."""
-        self._replies.close()
-        self._engine.close()
-        if self._sentences is not None:
-            self._sentences.close()
+        """Give back open files, once a change that is running is done. Closing twice does nothing.
+
+        ``with Index.open(...) as index:`` closes it at the end.
+        """
+        with self._changing:
+            state, self._state, self._searcher = self._state, None, None
+            self._replies.close()
+            if state is not None:
+                state.close()
+            if self._sentences is not None:
+                self._sentences.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
         """A LangChain ``BaseRetriever`` over this index."""

@@ -37,6 +37,13 @@ class UsageError(RagkitError):
     exit_code = 2
 
 
+class IndexClosedError(UsageError):
+    """An index was read or changed after it had been closed."""
+
+    def __init__(self) -> None:
+        super().__init__("This index is closed.", "Open it again with Index.open, or close it when all is done.")
+
+
 class ConfigError(UsageError):
     """A setting or a configuration file is wrong."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ragkit.errors import IndexClosedError
 from ragkit.index.engine import Engine
 from ragkit.index.snapshot import Snapshot
 from ragkit.ingest.staleness import staleness
@@ -17,11 +18,22 @@ from ragkit.values import Chunk, Document, Hit
 
 
 class Lookup:
-    """The part of `ragkit.api.Index` that only reads."""
+    """The part of `ragkit.api.Index` that only reads.
+
+    Whatever reads the index raises `IndexClosedError` once it is closed.
+    """
 
     folder: Path
     model: EmbeddingModel
-    _engine: Engine
+    _state: Engine | None
+    """None once the index is closed."""
+
+    @property
+    def _engine(self) -> Engine:
+        """The state of the index that is read now."""
+        if self._state is None:
+            raise IndexClosedError
+        return self._state
 
     def document(self, path: str) -> Document | None:
         """A document as it was indexed, or None."""

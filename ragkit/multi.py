@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -144,9 +144,16 @@ class MultiIndex:
         return sum(map(len, self.indexes.values()))
 
     def close(self) -> None:
-        """Give back open files."""
-        for index in self.indexes.values():
-            index.close()
+        """Give back the open files of all; see `Index.close`."""
+        with ExitStack() as closing:
+            for index in self.indexes.values():
+                closing.callback(index.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def names_for(folders: Sequence[str | Path] | Mapping[str, str | Path]) -> dict[str, Path]:

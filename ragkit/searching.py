@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ragkit.errors import ModelError
+from ragkit.errors import IndexClosedError, ModelError
 from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
 from ragkit.models.embeddings import Vectors
@@ -27,9 +27,17 @@ class Searching(Lookup):
 
     settings: Settings
     chat: StructuredModel | None
-    _retriever: Retriever
+    _searcher: Retriever | None
+    """None once the index is closed."""
     _replies: KeptReplies
     _cross_encoder: CrossEncoderReranker | None
+
+    @property
+    def _retriever(self) -> Retriever:
+        """Searches the state of the index that is read now."""
+        if self._searcher is None:
+            raise IndexClosedError
+        return self._searcher
 
     def search(
         self,
@@ -187,6 +195,8 @@ class Searching(Lookup):
         """
         from ragkit.retrieval.pictures import search_pictures
 
+        if self._state is None:  # they are kept beside the index, not in it
+            raise IndexClosedError
         return search_pictures(self.folder, self.settings.images, query, k)
 
     @property

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.errors import IndexCorruptError, IndexFailure
+from ragkit.errors import IndexClosedError, IndexCorruptError, IndexFailure
 from ragkit.index.bm25 import BM25Settings
 from ragkit.index.bm25_reference import open_bm25
 from ragkit.index.engine import Filter, Ranked, Vectors
@@ -84,7 +84,7 @@ class Snapshot:
         self.folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._axes: list[LanguageAxis] = []
-        self.parts: list[Part] = []
+        self._parts: list[Part] | None = []
         try:
             if manifest.format < FORMAT:
                 folder, manifest = self._converted(manifest)
@@ -170,10 +170,17 @@ class Snapshot:
     def __len__(self) -> int:
         return self.manifest.chunks
 
+    @property
+    def parts(self) -> list[Part]:
+        """The segments."""
+        if self._parts is None:  # as an empty list it would be an empty index to a writer, whose commit drops the rest
+            raise IndexClosedError
+        return self._parts
+
     def close(self) -> None:
-        for part in self.parts:
+        parts, self._parts = self._parts or [], None
+        for part in parts:
             part.segment.release()
-        self.parts = []
         if self._temporary is not None:
             with suppress(OSError):
                 self._temporary.cleanup()

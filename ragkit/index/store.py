@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ragkit.errors import IndexCorruptError
+from ragkit.errors import IndexClosedError, IndexCorruptError
 from ragkit.values import Chunk, Document
 
 Rows = npt.NDArray[np.int32]
@@ -162,12 +162,19 @@ class ChunkStore:
             raise IndexCorruptError(f"{path} cannot be read.", "Rebuild: ragkit index --rebuild.") from exc
         self.documents, self.size = map(int, counts)
         self._lock = threading.Lock()
-        self.close = weakref.finalize(self, self._connection.close)
-        """Give the file back; happens by itself when the store is used no more."""
+        # The file is given back by itself, too, when the store is used no more.
+        self._closing = weakref.finalize(self, self._connection.close)
         self._chunks: dict[int, Chunk] = {}
+
+    def close(self) -> None:
+        """Give the file back, after what another thread is reading from it."""
+        with self._lock:
+            self._closing()
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
+            if not self._closing.alive:
+                raise IndexClosedError
             return self._connection.execute(sql, parameters).fetchall()
 
     def chunk(self, ordinal: int) -> Chunk:
