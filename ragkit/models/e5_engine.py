@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from ragkit.errors import ModelError
 from ragkit.models.e5_format import E5_BYTES, WEIGHTS_REMEDY
-from ragkit.models.threads import share_cores, wait_asleep
+from ragkit.models.threads import Turns, share_cores, wait_asleep
 
 E5_DIMENSION: Final = 384
 
@@ -65,7 +64,7 @@ def _find_library(folder: Path) -> Path | None:
 class E5Engine:
     """multilingual-e5-small on the CPU through ctypes, for machines without torch.
 
-    Safe to share between threads: calls run one after another, each on all cores.
+    Safe to share between threads and with forked children: calls run one after another, each on all cores.
     Texts above 512 tokens are embedded as the mean of their windows.
     """
 
@@ -79,7 +78,7 @@ class E5Engine:
             raise ModelError(f"No embedding engine for this platform lies beside {files.weights}.", _INSTALL)
         _check_weights(files.weights)
         self._library = _load_library(files.engine)
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._model: int | None = self._library.e5_load(bytes(files.weights))
         if not self._model:
             raise ModelError(f"The embedding engine refused the weights {files.weights}.", _INSTALL)
@@ -119,8 +118,8 @@ class E5Engine:
         """Fill ``out``, shape ``(len(texts), 384)``, float32 and contiguous."""
         pointers = (ctypes.c_char_p * len(texts))(*texts)
         target = out.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        with self._lock:
-            status = self._library.e5_embed_batch(self._model, pointers, len(texts), int(is_query), target)
+        embed = self._library.e5_embed_batch
+        status = self._turns.run(lambda: int(embed(self._model, pointers, len(texts), int(is_query), target)))
         if status != 0:
             raise ModelError(
                 f"The embedding engine failed with status {status} on {len(texts)} texts.",

@@ -8,10 +8,39 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+T = TypeVar("T")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
+_PROCESS: Final = os.getpid()
+"""The process that loaded ragkit; any other that runs this module was forked."""
+
+
+class Turns:
+    """Calls of a library that uses OpenMP, one after another; in the child of a fork on a thread of their own.
+
+    OpenMP keeps its workers with the thread that called it. A fork leaves them behind, and the thread that
+    forked would wait for them for ever in the child. A thread that begins there gets workers of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own: dict[int, ThreadPoolExecutor] = {}
+        """By process: a child of a child needs another one."""
+
+    def run(self, call: Callable[[], T]) -> T:
+        """What `call` returns, when it is its turn."""
+        process = os.getpid()
+        if process == _PROCESS:
+            with self._lock:
+                return call()
+        # No lock of the parent is taken: a thread that is not here may hold it. An executor without calls is for free.
+        thread = self._own.setdefault(process, ThreadPoolExecutor(max_workers=1, thread_name_prefix="ragkit-model"))
+        return thread.submit(call).result()
 
 
 def wait_asleep() -> None:

@@ -9,6 +9,7 @@ from its shuffled words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -31,23 +32,26 @@ def token_vectors(model: EmbeddingModel, texts: Sequence[str]) -> list[Vectors] 
         return None
     if isinstance(model, BundledE5Model):
         model.prepare()
+    return model._turns.run(partial(_of_tokens, model, texts))
+
+
+def _of_tokens(model: SentenceTransformerModel, texts: Sequence[str]) -> list[Vectors] | None:
     import torch
 
-    with model._lock:
-        encoder = model._model[0]
-        network = getattr(encoder, "auto_model", None)
-        if network is None:
-            return None
-        tokenizer = model._model.tokenizer
-        out: list[Vectors] = []
-        for text in texts:
-            features = tokenizer(
-                text, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS, return_special_tokens_mask=True
-            )
-            plain = features.pop("special_tokens_mask")[0] == 0
-            with torch.inference_mode():
-                layers = network(**features.to(network.device), output_hidden_states=True).hidden_states
-            # hidden_states begins with the word embeddings, so half of the layers is at this place.
-            middle = layers[(len(layers) - 1) // 2][0][plain.to(network.device)]
-            out.append(np.asarray(middle.float().cpu().numpy(), dtype=np.float32))
+    encoder = model._model[0]
+    network = getattr(encoder, "auto_model", None)
+    if network is None:
+        return None
+    tokenizer = model._model.tokenizer
+    out: list[Vectors] = []
+    for text in texts:
+        features = tokenizer(
+            text, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS, return_special_tokens_mask=True
+        )
+        plain = features.pop("special_tokens_mask")[0] == 0
+        with torch.inference_mode():
+            layers = network(**features.to(network.device), output_hidden_states=True).hidden_states
+        # hidden_states begins with the word embeddings, so half of the layers is at this place.
+        middle = layers[(len(layers) - 1) // 2][0][plain.to(network.device)]
+        out.append(np.asarray(middle.float().cpu().numpy(), dtype=np.float32))
     return out
