@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from ragkit.errors import IngestError
+from ragkit.errors import IngestError, UsageError
 from ragkit.index.bm25 import BM25Settings
 from ragkit.index.fingerprint import IndexSettings
 from ragkit.index.fsops import write_json_atomically
@@ -73,8 +74,25 @@ def fusion_settings(settings: Settings) -> FusionSettings:
 
 
 def note_roots(notes: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    """One path or several, as paths; none as an empty list."""
+    """One path or several, as paths; none as an empty list.
+
+    Raises:
+        UsageError: See `given_path`.
+    """
     if notes is None:
         return []
-    given = [notes] if isinstance(notes, (str, Path)) else list(notes)
-    return [Path(path).expanduser() for path in given]
+    given = [notes] if isinstance(notes, (str, os.PathLike)) or not isinstance(notes, Iterable) else list(notes)
+    return [given_path(path) for path in given]
+
+
+def given_path(path: str | Path) -> Path:
+    """A path that a caller named, ``~`` resolved.
+
+    Raises:
+        UsageError: If it is empty, which would be the working directory and is an unset variable, or no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"A path must be a text or a Path, not {path!r}.")
+    if not str(path).strip():
+        raise UsageError("The path is empty.", "Name a file or a folder; the working directory is '.'.")
+    return Path(path).expanduser()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ragkit.citations.checker import Checker
@@ -21,7 +21,7 @@ _MOST_CHARS = 200_000
 
 def verify(
     answer: str,
-    passages: Sequence[str | Mapping[str, Any] | Hit | Chunk | Passage | Any],
+    passages: Sequence[str | Mapping[str, Any] | Hit | Chunk | Passage | Any] | str,
     *,
     judge: EntailmentJudge | None = None,
     seconds: float = 5.0,
@@ -36,17 +36,22 @@ def verify(
     Args:
         answer: Text with or without markers, at most 200,000 characters.
         passages: Strings, mappings (``text``, ``content`` or ``page_content``; optionally ``document``, ``heading``,
-            ``start``, ``start_line``), `Hit`, `Chunk`, or LangChain documents. Offsets of spans count from
-            the passage's ``start``, 0 where it has none.
+            ``start``, ``start_line``), `Hit`, `Chunk`, or LangChain documents; one that is in no list is the
+            only one. Offsets of spans count from the passage's ``start``, 0 where it has none.
         judge: Entailment judge for sentences that comparison alone cannot settle; None leaves them ``decided=False``.
         seconds: Time the judge has for the whole answer; what it does not get to keeps the verdict it had.
 
     Raises:
-        UsageError: If a passage is none of these, or the answer is too long.
+        UsageError: If a passage is none of these, or the answer is no text or too long.
     """
+    if not isinstance(answer, str):
+        raise UsageError(f"An answer must be a text, not {answer!r}.")
     if len(answer) > _MOST_CHARS:
         raise UsageError(f"The answer has {len(answer):,} characters; at most {_MOST_CHARS:,} are checked.", "Cut it.")
-    evidence = Evidence([as_passage(passage, number) for number, passage in enumerate(passages, start=1)])
+    # A text would be taken letter by letter, and a mapping key by key.
+    several = isinstance(passages, Iterable) and not isinstance(passages, (str, Mapping)) and not _is_document(passages)
+    given = passages if several else [passages]
+    evidence = Evidence([as_passage(passage, number) for number, passage in enumerate(given, start=1)])
     checker = Checker(evidence)
     verdicts = [checker.check(text, markers) for text, markers in statements(answer)]
     return settle(verdicts, evidence, judge, seconds) if judge is not None else verdicts
@@ -89,7 +94,7 @@ def as_passage(value: Any, number: int = 1) -> Passage:
             start_line=value.start_line,
         )
     given: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-    if not given and isinstance(getattr(value, "page_content", None), str):
+    if not given and _is_document(value):
         given = {**(getattr(value, "metadata", None) or {}), "text": value.page_content}
     text = next((given[key] for key in _TEXTS if isinstance(given.get(key), str)), None)
     if text is None:
@@ -105,6 +110,11 @@ def as_passage(value: Any, number: int = 1) -> Passage:
         start=_count(given.get("start", given.get("start_index")), 0),
         start_line=_count(given.get("start_line"), 1),
     )
+
+
+def _is_document(value: object) -> bool:
+    """Whether it has the shape of a LangChain document; those can be iterated over, field by field."""
+    return isinstance(getattr(value, "page_content", None), str)
 
 
 def _count(value: Any, least: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
@@ -144,10 +144,11 @@ def index_documents(
     """Make the index in `folder` equal to documents that are in memory already.
 
     Raises:
+        UsageError: If one is no `Document`.
         IngestError: If there is no document, or two have the same path.
         IndexMismatchError: If model, analyser or chunker differ from the index's.
     """
-    _check_paths(documents)
+    documents = _checked(documents)
     if not documents:
         raise IngestError("No documents were given.", "Pass at least one: make_document(path, text).")
 
@@ -167,11 +168,12 @@ def add_documents(
     """Add documents to an index, or replace those of the same path, in one commit; the others stay.
 
     Raises:
+        UsageError: If one is no `Document`.
         IngestError: If two have the same path.
         IndexMismatchError: If model, analyser or chunker differ from the index's.
         IndexLockedError: If another process is writing.
     """
-    _check_paths(documents)
+    documents = _checked(documents)
     return _apply(old.folder, old, lambda now: new_ones(documents, now), model, settings)
 
 
@@ -354,9 +356,22 @@ def _report(found: Changes, old: Snapshot | None, new: Snapshot, began: float, e
     )
 
 
-def _check_paths(documents: Sequence[Document]) -> None:
-    if twice := [path for path, count in Counter(document.path for document in documents).items() if count > 1]:
+def _checked(documents: Iterable[Document]) -> list[Document]:
+    """Documents as a caller gave them, if they can be indexed.
+
+    Raises:
+        UsageError: If one is something else.
+        IngestError: If two have the same path.
+    """
+    given = list(documents) if isinstance(documents, Iterable) and not isinstance(documents, str) else [documents]
+    if wrong := [one for one in given if not isinstance(one, Document)]:
+        raise UsageError(
+            f"A list of ragkit documents is needed, not one with a {type(wrong[0]).__name__}.",
+            "Make them: from ragkit.ingest.loader import make_document; make_document(path, text).",
+        )
+    if twice := [path for path, count in Counter(document.path for document in given).items() if count > 1]:
         raise IngestError(
             f"{len(twice)} path(s) stand for more than one document, the first is {twice[0]!r}.",
             "Give every document a path of its own: make_document(path, text).",
         )
+    return given

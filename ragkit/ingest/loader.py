@@ -22,7 +22,7 @@ from typing import Final
 
 import yaml
 
-from ragkit.errors import IngestError
+from ragkit.errors import IngestError, UsageError
 from ragkit.ingest.conversion import CONVERTERS_VERSION, Converter, LimitError
 from ragkit.ingest.decode import UndecodableError, decode_note
 from ragkit.ingest.file_kinds import is_note, why_unread
@@ -161,7 +161,15 @@ def _document(path: str, one: Format, done: Converted, content_hash: str) -> Doc
 
 
 def make_document(path: str, text: str, content_hash: str = "") -> Document:
-    """Build a document from text that is decoded already; front matter gives title and tags."""
+    """Build a document from text that is decoded already; front matter gives title and tags.
+
+    Raises:
+        UsageError: If path or text are no texts, or the path is empty: nothing could be found or replaced by it.
+    """
+    if not isinstance(path, str) or not isinstance(text, str):
+        raise UsageError(f"A document has a path and a text, not {path!r} and a {type(text).__name__}.")
+    if not path.strip():
+        raise UsageError("The path of a document is empty.", "Give it a name of its own: make_document('a.md', text).")
     # Texts from JSON may bring other newlines, which the parser would count as lines, and half surrogate pairs.
     text = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
     path = path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from ragkit.errors import ConfigError, IndexMismatchError, UsageError
+from ragkit.errors import ConfigError, IndexMismatchError
 from ragkit.index.pictures import load_pictures, update_pictures
 from ragkit.index.snapshot import Snapshot
 from ragkit.index.writer import writer_lock
 from ragkit.ingest.loader import scan
 from ragkit.models.clip import ClipModel
-from ragkit.retrieval.retriever import check_question
+from ragkit.retrieval.retriever import check_k, check_question
 from ragkit.text.sanitize import clean_question
 from ragkit.values import IndexReport, PictureHit
 
@@ -57,8 +57,7 @@ def search_pictures(folder: Path, model: str | None, query: str, k: int) -> list
         IndexMismatchError: If they were looked at with another model, or not yet.
         UsageError: If the question is empty or too long, or k is below 1.
     """
-    if k < 1:
-        raise UsageError(f"k must be at least 1, not {k}.")
+    check_k(k)
     query = clean_question(query)
     check_question(query)
     if not model:

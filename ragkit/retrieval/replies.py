@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
+from typing import Final, get_args
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, UsageError
 from ragkit.models.cache import CachedCompletions, KeyValueFile
 from ragkit.models.chat import StructuredChat
 from ragkit.retrieval.planner import Policies, Policy
@@ -30,6 +30,9 @@ def chosen_policies(
 
     True is ``always`` and False ``never``. Who says something about rewriting but nothing about
     translation means both.
+
+    Raises:
+        UsageError: If it is none of these.
     """
     if translate is None:
         translate = settings.translate if rewrite is None else rewrite
@@ -45,6 +48,9 @@ def _policy(asked: bool | Policy | None, setting: Policy) -> Policy:
         return setting
     if isinstance(asked, bool):
         return "always" if asked else "never"
+    if asked not in get_args(Policy):
+        allowed = ", ".join(map(repr, get_args(Policy)))
+        raise UsageError(f"rewrite, hyde and translate cannot be {asked!r}.", f"Allowed: True, False, {allowed}, None.")
     return asked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -40,6 +41,18 @@ def check_mode(name: str) -> Mode:
         if mode == name:
             return mode
     raise UsageError(f"Unknown mode {name!r}.", f"Allowed: {', '.join(MODES)}.")
+
+
+def check_k(k: object) -> None:
+    """Refuse a number of hits that cannot be meant.
+
+    Raises:
+        UsageError: If it is no whole number, or below 1.
+    """
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise UsageError(f"k must be a whole number, not {k!r}.")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}.")
 
 
 def check_question(text: str, limit: int = MAX_QUERY_CHARS) -> None:
@@ -346,8 +359,7 @@ def page_of(engine: Engine, path: str, offset: int) -> int | None:
 
 def _check(queries: Sequence[Query], k: int, mode: str) -> None:
     check_mode(mode)
-    if k < 1:
-        raise UsageError(f"k must be at least 1, not {k}.")
+    check_k(k)
     if not queries:
         raise UsageError("The question is empty.", "Type a question.")
     check_question(queries[0].text)

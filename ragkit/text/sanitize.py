@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from ragkit.errors import UsageError
+
 ANSI_SEQUENCE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()*+][0-9A-Z]|[=>78cDEHM])"
 )
@@ -95,7 +97,12 @@ def clean_question(text: str) -> str:
     Arguments and terminal lines that are no UTF-8 arrive with lone surrogates, which no encoder
     takes; they and control characters become spaces. Two halves of one character are joined.
     Invisible characters, which split words that were copied from elsewhere, are left out.
+
+    Raises:
+        UsageError: If it is no text.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"A question must be a text, not {text!r}.")
     joined = _PAIR.sub(lambda pair: pair.group().encode("utf-16", "surrogatepass").decode("utf-16"), text)
     return joined.translate(_QUESTION)
 
