@@ -7,22 +7,25 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from ragkit.errors import IndexFailure, ModelError, UsageError
 from ragkit.index.backends import open_backend, state_folder
 from ragkit.index.engine import Engine, Filter
 from ragkit.index.enrichment import Enrichment, prune
 from ragkit.index.fingerprint import Progress, check_fingerprint
+from ragkit.index.manifest import read_manifest
 from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
 from ragkit.models.cache import is_local
 from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.multi import MultiIndex, names_for, open_all
+from ragkit.opened import Opened
 from ragkit.opening import (
     default_folder,
     fusion_settings,
+    given_path,
     index_settings,
     note_roots,
     remember_notes,
@@ -31,16 +34,11 @@ from ragkit.opening import (
 from ragkit.retrieval.enrich import EnrichReport, enrich
 from ragkit.retrieval.replies import KeptReplies
 from ragkit.retrieval.rerank import CrossEncoderReranker
-from ragkit.retrieval.retriever import Mode, Retriever
+from ragkit.retrieval.retriever import Retriever
 from ragkit.retrieval.rewrite import StructuredModel
 from ragkit.searching import Searching
 from ragkit.settings import Settings, load_settings
 from ragkit.values import Chunk, Document, IndexReport
-
-if TYPE_CHECKING:
-    from langchain_core.retrievers import BaseRetriever
-    from langchain_core.tools import BaseTool
-
 
 __all__ = [
     "Filter",
@@ -53,7 +51,7 @@ __all__ = [
 ]
 
 
-class Index(Searching):
+class Index(Opened, Searching):
     """Notes, indexed on disk and searchable. Made by `Index.open`; safe to use from several threads.
 
     Every method that reads or changes the notes raises `IndexClosedError` after `close`.
@@ -97,6 +95,9 @@ class Index(Searching):
     ) -> Index:
         """Open an index; build it or bring it up to date first if `notes` are given.
 
+        With notes it is made equal to them: what else was added to it is dropped. It goes on seeing the state that it
+        was opened with, whatever other processes commit; `refresh` reads theirs.
+
         Args:
             notes: Folder(s) or file(s) of notes; None opens `index_dir`, or the backend's collection, as it is.
             index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes. Not with a `backend`.
@@ -107,6 +108,7 @@ class Index(Searching):
             progress: Called with (chunks embedded, chunks to embed).
 
         Raises:
+            UsageError: If neither notes nor an index folder are named, or a path is empty.
             IngestError: If the notes are missing or none is readable.
             IndexMismatchError: If the index was built with another model.
             IndexFailure: If there is no index to open, or it is damaged or locked.
@@ -123,7 +125,7 @@ class Index(Searching):
             return cls(state_folder(settings), engine, model, settings, report, progress=progress)
         if not roots and index_dir is None:
             raise UsageError("Neither notes nor an index folder were given.", "Pass one of them to Index.open.")
-        folder = Path(index_dir).expanduser() if index_dir else default_folder(settings, roots)
+        folder = given_path(index_dir) if index_dir is not None else default_folder(settings, roots)
         model = model_for(folder, embedding, settings, rebuild)
         if roots:
             from ragkit.index.writer import update_index
@@ -155,7 +157,7 @@ class Index(Searching):
         Always with the embedded engine, whatever `backend` says.
         """
         settings = settings or load_settings()
-        folder = Path(index_dir)
+        folder = given_path(index_dir)
         model = model_for(folder, embedding, settings, rebuild=False)
         from ragkit.index.writer import index_documents
 
@@ -263,18 +265,31 @@ class Index(Searching):
         what lies outside of those notes.
 
         Raises:
+            UsageError: If no path is given, or an empty one.
             IngestError: If a path does not exist.
             IndexFailure: If another process is writing, or the disk refuses.
         """
         from ragkit.index.writer import add_notes
 
-        return self._commit(add_notes, note_roots(paths), progress)
+        roots = note_roots(paths)
+        if not roots:
+            raise UsageError("No notes were given.", "Name a file or a folder.")
+        return self._commit(add_notes, roots, progress)
 
     def add_documents(self, documents: Sequence[Document]) -> IndexReport:
-        """Add texts that are in memory, or replace those of the same path, in one durable commit; others stay."""
+        """Add texts that are in memory, or replace those of the same path, in one durable commit; others stay.
+
+        They stay until `Index.open` is called with notes: it makes the index equal to those notes, and drops what is
+        not among them. Open an index of texts without notes: ``Index.open(index_dir=...)``.
+
+        Raises:
+            UsageError: If one is no `Document` of ``make_document``.
+            IngestError: If two have the same path.
+            IndexFailure: If another process is writing, or the disk refuses.
+        """
         from ragkit.index.writer import add_documents
 
-        return self._commit(add_documents, list(documents))
+        return self._commit(add_documents, documents)
 
     def remove(self, document: str | Sequence[str]) -> IndexReport:
         """Remove documents by path or pattern (``*``, ``?``) in one durable commit; their notes stay untouched.
@@ -296,14 +311,41 @@ class Index(Searching):
 
     def _commit(self, action: Callable[..., tuple[IndexReport, Snapshot]], *arguments: Any) -> IndexReport:
         """Run a change of the index; searches that are running end on the state they began with."""
-        if not isinstance(self._engine, Snapshot):
-            raise UsageError("This index is kept by another engine.", "Change it where it is kept.")
         with self._changing:
-            report, new = action(self._engine, *arguments, model=self.model, settings=index_settings(self.settings))
+            report, new = action(self._embedded(), *arguments, model=self.model, settings=index_settings(self.settings))
             # The old snapshot is not closed: it gives its files back when the last search over it is done.
             self._state = new
             self._beside(report)
         return report
+
+    def refresh(self) -> bool:
+        """Read what other processes, or other objects of this one, have committed since; whether there was anything.
+
+        An index goes on seeing the state that it was opened with, or that its own last change made. Searches that
+        are running end on the state they began with. Nothing is embedded.
+
+        Raises:
+            UsageError: If it is kept by another engine.
+            IndexMismatchError: If it was built anew with another model.
+            IndexFailure: If it is gone, or damaged.
+        """
+        with self._changing:
+            old = self._embedded()
+            if read_manifest(self.folder) == old.manifest:
+                return False
+            new = Snapshot.open(self.folder, old)
+            if new is None:
+                raise IndexFailure(f"There is no index in {self.folder} any more.", "Index the notes again.")
+            check_fingerprint(new.manifest, self.model, index_settings(self.settings))
+            self._state = new
+            self._searcher = self._made_searcher()
+        return True
+
+    def _embedded(self) -> Snapshot:
+        """The state of an index that can be changed here."""
+        if not isinstance(self._engine, Snapshot):
+            raise UsageError("This index is kept by another engine.", "Change it where it is kept, and open it again.")
+        return self._engine
 
     def close(self) -> None:
         """Give back open files, once a change that is running is done. Closing twice does nothing.
@@ -317,21 +359,3 @@ class Index(Searching):
                 state.close()
             if self._sentences is not None:
                 self._sentences.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def as_retriever(self, k: int = 5, mode: Mode = "hybrid") -> BaseRetriever:
-        """A LangChain ``BaseRetriever`` over this index."""
-        from ragkit.interop import IndexRetriever
-
-        return IndexRetriever(index=self, k=k, mode=mode)
-
-    def as_tool(self, name: str = "search_notes", k: int = 5) -> BaseTool:
-        """A LangChain tool that searches this index; its artifact is the list of hits."""
-        from ragkit.interop import search_tool
-
-        return search_tool(self, name=name, k=k)

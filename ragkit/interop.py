@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, StructuredTool
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 
+from ragkit.index.engine import Filter
 from ragkit.retrieval.retriever import Mode
 from ragkit.values import Hit
 
@@ -37,7 +39,9 @@ def to_langchain(hit: Hit) -> LangChainDocument:
 class Searchable(Protocol):
     """What is needed of an index here."""
 
-    def search(self, query: str, k: int = 5, mode: Mode = "hybrid") -> list[Hit]:
+    def search(
+        self, query: str, k: int = 5, mode: Mode = "hybrid", *, where: Filter | Mapping[str, Any] | None = None
+    ) -> list[Hit]:
         """The `k` best chunks for a question."""
         ...
 
@@ -45,7 +49,7 @@ class Searchable(Protocol):
 class IndexRetriever(BaseRetriever):
     """A ragkit index as a LangChain retriever.
 
-    ``k`` can be given here or in each call: ``retriever.invoke(question, k=3)``.
+    ``k`` and ``where`` can be given here or in each call: ``retriever.invoke(question, k=3, where={"tags": "work"})``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -53,11 +57,24 @@ class IndexRetriever(BaseRetriever):
     index: Searchable
     k: int = 5
     mode: Mode = "hybrid"
+    where: Filter | None = None
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _ready(cls, where: Filter | Mapping[str, Any] | None) -> Filter | None:
+        return Filter.of(where)
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **kwargs: Any
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        where: Filter | Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> list[LangChainDocument]:
-        return [to_langchain(hit) for hit in self.index.search(query, k=self.k if k is None else k, mode=self.mode)]
+        k, where = self.k if k is None else k, self.where if where is None else where
+        return [to_langchain(hit) for hit in self.index.search(query, k=k, mode=self.mode, where=where)]
 
 
 def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> BaseTool:

@@ -7,19 +7,21 @@ same embedding model. A document is named by its index and its path there, ``wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ragkit.errors import IndexMismatchError, UsageError
-from ragkit.index.engine import Filter
+from ragkit.index.engine import Filter, fits_path
 from ragkit.models.embeddings import Vectors
+from ragkit.opened import Opened
+from ragkit.opening import given_path
 from ragkit.retrieval.planner import Plan
-from ragkit.retrieval.retriever import Mode, Query
+from ragkit.retrieval.retriever import Mode, Query, check_k, check_mode
 from ragkit.retrieval.stages import Source, Stages
 from ragkit.values import Document, Hit
 
@@ -67,7 +69,7 @@ class _Sources:
         return self._sources[name].text(rest)
 
 
-class MultiIndex:
+class MultiIndex(Opened):
     """Several opened indexes by name, searched as one. Made by `Index.open_many`."""
 
     def __init__(self, indexes: Mapping[str, Searched]) -> None:
@@ -92,10 +94,13 @@ class MultiIndex:
             mode: ``hybrid``, ``dense`` or ``sparse``; BM25 scores alone compare only roughly between indexes.
             rerank: Let the reranker of the settings put the best candidates of all indexes in order.
             merge: As of `Index.search`.
-            where: Which chunks may be returned; its documents are paths within an index.
+            where: Which chunks may be returned; its documents are paths as hits show them (``work/todo.md``,
+                ``work/*``) or as the index has them (``todo.md``).
             options: As of `Index.search`: rewrite, hyde, history, translate.
         """
         where = Filter.of(where)
+        check_mode(mode)
+        check_k(k)
         plan = self.plan(query, **options)
         asked = plan.standalone if rerank else ""
         return self.search_queries(plan.queries, k=k, mode=mode, where=where, rerank=asked, merge=merge)
@@ -115,9 +120,12 @@ class MultiIndex:
         merge: bool | None = None,
     ) -> list[Hit]:
         """Run prepared queries; the first one is the user's own. The stages of the first index follow."""
+        check_k(k)
         stages, where = next(iter(self.indexes.values())).stages(rerank, merge), Filter.of(where)
         depth = stages.depth(k)
-        one_by_one = {name: index.candidates(queries, depth, mode, where) for name, index in self.indexes.items()}
+        one_by_one = {
+            name: index.candidates(queries, depth, mode, _within(name, where)) for name, index in self.indexes.items()
+        }
         found = [
             replace(hit, chunk=replace(hit.chunk, document=f"{name}/{hit.document}"))
             for name, (hits, _) in one_by_one.items()
@@ -149,26 +157,45 @@ class MultiIndex:
             for index in self.indexes.values():
                 closing.callback(index.close)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _within(name: str, where: Filter | None) -> Filter | None:
+    """The conditions on what is shown as ``name/path``, as conditions on the path within the index of this name."""
+    if where is None or not where.documents:
+        return where
+    inside = dict.fromkeys(part for pattern in where.documents for part in (pattern, *_rest(name, pattern)))
+    return replace(where, documents=tuple(inside))
+
+
+def _rest(name: str, pattern: str) -> Iterator[str]:
+    """What may be left of a pattern for paths once it has matched ``name/``."""
+    if pattern.startswith(f"{name}/"):
+        yield pattern[len(name) + 1 :]
+    for at, sign in enumerate(pattern):
+        # Signs match the stroke, too; of a star more may be left than what stands behind it.
+        if sign in "/?" and fits_path(name, pattern[:at]):
+            yield pattern[at + 1 :]
+        elif sign == "*" and fits_path(f"{name}/", pattern[: at + 1]):
+            yield pattern[at:]
 
 
 def names_for(folders: Sequence[str | Path] | Mapping[str, str | Path]) -> dict[str, Path]:
     """Index folders by name, as given or after their last part.
 
     Raises:
-        UsageError: If there is none, two have the same name, or a name has a ``/``.
+        UsageError: If there is none, a path is empty, two have the same name, or a name has a ``/``.
     """
-    named = dict(folders) if isinstance(folders, Mapping) else {Path(f).resolve().name: f for f in folders}
+    if isinstance(folders, (str, Path)):  # a text would be taken letter by letter
+        folders = [folders]
+    paths = folders.values() if isinstance(folders, Mapping) else folders
+    given = [given_path(path) for path in paths]
+    names = folders if isinstance(folders, Mapping) else [path.resolve().name for path in given]
+    named = dict(zip(names, given, strict=True))
     if not named or len(named) < len(folders) or any("/" in name for name in named):
         raise UsageError(
             f"{len(folders)} index folder(s) with {len(named)} different name(s) were given.",
             "Pass at least one, and names without / for those that are called alike: {'work': DIR, 'home': DIR}.",
         )
-    return {name: Path(folder).expanduser() for name, folder in named.items()}
+    return named
 
 
 def open_all(folders: Mapping[str, Path], opened: Callable[[Path, S | None], S]) -> MultiIndex:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ragkit.errors import IndexClosedError, ModelError
+from ragkit.errors import IndexClosedError, ModelError, UsageError
 from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
 from ragkit.models.embeddings import Vectors
@@ -14,7 +13,7 @@ from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
 from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
 from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_question
+from ragkit.retrieval.retriever import Mode, Query, Retriever, check_k, check_mode, check_question
 from ragkit.retrieval.rewrite import StructuredModel, Turn
 from ragkit.retrieval.stages import Source, Stages
 from ragkit.settings import Settings
@@ -66,20 +65,18 @@ class Searching(Lookup):
             translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
             merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
-            where: Which chunks may be returned, by document, heading, tags and language; None allows all. A mapping is
-                taken as the arguments of a `Filter`.
+            where: Which chunks may be returned; None allows all. A `Filter` or a mapping with any of its conditions:
+                ``documents`` (paths or patterns), ``heading`` (text in it), ``tags``, ``language`` (zh, en, other).
 
         Raises:
-            UsageError: If the question is empty or too long, or k, mode or `where` is wrong.
+            UsageError: If the question is empty, too long or no text, or k, mode, `where` or a policy is wrong.
         """
         where = Filter.of(where)
+        check_mode(mode)
+        check_k(k)  # before a chat model is asked
         plan = self.plan(query, rewrite=rewrite, hyde=hyde, history=history, translate=translate)
         asked = plan.standalone if rerank else ""
         return self.search_queries(plan.queries, k=k, mode=mode, rerank=asked, merge=merge, where=where)
-
-    async def asearch(self, *args: Any, **kwargs: Any) -> list[Hit]:
-        """Async twin of `search` (runs in a thread)."""
-        return await asyncio.to_thread(self.search, *args, **kwargs)
 
     def plan(
         self,
@@ -136,6 +133,7 @@ class Searching(Lookup):
 
         Reranking for the question `rerank`, diversity and merging of neighbours follow, see `search`.
         """
+        check_k(k)
         stages = self.stages(rerank, merge)
         hits, source = self.candidates(queries, stages.depth(k), mode, Filter.of(where))
         return stages.run(hits, source, k)
@@ -166,8 +164,11 @@ class Searching(Lookup):
         has one; a model that runs batches in bfloat16 may move a score by some thousandths.
 
         Raises:
-            UsageError: If a question is empty or too long, or k or mode is wrong.
+            UsageError: If a question is empty, too long or no text, or k or mode is wrong.
         """
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of questions.", "Pass a single one to search.")
+        check_k(k)
         cleaned = [clean_question(query) for query in queries]
         stages, retriever = self.stages(), self._retriever
         found = retriever.search_many(cleaned, k=stages.depth(k), mode=mode)

@@ -33,7 +33,7 @@ from ragkit.agent.spec import AgentSpec, load_agent, model_named
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
-from ragkit.errors import AgentError, RagkitError
+from ragkit.errors import AgentError, RagkitError, UsageError
 from ragkit.memory.conversation import ConversationMemory
 from ragkit.memory.long_term import Memory, beside
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
@@ -87,6 +87,7 @@ class Agent(AgentParts):
         servers: McpTools | None = None,
         memory: Memory | None = None,
     ) -> None:
+        _check_index(index)
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
         if servers is None and spec.header.mcp:
@@ -149,9 +150,10 @@ class Agent(AgentParts):
 
         Raises:
             AgentError: If the agent file is missing or wrong, or its MCP servers are not approved.
-            UsageError: If something in `tools` cannot be a tool.
+            UsageError: If something in `tools` cannot be a tool, or `index` is none.
             ModelError: If the model string names nothing that can be used here.
         """
+        _check_index(index)
         settings = settings or index.settings
         own = [str(getattr(each, "name", None) or getattr(each, "__name__", "")) for each in tools]
         spec = load_agent(agent, settings.agents_dir, own)
@@ -333,6 +335,14 @@ class Agent(AgentParts):
             if not over:
                 # Whoever walks away may end the process before the thread notices.
                 run.drop()
+
+
+def _check_index(index: object) -> None:
+    if not isinstance(index, Index):
+        raise UsageError(
+            f"An agent answers from one Index, not from a {type(index).__name__}.",
+            "Several folders of notes go into one: Index.open([NOTES, MORE_NOTES]).",
+        )
 
 
 def _answer(events: Iterator[Event]) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from unicodedata import normalize
 import pytest
 from index_kit import NOTES, QUERIES, open_and_ask, segments, write
 
+from ragkit.agent.runtime import Agent
 from ragkit.api import Index
 from ragkit.errors import IngestError, UsageError
 from ragkit.index.engine import Filter
@@ -302,6 +304,56 @@ def test_indexes_of_different_models_or_of_the_same_name_are_not_searched_as_one
         Index.open_many([], embedding=HashingEmbedder())
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("work/same.md", {"work/same.md"}),
+        ("work/*", {"work"}),
+        ("work*", {"work"}),
+        ("w*k/s?me.md", {"work/same.md"}),
+        ("work?same.md", {"work/same.md"}),
+        ("*same.md", {"work/same.md"}),
+        ("*/same.md", {"work/same.md"}),
+        ("same.md", {"work/same.md"}),
+        ("notes/deep/*", {"notes/deep/lora.md"}),
+        ("deep/*", {"notes/deep/lora.md"}),
+        ("no/*", set()),
+        ("wor/*", set()),
+    ],
+)
+def test_documents_of_several_indexes_are_named_as_hits_show_them(
+    pattern: str, expected: set[str], two: dict[str, Path]
+) -> None:
+    with Index.open_many(two, embedding=HashingEmbedder()) as both:
+        found = {hit.document for hit in both.search("LSTM LoRA", k=50, where={"documents": pattern})}
+        whole = {path for path in both.documents() if path in expected or path.split("/")[0] in expected}
+        assert found == whole
+
+
+def test_an_index_whose_name_holds_a_sign_is_named_as_it_stands(two: dict[str, Path]) -> None:
+    with Index.open_many({"[x]": two["work"]}, embedding=HashingEmbedder()) as one:
+        hits = one.search("LSTM", where={"documents": "[x]/same.md"})
+        assert {hit.document for hit in hits} == {"[x]/same.md"}
+
+
+def test_several_indexes_are_searched_from_async_code_and_from_chains(two: dict[str, Path]) -> None:
+    with Index.open_many(two, embedding=HashingEmbedder()) as both:
+        hits = both.search("LSTM", k=3)
+        assert asyncio.run(both.asearch("LSTM", k=3)) == hits
+        shown = both.as_retriever(k=3, where={"documents": "work/*"}).invoke("LSTM")
+        assert {document.metadata["source"].split("/")[0] for document in shown} == {"work"}
+        reply = both.as_tool(k=3).invoke(
+            {"name": "search_notes", "args": {"query": "LSTM"}, "id": "1", "type": "tool_call"}
+        )
+        assert reply.artifact == hits
+
+
+def test_an_agent_says_that_it_takes_one_index(two: dict[str, Path]) -> None:
+    with Index.open_many(two, embedding=HashingEmbedder()) as both, pytest.raises(UsageError) as caught:
+        Agent.load(index=both, model="extractive")  # type: ignore[arg-type]
+    assert "not from a MultiIndex. Several folders of notes go into one: Index.open([" in str(caught.value)
+
+
 # ---------------------------------------------------------------- the command line
 
 
@@ -339,6 +391,9 @@ def test_search_takes_filters_and_several_indexes(
     assert set(documents("--index", work, "--heading", "缺点")) == {"same.md"} or documents("--index", work)
     assert "work/plan.md" not in documents("--index", work, "--language", "en")
     assert {name.split("/")[0] for name in documents("--index", work, "--index", two["notes"])} == {"one", "two"}
+    assert {n.split("/")[0] for n in documents("--index", work, "--index", two["notes"], "--document", "two/*")} == {
+        "two"
+    }
     assert ragkit("search", "x", "--index", work, "--language", "fr")[0] == 2
     assert ragkit("doctor", "--index", work, "--index", two["notes"])[0] == 2
 

@@ -18,7 +18,7 @@ from crash_kit import THOROUGH, in_child
 from index_kit import answers, open_and_ask, segments, write
 
 from ragkit.api import Index
-from ragkit.errors import IndexLockedError
+from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError
 from ragkit.index.manifest import MANIFEST
 from ragkit.index.writer import writer_lock
 from ragkit.ingest.loader import make_document
@@ -89,6 +89,26 @@ def test_a_search_that_began_before_a_change_of_the_same_index_ends_on_its_state
     index.compact()
     assert running.search("LSTM") == before
     assert index.search("LSTM", mode="sparse") == []
+
+
+def test_a_reader_sees_what_others_committed_when_it_is_refreshed(notes: Path, folder: Path) -> None:
+    reader = Index.open(notes, folder, embedding=HashingEmbedder())
+    before = answers(reader)
+    assert not reader.refresh()
+    with Index.open(None, folder, embedding=HashingEmbedder()) as writer:
+        writer.add_documents([make_document("new.md", "LSTM zebra 训练")])
+        assert answers(reader) == before
+        assert reader.refresh()
+        assert not reader.refresh()
+        assert answers(reader) == answers(writer) != before
+    assert reader.search("zebra", k=1)[0].document == "new.md"
+    Index.open(notes, folder, embedding=HashingEmbedder("other"), rebuild=True).close()
+    with pytest.raises(IndexMismatchError):
+        reader.refresh()
+    assert reader.search("zebra", k=1)[0].document == "new.md", "a state that cannot be read changes nothing"
+    (folder / MANIFEST).unlink()
+    with pytest.raises(IndexFailure, match="no index"):
+        reader.refresh()
 
 
 @pytest.mark.parametrize("stage", [{"diversity": 0.5}, {"merge_neighbours": True}])

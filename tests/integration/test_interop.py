@@ -98,3 +98,15 @@ def test_the_tool_declares_its_name_and_its_one_argument(index: Index) -> None:
     assert tool.name == "find"
     assert list(tool.args) == ["query"]
     assert tool.args["query"]["type"] == "string"
+
+
+def test_a_retriever_searches_what_its_filter_allows(index: Index) -> None:
+    def found(**options: Any) -> set[str]:
+        return {d.metadata["source"] for d in retriever.invoke("注意力", **options)}
+
+    retriever = index.as_retriever(k=6, where={"documents": ["1.md", "2.md"]})
+    assert found() == {"1.md", "2.md"}
+    assert found(where={"documents": "3.md"}) == {"3.md"}
+    assert IndexRetriever(index=index, where={"documents": "4.md"}).invoke("注意力")[0].metadata["source"] == "4.md"  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no filter"):
+        index.as_retriever(where={"folder": "x"})
