@@ -267,7 +267,7 @@ class Index(Opened, Searching):
         Raises:
             UsageError: If no path is given, or an empty one.
             IngestError: If a path does not exist.
-            IndexFailure: If another process is writing, or the disk refuses.
+            IndexFailure: If another process writes for longer than five seconds, or the disk refuses.
         """
         from ragkit.index.writer import add_notes
 
@@ -285,7 +285,7 @@ class Index(Opened, Searching):
         Raises:
             UsageError: If one is no `Document` of ``make_document``.
             IngestError: If two have the same path.
-            IndexFailure: If another process is writing, or the disk refuses.
+            IndexFailure: If another process writes for longer than five seconds, or the disk refuses.
         """
         from ragkit.index.writer import add_documents
 

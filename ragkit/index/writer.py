@@ -48,12 +48,20 @@ REFUSED: Final = ".refused.json"
 """Files that took too much time or memory to convert, see `ragkit.ingest.loader.read_all`."""
 
 
+WAIT: Final = 5.0
+"""Seconds that a change waits for another process to commit; one that embeds a whole folder takes longer."""
+
+
 @contextmanager
-def writer_lock(folder: Path) -> Iterator[None]:
+def writer_lock(folder: Path, wait: float = 0) -> Iterator[None]:
     """Hold the folder's writer lock; the kernel frees it when the holder dies.
 
+    Args:
+        folder: Index folder.
+        wait: Seconds to wait for another process.
+
     Raises:
-        IndexLockedError: If another process holds it, naming that process.
+        IndexLockedError: If another process holds it for longer, naming that process.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -62,9 +70,9 @@ def writer_lock(folder: Path) -> Iterator[None]:
             f"Cannot create the index folder {folder}: {exc.strerror}.", "Choose another with --index."
         ) from exc
     holder = folder / "LOCK.pid"
-    lock = FileLock(folder / "LOCK", timeout=0)
+    lock = FileLock(folder / "LOCK", timeout=wait)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.02)
     except Timeout as exc:
         pid = (holder.read_text(encoding="utf-8") if holder.is_file() else "") or "unknown"
         raise IndexLockedError(
@@ -171,10 +179,10 @@ def add_documents(
         UsageError: If one is no `Document`.
         IngestError: If two have the same path.
         IndexMismatchError: If model, analyser or chunker differ from the index's.
-        IndexLockedError: If another process is writing.
+        IndexLockedError: If another process writes for longer than `WAIT`.
     """
     documents = _checked(documents)
-    return _apply(old.folder, old, lambda now: new_ones(documents, now), model, settings)
+    return _apply(old.folder, old, lambda now: new_ones(documents, now), model, settings, wait=WAIT)
 
 
 def add_notes(
@@ -231,7 +239,7 @@ def add_notes(
         found.outside = files
         return found
 
-    return _apply(old.folder, old, plan, model, settings, progress)
+    return _apply(old.folder, old, plan, model, settings, progress, wait=WAIT)
 
 
 def remove_documents(
@@ -259,12 +267,12 @@ def remove_documents(
             gone |= found
         return Changes(remove=frozenset(gone))
 
-    return _apply(old.folder, old, plan, model, settings)
+    return _apply(old.folder, old, plan, model, settings, wait=WAIT)
 
 
 def compact_index(old: Snapshot, *, model: EmbeddingModel, settings: IndexSettings) -> tuple[IndexReport, Snapshot]:
     """Merge all segments into one and drop for good what was deleted. Nothing is embedded."""
-    return _apply(old.folder, old, lambda _: Changes(everything=True), model, settings)
+    return _apply(old.folder, old, lambda _: Changes(everything=True), model, settings, wait=WAIT)
 
 
 def _apply(
@@ -276,10 +284,11 @@ def _apply(
     progress: Progress | None = None,
     *,
     rebuild: bool = False,
+    wait: float = 0,
 ) -> tuple[IndexReport, Snapshot]:
     """Commit what `plan` finds against the newest state; `old`, if given, spares reading its segments again."""
     began = time.monotonic()
-    with writer_lock(folder), ExitStack() as opened:
+    with writer_lock(folder, wait), ExitStack() as opened:
         now = None if rebuild else _latest(folder, old, model, settings)
         embedded_before = _embedded(folder, model) if rebuild else None
         if embedded_before is not None:

@@ -8,16 +8,15 @@ embedding model is loaded before a text must be embedded.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from ragkit.errors import IndexCorruptError, IndexLockedError, IndexMismatchError, MemoryFailure
+from ragkit.errors import IndexCorruptError, IndexMismatchError, MemoryFailure
 from ragkit.index.commit import Change, Commit, collect_garbage
 from ragkit.index.fingerprint import IndexSettings, check_fingerprint
 from ragkit.index.manifest import MANIFEST, read_manifest
@@ -154,16 +153,7 @@ class Shelf:
         """The writer's lock; another process holds it for the milliseconds of a commit."""
         with suppress(OSError):
             self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        until = time.monotonic() + WAIT
-        with ExitStack() as held:
-            while True:
-                try:
-                    held.enter_context(writer_lock(self.folder))
-                    break
-                except IndexLockedError:
-                    if time.monotonic() > until:
-                        raise
-                    time.sleep(0.02)
+        with writer_lock(self.folder, WAIT):
             yield
 
     @contextmanager

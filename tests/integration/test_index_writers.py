@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from index_kit import answers, open_and_ask, segments, write
 
 from ragkit.api import Index
 from ragkit.errors import IndexFailure, IndexLockedError, IndexMismatchError
+from ragkit.index import writer
 from ragkit.index.manifest import MANIFEST
 from ragkit.index.writer import writer_lock
 from ragkit.ingest.loader import make_document
@@ -65,6 +67,28 @@ def test_a_second_writer_is_refused_with_the_pid_and_the_lock_dies_with_its_hold
 def test_a_second_writer_in_the_same_process_is_refused(folder: Path) -> None:
     with writer_lock(folder), pytest.raises(IndexLockedError, match=f"pid {os.getpid()}"), writer_lock(folder):
         pass
+
+
+def test_a_change_waits_for_another_writer_to_commit(
+    notes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with writer_lock(folder):
+            held.set()
+            release.wait(30)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(30)
+    threading.Timer(0.5, release.set).start()
+    assert index.add_documents([make_document("new.md", "LSTM")]).added == 1
+    other.join()
+    monkeypatch.setattr(writer, "WAIT", 0.1)
+    with writer_lock(folder), pytest.raises(IndexLockedError, match=f"pid {os.getpid()}"):
+        index.remove("new.md")
 
 
 def test_an_error_of_the_writers_own_is_not_taken_for_one_of_the_lock(folder: Path) -> None:
