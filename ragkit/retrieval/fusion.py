@@ -8,7 +8,8 @@ same product with the passage's best sentence (`ragkit.index.sentences`), where 
 ``tau`` is the softmax temperature the embedding model was trained with (so the first term is in
 nats), and ``c`` the share of the question's idf mass that the passage contains. Coverage is
 absolute: it is divided by what the question asks for, not by the best hit of the list, so a leg
-that found nothing says nothing. Rank fusion (RRF) and max-normalised sums give the best of a bad
+that found nothing says nothing; what a passage holds of the question's rare identifiers counts by
+itself (`ragkit.retrieval.identifiers`). Rank fusion (RRF) and max-normalised sums give the best of a bad
 list full credit; across languages that costs most of the dense leg's hits. Ranks start at 1; ties
 are decided by ordinal. What was tried and measured is in ``docs/retrieval.md``.
 """
@@ -75,6 +76,7 @@ def fuse(
     coverage: Mapping[int, float],
     settings: FusionSettings,
     sentences: Mapping[int, float] | None = None,
+    at_least: Mapping[int, float] | None = None,
 ) -> list[Candidate]:
     """Merge the two legs' candidates by coverage fusion.
 
@@ -85,6 +87,8 @@ def fuse(
         coverage: Coverage (0..1) of the candidates of both legs by ordinal.
         settings: Constants of the formula.
         sentences: Cosine of the best sentence by ordinal, with the same question vector.
+        at_least: What a candidate's coverage counts as at least in its score, by ordinal
+            (`ragkit.retrieval.identifiers`); the candidate keeps its coverage as it is.
 
     Returns:
         All candidates, best first. A candidate that the dense leg did not propose takes that
@@ -95,7 +99,7 @@ def fuse(
     cosines = dict(dense)
     lowest = min(cosines.values(), default=0.0)
     tau = settings.temperature or estimate_temperature(list(cosines.values()))
-    best = sentences or {}
+    best, least = sentences or {}, at_least or {}
     shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
     moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0
     fused = []
@@ -107,7 +111,8 @@ def fuse(
             similarity += moved
         else:
             similarity += settings.sentences * (sentence - similarity)
-        score = similarity / tau + settings.weight * max(0.0, share - settings.floor)
+        counted = max(share, least.get(ordinal, 0.0))
+        score = similarity / tau + settings.weight * max(0.0, counted - settings.floor)
         fused.append(Candidate(ordinal, score, share, sentence))
     return sorted(fused, key=lambda c: (-c.score, c.ordinal))
 

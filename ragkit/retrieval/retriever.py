@@ -20,6 +20,7 @@ from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.models.encoding import encode_queries, encode_sentences
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
+from ragkit.retrieval.identifiers import identifier_coverage
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
 
@@ -298,7 +299,8 @@ class Retriever:
         elif mode == "dense":
             fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
         else:
-            fused = fuse(scored, sparse, coverage, self._settings, best)
+            least = identifier_coverage(self._engine, terms, coverage)
+            fused = fuse(scored, sparse, coverage, self._settings, best, least)
         return _Legs(dense, sparse, fused, asked)
 
     def _aim(self, query: Query, vector: Vectors, mode: Mode) -> tuple[Vectors, float]:

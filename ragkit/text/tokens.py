@@ -48,11 +48,14 @@ _CAMEL_HINT: Final = re.compile(r"[A-Z](?:(?<=[a-z][A-Z])|[A-Z][a-z]{2})")
 _CAMEL_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SHORTEST_PART: Final = 3
 """Letters of a part of CamelCase that is a term; "LoRA" is not made of "lo" and "ra"."""
-_UNIT: Final = re.compile(
-    r"(\d(?<![a-z0-9.]\d)\d*(?:\.\d+)?) +"  # a pattern that begins with a digit is looked for faster
-    r"([kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|[kmu]?g|[kcmn]m|[kmg]?wh?|m?l|[km]?v|m?ah|ma|db|min|h)"
-    r"(?![a-z0-9])"
+_UNITS: Final = (
+    r"[kmgtp]i?b|[bkmgt]|[munp]s|[kmg]?hz|[kmgtp]?flops|px|fps|[kmu]?g|[kcmn]m|[kmg]?wh?|m?l|[km]?v|m?ah|ma|db|min|h"
 )
+_UNIT: Final = re.compile(
+    # A pattern that begins with a digit is looked for faster.
+    rf"(\d(?<![a-z0-9.]\d)\d*(?:\.\d+)?) +({_UNITS})(?![a-z0-9])"
+)
+_QUANTITY: Final = re.compile(rf"\d+(?:\.\d+)?(?:{_UNITS}|s|x|st|nd|rd|th)")
 
 _THOUSANDS: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
@@ -187,6 +190,11 @@ def tokenize(text: str) -> list[str]:
     """Tokens of a passage, in order and with repetitions."""
     kept = composed(text)
     return _runs(_lowered(kept)) + parts_of_camel(kept)
+
+
+def is_quantity(term: str) -> bool:
+    """Whether an analysed term is a number with its unit, or one that is read as a word: 16gb, 19th, 1990s, 10x."""
+    return _QUANTITY.fullmatch(term) is not None
 
 
 def query_terms(question: str) -> list[str]:

@@ -20,6 +20,8 @@ from pinecone_fake import KEY, FakePinecone, fake_pinecone
 from ragkit.api import Index
 from ragkit.index.backends import open_store
 from ragkit.index.engine import Engine, Filter
+from ragkit.multi import MultiIndex
+from ragkit.retrieval.identifiers import identifier_coverage
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
@@ -56,11 +58,17 @@ NOTES: Final = {
     "a-copy.md": SAME,
     "deep/copy.md": SAME,
     "kv.md": "# KV cache\n\nThe KV cache keeps the keys and values of earlier tokens; GPT-3 uses it.\n",
+    "pump.md": "# Pump\n\nThe Archimedes pump stops with E-4711x when it runs dry.\n",
     "marks.md": "# \n\n*** --- ***\n",
     HOSTILE: '# Say "it\'s" 100%\n\nA note whose name and heading are full of quotes and signs_.\n',
     "long-one.md": long_note("one", 1),
     "long-two.md": long_note("two", 2),
 }
+IDENTIFIED: Final = (
+    "Which error does the pump report as E-4711x, and in what manual is it written down?",
+    "请问哪本说明书提到了水泵的 Archimedes 型号",
+)
+"""Questions with one term that a single note holds."""
 QUESTIONS: Final = (
     "注意力的复杂度",
     "LSTM 和 GRU 的区别",
@@ -70,6 +78,7 @@ QUESTIONS: Final = (
     "training batch of the gradient",
     "zebra quagga",
     "位置",
+    *IDENTIFIED,
 )
 
 
@@ -208,6 +217,29 @@ def test_bm25_and_coverage_are_those_of_the_embedded_engine(
     found, expected = ours.sparse_search(terms, n), theirs.sparse_search(terms, n)
     assert_same(places(ours, found), places(theirs, expected))
     assert ours.coverage(terms, [o for o, _ in found]) == theirs.coverage(terms, [o for o, _ in expected])
+
+
+@pytest.mark.parametrize("question", IDENTIFIED)
+def test_identifiers_count_as_they_do_in_the_embedded_engine(index: Index, embedded: Index, question: str) -> None:
+    terms = query_terms(question)
+    ours, theirs = engine_of(index), engine_of(embedded)
+    found, expected = (
+        [
+            (engine.chunk(at).document, share)
+            for at, share in identifier_coverage(engine, terms, ordinals(engine)).items()
+        ]
+        for engine in (ours, theirs)
+    )
+    assert found == expected
+    assert [document for document, share in found if share > 0] == ["pump.md"]
+
+
+@pytest.mark.parametrize("question", IDENTIFIED)
+def test_a_search_over_several_indexes_counts_them_too(index: Index, embedded: Index, question: str) -> None:
+    best = MultiIndex({"here": index, "there": embedded}).search(question, k=1)[0]
+    # Scores that differ in the last bit only decide which of the two copies stands first.
+    assert best.document in {"here/pump.md", "there/pump.md"}
+    assert best.score == pytest.approx(embedded.search(question, k=1)[0].score, abs=TOLERANCE * 100)
 
 
 @pytest.mark.parametrize("mode", MODES)
