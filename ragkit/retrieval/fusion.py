@@ -35,7 +35,7 @@ class FusionSettings:
     floor: float = 0.05
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
-    """None: estimate it from the dense list of each question."""
+    """None: estimate it from the first `candidates` hits of the dense leg for each question."""
     centring: float = 0.7
     """Share (0..1) of what all questions have in common that is taken off a question's vector."""
     correction: float = 1.0
@@ -98,7 +98,8 @@ def fuse(
     """
     cosines = dict(dense)
     lowest = min(cosines.values(), default=0.0)
-    tau = settings.temperature or estimate_temperature(list(cosines.values()))
+    # Of as many as each leg proposes at least: a search for more hits must not weigh the legs otherwise.
+    tau = settings.temperature or estimate_temperature(sorted(cosines.values(), reverse=True)[: settings.candidates])
     best, least = sentences or {}, at_least or {}
     shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
     moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0

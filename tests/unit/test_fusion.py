@@ -88,6 +88,14 @@ def test_an_unknown_temperature_is_estimated_from_the_dense_list() -> None:
     assert scores(fuse(dense, [], {}, FusionSettings()))[1] == pytest.approx(0.9 / tau)
 
 
+def test_an_estimate_does_not_depend_on_how_many_hits_are_asked_for() -> None:
+    dense = [(ordinal, 0.9 - 0.01 * ordinal) for ordinal in range(20)]
+    settings = FusionSettings(candidates=5)
+    tau = (0.88 - 0.86) / math.log(2)  # the median of the first five less the lowest of them
+    assert scores(fuse(dense[:5], [], {}, settings))[0] == pytest.approx(0.9 / tau)
+    assert scores(fuse(dense, [], {}, settings))[0] == pytest.approx(0.9 / tau)
+
+
 @pytest.mark.parametrize("cosines", [[], [0.9], [0.8, 0.8, 0.8]])
 def test_a_list_that_says_nothing_gives_a_common_temperature(cosines: list[float]) -> None:
     assert estimate_temperature(cosines) == SOME_TEMPERATURE
