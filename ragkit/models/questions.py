@@ -12,10 +12,6 @@ index, exact or not, is searched with the changed vector as with the plain one.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from ragkit.models.embeddings import EmbeddingModel, Vectors
+from ragkit.models.measured import measured_once
 
 QUESTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("水在什么温度下会沸腾？", "At what temperature does water boil?"),
@@ -84,31 +81,10 @@ class QuestionCentre:
 
     @classmethod
     def of(cls, model: EmbeddingModel, folder: Path | None = None) -> QuestionCentre:
-        """The centre of this model, measured once and kept in `folder`.
-
-        A file there that cannot be read or does not fit is measured anew; one that cannot be
-        written costs the next process another second, no more.
-        """
-        path = None if folder is None else folder / f"questions-{_key(model)}.npy"
-        if path is not None:
-            with suppress(OSError, ValueError, EOFError):
-                means = np.load(path, allow_pickle=False)
-                if means.shape == (2, model.identity.dimension) and np.isfinite(means).all():
-                    return cls(means.astype(np.float32))
-        centre = cls.measure(model)
-        if path is not None:
-            with suppress(OSError):
-                centre._save(path)
-        return centre
-
-    def _save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.npy")
-        try:
-            np.save(part, self.means, allow_pickle=False)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        """The centre of this model, measured once and kept in `folder`."""
+        texts = (text for pair in QUESTIONS for text in pair)
+        shape = (2, model.identity.dimension)
+        return cls(measured_once(folder, "questions", model, texts, shape, lambda: cls.measure(model).means))
 
     def language(self, question: Vectors) -> float:
         """Where a (dimension,) question vector lies between English (0) and Chinese (1); 0.5 if the model is blind."""
@@ -136,8 +112,3 @@ class QuestionCentre:
         common = centring * (chinese + english) / 2
         offset = correction * (2 * self.language(question) - 1) * (chinese - english) / 2
         return np.asarray(question - common - offset, dtype=np.float32)
-
-
-def _key(model: EmbeddingModel) -> str:
-    texts = "\n".join(text for pair in QUESTIONS for text in pair)
-    return hashlib.sha256(f"{model.identity.fingerprint}\n{texts}".encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -36,6 +36,8 @@ class FusionSettings:
     """Coverage up to this share counts as accidental."""
     temperature: float | None = None
     """None: estimate it from the first `candidates` hits of the dense leg for each question."""
+    lowest_temperature: float = 0.0
+    """What an estimate is raised to: the model was seen to say no more than that (`ragkit.models.known_pairs`)."""
     centring: float = 0.7
     """Share (0..1) of what all questions have in common that is taken off a question's vector."""
     correction: float = 1.0
@@ -99,7 +101,8 @@ def fuse(
     cosines = dict(dense)
     lowest = min(cosines.values(), default=0.0)
     # Of as many as each leg proposes at least: a search for more hits must not weigh the legs otherwise.
-    tau = settings.temperature or estimate_temperature(sorted(cosines.values(), reverse=True)[: settings.candidates])
+    nearest = sorted(cosines.values(), reverse=True)[: settings.candidates]
+    tau = settings.temperature or max(estimate_temperature(nearest), settings.lowest_temperature)
     best, least = sentences or {}, at_least or {}
     shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
     moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0

@@ -18,9 +18,11 @@ from ragkit.index.sentences import SentenceVectors
 from ragkit.ingest.pages import has_pages, page_at
 from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.models.encoding import encode_queries, encode_sentences
+from ragkit.models.known_pairs import KnownPairs
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
 from ragkit.retrieval.identifiers import identifier_coverage
+from ragkit.text.language import Language, answer_language
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
 
@@ -124,10 +126,15 @@ class Retriever:
         self._last_texts: dict[str, Vectors] = {}
         # A plan that looks at the first search runs the question twice.
         self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
+        self._lowest_temperature = lru_cache(maxsize=None)(self._measure_lowest_temperature)
 
     @cached_property
     def _centre(self) -> QuestionCentre:
         return QuestionCentre.of(self._model, self._cache)
+
+    def _measure_lowest_temperature(self, language: Language) -> float:
+        settings, pairs = self._settings, KnownPairs.of(self._model, self._cache)
+        return pairs.temperature(language, self._centre, settings.centring, settings.correction)
 
     def search(
         self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None
@@ -300,8 +307,16 @@ class Retriever:
             fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
         else:
             least = identifier_coverage(self._engine, terms, coverage)
-            fused = fuse(scored, sparse, coverage, self._settings, best, least)
+            fused = fuse(scored, sparse, coverage, self._fusion(query.text), best, least)
         return _Legs(dense, sparse, fused, asked)
+
+    def _fusion(self, question: str) -> FusionSettings:
+        """The settings; where the model's temperature is unknown, with what it says at most in this language."""
+        settings = self._settings
+        if settings.temperature is not None:
+            return settings
+        lowest = self._lowest_temperature(answer_language(question))
+        return replace(settings, lowest_temperature=max(lowest, settings.lowest_temperature))
 
     def _aim(self, query: Query, vector: Vectors, mode: Mode) -> tuple[Vectors, float]:
         """What the dense leg is searched with: a (dimension,) vector, and the weight of the language axis."""

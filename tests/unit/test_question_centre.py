@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,24 @@ def test_a_centre_is_measured_once_and_kept(tmp_path: Path) -> None:
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"no numbers", b"\x93NUMPY"])
+def _npy(array: np.ndarray) -> bytes:
+    file = BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"no numbers",
+        b"\x93NUMPY",
+        _npy(np.full((2, 4), "x")),
+        _npy(np.full((2, 4), np.nan)),
+        _npy(np.ones((2, 3))),
+    ],
+    ids=["empty", "text", "begin", "words", "nan", "shape"],
+)
 def test_a_damaged_file_is_measured_anew(tmp_path: Path, damage: bytes) -> None:
     QuestionCentre.of(Cone(), tmp_path)
     (file,) = tmp_path.iterdir()
