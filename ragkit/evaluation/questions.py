@@ -99,7 +99,7 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None, types
     Args:
         dataset: Any data set.
         split: ``dev``, ``test`` or ``all``.
-        limit: At most so many questions, every type in its share; None takes all.
+        limit: At most so many questions, every type and language in its share; None takes all.
         types: Only questions of these types; empty takes all.
 
     Raises:
@@ -128,7 +128,8 @@ def stratified(questions: Sequence[Question], limit: int) -> list[Question]:
     """Exactly `limit` questions (all, if there are no more), spread evenly over each type; no chance in it.
 
     Every type gets its share by largest remainder, and at least one question while there are
-    enough places. The order is that of `questions`.
+    enough places; within a type every language gets its share, as near as whole questions allow.
+    The order is that of `questions`.
 
     Raises:
         UsageError: If the limit is below 1.
@@ -138,7 +139,8 @@ def stratified(questions: Sequence[Question], limit: int) -> list[Question]:
     if limit >= len(questions):
         return list(questions)
     places: dict[str, list[int]] = {}
-    for at, question in enumerate(questions):
+    # By language within a type: of a set whose languages take turns, every second question is of one language.
+    for at, question in sorted(enumerate(questions), key=lambda item: item[1].language):
         places.setdefault(question.type, []).append(at)
     exact = {kind: limit * len(at) / len(questions) for kind, at in places.items()}
     share = {kind: int(value) for kind, value in exact.items()}

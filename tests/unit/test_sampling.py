@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,23 @@ def test_a_rare_type_is_there_if_there_is_room() -> None:
 
 def test_picks_are_spread_over_a_type_and_in_order() -> None:
     assert [q.id for q in stratified(questions(a=100), 4)] == ["12", "37", "62", "87"]
+
+
+@pytest.mark.parametrize("limit", [2, 10, 50])
+def test_languages_that_take_turns_are_sampled_alike(limit: int) -> None:
+    both = [replace(q, language=("zh", "en")[n % 2]) for n, q in enumerate(questions(a=100))]
+    picked = stratified(both, limit)
+    assert Counter(q.language for q in picked) == {"zh": limit // 2, "en": limit // 2}
+    assert [int(q.id) for q in picked] == sorted(int(q.id) for q in picked)
+
+
+def test_a_language_keeps_its_share_within_a_type_to_the_question() -> None:
+    mixed = [replace(q, language="en" if n % 5 == 0 else "zh") for n, q in enumerate(questions(a=100, b=50))]
+    for limit in range(1, 150):
+        for kind, total in {"a": 100, "b": 50}.items():
+            picked = [q for q in stratified(mixed, limit) if q.type == kind]
+            share = len(picked) * sum(q.language == "en" for q in mixed if q.type == kind) / total
+            assert abs(sum(q.language == "en" for q in picked) - share) <= 1
 
 
 def test_more_than_there_are_is_all() -> None:

@@ -38,7 +38,7 @@ def run(
     agent: Annotated[str | None, typer.Option(help="Name or file of the agent.")] = None,
     model: Annotated[str | None, typer.Option(help="Chat model, e.g. local, openai:NAME@URL, extractive.")] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type in its share.")
+        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type and language in its share.")
     ] = None,
     split: Annotated[Literal["dev", "test", "all"], typer.Option(help="Part of the data set.")] = "all",
     only: Annotated[

@@ -39,7 +39,7 @@ def run(
     ] = None,
     split: Annotated[Literal["dev", "test", "all"], typer.Option(help="Part of the data sets.")] = "all",
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type in its share.")
+        int | None, typer.Option(metavar="N", min=1, help="Only N questions, each type and language in its share.")
     ] = None,
     cache: Annotated[
         bool, typer.Option("--cache", help="Reuse what the chat model replied before; its latency is then left out.")
