@@ -40,6 +40,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 _BEIR_SPLITS: Final[tuple[Split, ...]] = ("dev", "test")
 """Judgements that are read; those of ``train.tsv`` are for training."""
+_JUDGED: Final = ("query-id", "corpus-id", "score")
+"""Columns of a file of judgements."""
 
 
 def load_dataset(path: Path, notes: Path | None = None) -> Dataset:
@@ -178,7 +180,16 @@ def _beir(path: Path) -> Dataset:
     ]
     if not questions:
         raise DatasetError(f"No query of {path / 'queries.jsonl'} is judged.", "The ids in qrels/ must be those of it.")
+    _warn_of_absent(judged.keys() - {question.id for question in questions}, "judged queries", path / "queries.jsonl")
+    wanted = {gold.document for question in questions for gold in question.gold}
+    _warn_of_absent(wanted - {document.path for document in documents}, "relevant documents", path / "corpus.jsonl")
     return Dataset(path.name or path.resolve().name, tuple(questions), tuple(documents), by_document=True)
+
+
+def _warn_of_absent(names: set[str], what: str, file: Path) -> None:
+    """Say what judgements name and a file does not hold: a part of a collection is measured, or ids do not fit."""
+    if names:
+        log.warning("%s lacks %d %s that qrels/ names (such as %r)", file, len(names), what, min(names))
 
 
 def _judgements(path: Path) -> dict[str, dict[str, int]]:
@@ -190,13 +201,31 @@ def _judgements(path: Path) -> dict[str, dict[str, int]]:
             reader = csv.DictReader(file, delimiter="\t")
             for row in reader:
                 number = reader.line_num
-                if (grade := int(row["score"])) > 0:
-                    judged.setdefault(row["query-id"], {})[row["corpus-id"]] = grade
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as exc:
+                query, document, score = (_column(row, name) for name in _JUDGED)
+                if (grade := _whole_number(score)) > 0:
+                    judged.setdefault(query, {})[document] = grade
+    except (OSError, ValueError, csv.Error) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
         raise DatasetError(
-            f"{path}:{number}: no judgement: {exc!r}.", "It needs the columns query-id, corpus-id, score (a number)."
+            f"{path}:{number}: no judgement: {reason}.", f"It needs the columns {', '.join(_JUDGED)} (a whole number)."
         ) from exc
     return judged
+
+
+def _column(row: dict[str, str | None], name: str) -> str:
+    if name not in row:
+        raise ValueError(f"there is no column {name!r}, or tabs do not part the columns")
+    value = row[name]
+    if value is None:
+        raise ValueError(f"the line ends before its {name}")
+    return value
+
+
+def _whole_number(score: str) -> int:
+    try:
+        return int(score)
+    except ValueError:
+        raise ValueError(f"the score is {score!r}, which is no whole number") from None
 
 
 # SQuAD

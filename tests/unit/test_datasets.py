@@ -208,8 +208,23 @@ def test_a_broken_ragkit_set_is_refused_by_file_and_line(tmp_path: Path, text: s
 
 BROKEN_BEIR = {
     "no qrels": ("qrels/test.tsv", None, r"test\.tsv"),
-    "qrels without header": ("qrels/test.tsv", "q1\td1\t1\nq2\td2\t1\n", r"test\.tsv.*corpus-id"),
-    "score is no number": ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", r"test\.tsv"),
+    "qrels without header": (
+        "qrels/test.tsv",
+        "q1\td1\t1\nq2\td2\t1\n",
+        r"test\.tsv:2: no judgement: there is no column 'query-id', or tabs do not part the columns\. It needs the columns",
+    ),
+    "score is no number": (
+        "qrels/test.tsv",
+        "query-id\tcorpus-id\tscore\nq1\td1\t1.5\n",
+        r"test\.tsv:2: no judgement: the score is '1\.5', which is no whole number\.",
+    ),
+    "line breaks off": (
+        "qrels/test.tsv",
+        "query-id\tcorpus-id\tscore\nq1\td1\n",
+        r"test\.tsv:2: no judgement: the line ends before its score\.",
+    ),
+    "a field without end": ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\t" + "d" * 200_000, r"field larger than"),
+    "qrels are a folder": ("qrels/test.tsv", "", r"test\.tsv:1: no judgement: Is a directory\."),
     "document without id": ("corpus.jsonl", '{"text": "x"}', r"corpus\.jsonl:1: _id: Field required"),
     "document without text": ("corpus.jsonl", '{"_id": "d1"}', r"corpus\.jsonl:1: text: Field required"),
     "document twice": (
@@ -225,12 +240,31 @@ BROKEN_BEIR = {
 @pytest.mark.parametrize(("name", "text", "message"), BROKEN_BEIR.values(), ids=BROKEN_BEIR.keys())
 def test_a_broken_beir_folder_is_refused_by_file(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     folder = beir(tmp_path / "set")
-    if text is None:
+    if not text:
         (folder / name).unlink()
-    else:
+    if text == "":
+        (folder / name).mkdir()
+    elif text:
         (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=message):
         load_dataset(folder)
+
+
+def test_judgements_of_what_is_not_there_are_said_in_a_line_each(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = beir(tmp_path / "set")
+    load_dataset(folder)
+    assert caplog.messages == []
+    with (folder / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
+        file.write("q1\tgone-2\t1\nq1\tgone-1\t2\nq2\tirrelevant\t0\nq8\td1\t1\n")
+    questions = load_dataset(folder).questions
+    assert caplog.messages == [
+        f"{folder / 'queries.jsonl'} lacks 1 judged queries that qrels/ names (such as 'q8')",
+        f"{folder / 'corpus.jsonl'} lacks 2 relevant documents that qrels/ names (such as 'gone-1')",
+    ]
+    # They count as not found, as everywhere in the field.
+    assert {gold.document for gold in questions[0].gold} == {"d1", "gone-1", "gone-2"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"data": [{}]}', '{"data": [{"paragraphs": [{"context": "x"}]}]}'])
