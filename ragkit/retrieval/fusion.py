@@ -9,7 +9,7 @@ same product with the passage's best sentence (`ragkit.index.sentences`), where 
 nats), and ``c`` the share of the question's idf mass that the passage contains. Coverage is
 absolute: it is divided by what the question asks for, not by the best hit of the list, so a leg
 that found nothing says nothing; what a passage holds of the question's rare identifiers counts by
-itself (`ragkit.retrieval.identifiers`). Rank fusion (RRF) and max-normalised sums give the best of a bad
+their rarity (`ragkit.retrieval.identifiers`). Rank fusion (RRF) and max-normalised sums give the best of a bad
 list full credit; across languages that costs most of the dense leg's hits. Ranks start at 1; ties
 are decided by ordinal. What was tried and measured is in ``docs/retrieval.md``.
 """
@@ -78,7 +78,7 @@ def fuse(
     coverage: Mapping[int, float],
     settings: FusionSettings,
     sentences: Mapping[int, float] | None = None,
-    at_least: Mapping[int, float] | None = None,
+    bonus: Mapping[int, float] | None = None,
 ) -> list[Candidate]:
     """Merge the two legs' candidates by coverage fusion.
 
@@ -89,7 +89,7 @@ def fuse(
         coverage: Coverage (0..1) of the candidates of both legs by ordinal.
         settings: Constants of the formula.
         sentences: Cosine of the best sentence by ordinal, with the same question vector.
-        at_least: What a candidate's coverage counts as at least in its score, by ordinal
+        bonus: What is added to a candidate's coverage in its score, by ordinal, to 1 at most
             (`ragkit.retrieval.identifiers`); the candidate keeps its coverage as it is.
 
     Returns:
@@ -103,7 +103,7 @@ def fuse(
     # Of as many as each leg proposes at least: a search for more hits must not weigh the legs otherwise.
     nearest = sorted(cosines.values(), reverse=True)[: settings.candidates]
     tau = settings.temperature or max(estimate_temperature(nearest), settings.lowest_temperature)
-    best, least = sentences or {}, at_least or {}
+    best, more = sentences or {}, bonus or {}
     shift = [sentence - cosines[ordinal] for ordinal, sentence in best.items() if ordinal in cosines]
     moved = settings.sentences * (sum(shift) / len(shift)) if shift else 0.0
     fused = []
@@ -115,7 +115,7 @@ def fuse(
             similarity += moved
         else:
             similarity += settings.sentences * (sentence - similarity)
-        counted = max(share, least.get(ordinal, 0.0))
+        counted = min(1.0, share + more.get(ordinal, 0.0))
         score = similarity / tau + settings.weight * max(0.0, counted - settings.floor)
         fused.append(Candidate(ordinal, score, share, sentence))
     return sorted(fused, key=lambda c: (-c.score, c.ordinal))

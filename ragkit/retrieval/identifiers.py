@@ -3,7 +3,7 @@
 Coverage divides by all that a question asks for, words that no chunk holds included; that is what keeps accidental
 words of another language from deciding. It must not make little of "KN-4711x" in an English question about Chinese
 notes: nobody writes such a term by accident, and no translation changes it. So what a chunk covers of the identifiers
-counts by itself, as much as they are rare (`identifier_coverage`).
+counts as they are rare, however much else the question says; what it covers of the other terms comes on top as ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ragkit.text.language import is_cjk
 from ragkit.text.tokens import is_quantity
 
 SHARE: Final = 0.5
-"""Coverage that all identifiers of a question count as at least, if the rarest of them stood in no chunk."""
+"""Coverage that all identifiers of a question count as at least, by the rarity of the rarest."""
 ABROAD: Final = 0.7
 """Share of the idf mass of a question's Chinese terms that no chunk holds, from which its Latin names count, too."""
 _FEW: Final = 3
@@ -47,13 +47,14 @@ def is_identifier(term: str) -> bool:
     return "_" in term or _DIGIT.search(term) is not None
 
 
-def identifier_coverage(engine: Engine, terms: Sequence[str], ordinals: Iterable[int]) -> dict[int, float]:
-    """What the coverage of chunks counts as at least, because they hold rare identifiers of a question.
+def identifier_bonus(engine: Engine, terms: Sequence[str], ordinals: Iterable[int]) -> dict[int, float]:
+    """What is added to the coverage of chunks, because they hold rare identifiers of a question.
 
-    ``SHARE * rarity * share``: `rarity` is the idf of the rarest identifier that the notes hold, by that of a term
-    which no chunk holds; `share` is what the chunk covers of the identifiers' idf mass. Identifiers that no chunk
-    holds are left out: what the question also names elsewhere makes this chunk no worse. Where the notes do not have
-    the Chinese words of a question (see `ABROAD`), its Latin names count as identifiers.
+    The identifiers that a chunk holds count as ``SHARE * rarity * share`` at least: `rarity` is the idf of the rarest
+    identifier that the notes hold, by that of a term which no chunk holds; `share` is what the chunk covers of the
+    identifiers' idf mass. The bonus is what coverage lacks of that. Identifiers that no chunk holds are left out: what
+    the question also names elsewhere makes this chunk no worse. Where the notes do not have the Chinese words of a
+    question (see `ABROAD`), its Latin names count as identifiers.
 
     Args:
         engine: Opened index.
@@ -70,8 +71,10 @@ def identifier_coverage(engine: Engine, terms: Sequence[str], ordinals: Iterable
     judged = list(ordinals)
     if not held or not judged:
         return {}
-    rarity = max(map(engine.idf, held)) / lucene_idf(0, len(engine))
-    return {at: SHARE * rarity * share for at, share in zip(judged, engine.coverage(held, judged), strict=True)}
+    mass = list(map(engine.idf, held))
+    worth = SHARE * max(mass) / lucene_idf(0, len(engine))
+    more = max(0.0, worth - sum(mass) / sum(map(engine.idf, terms)))
+    return {at: more * share for at, share in zip(judged, engine.coverage(held, judged), strict=True)}
 
 
 def _is_name(term: str) -> bool:

@@ -21,7 +21,7 @@ from ragkit.models.encoding import encode_queries, encode_sentences
 from ragkit.models.known_pairs import KnownPairs
 from ragkit.models.questions import QuestionCentre
 from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
-from ragkit.retrieval.identifiers import identifier_coverage
+from ragkit.retrieval.identifiers import identifier_bonus
 from ragkit.text.language import Language, answer_language
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
@@ -306,8 +306,8 @@ class Retriever:
         elif mode == "dense":
             fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
         else:
-            least = identifier_coverage(self._engine, terms, coverage)
-            fused = fuse(scored, sparse, coverage, self._fusion(query.text), best, least)
+            bonus = identifier_bonus(self._engine, terms, coverage)
+            fused = fuse(scored, sparse, coverage, self._fusion(query.text), best, bonus)
         return _Legs(dense, sparse, fused, asked)
 
     def _fusion(self, question: str) -> FusionSettings:

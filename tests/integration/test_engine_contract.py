@@ -21,7 +21,7 @@ from ragkit.api import Index
 from ragkit.index.backends import open_store
 from ragkit.index.engine import Engine, Filter
 from ragkit.multi import MultiIndex
-from ragkit.retrieval.identifiers import identifier_coverage
+from ragkit.retrieval.identifiers import identifier_bonus
 from ragkit.retrieval.retriever import MODES
 from ragkit.settings import Settings, load_settings
 from ragkit.testing import HashingEmbedder
@@ -226,7 +226,7 @@ def test_identifiers_count_as_they_do_in_the_embedded_engine(index: Index, embed
     found, expected = (
         [
             (engine.chunk(at).document, share)
-            for at, share in identifier_coverage(engine, terms, ordinals(engine)).items()
+            for at, share in identifier_bonus(engine, terms, ordinals(engine)).items()
         ]
         for engine in (ours, theirs)
     )

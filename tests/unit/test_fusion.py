@@ -47,6 +47,14 @@ def test_coverage_up_to_the_floor_says_nothing(share: float) -> None:
     assert scores(fused) == pytest.approx({1: 0.8 / 0.01, 2: 0.79 / 0.01})
 
 
+def test_a_bonus_is_added_to_coverage_to_1_at_most_and_not_shown() -> None:
+    dense = [(1, 0.8), (2, 0.8), (3, 0.8)]
+    fused = fuse(dense, [], {1: 0.3, 2: 0.9}, E5, bonus={1: 0.25, 2: 0.25})
+    expected = {1: 80 + 10 * (0.3 + 0.25 - 0.1), 2: 80 + 10 * (1.0 - 0.1), 3: 80.0}
+    assert scores(fused) == pytest.approx(expected)
+    assert {c.ordinal: c.coverage for c in fused} == {1: 0.3, 2: 0.9, 3: 0.0}
+
+
 def test_a_candidate_that_only_bm25_proposes_takes_the_lowest_cosine() -> None:
     fused = fuse([(1, 0.9), (2, 0.7)], [(5, 4.0)], {5: 0.4}, E5)
     assert scores(fused)[5] == pytest.approx(0.7 / 0.01 + 10 * (0.4 - 0.1))

@@ -13,7 +13,7 @@ from ragkit.api import Index
 from ragkit.index.bm25 import lucene_idf
 from ragkit.index.engine import Engine
 from ragkit.models.embeddings import ModelIdentity, Vectors
-from ragkit.retrieval.identifiers import SHARE, identifier_coverage, is_identifier
+from ragkit.retrieval.identifiers import SHARE, identifier_bonus, is_identifier
 from ragkit.settings import Settings
 from ragkit.text.tokens import query_terms
 
@@ -45,8 +45,15 @@ class Terms:
         return [sum(self.idf(t) for t in terms if t in self._held.get(at, ())) / total for at in ordinals]
 
 
+def bonus(held: Mapping[int, str], question: str, ordinals: Sequence[int] = (0, 1)) -> dict[int, float]:
+    return identifier_bonus(cast(Engine, Terms(held)), query_terms(question), ordinals)
+
+
 def counted(held: Mapping[int, str], question: str, ordinals: Sequence[int] = (0, 1)) -> dict[int, float]:
-    return identifier_coverage(cast(Engine, Terms(held)), query_terms(question), ordinals)
+    """Coverage with the bonus."""
+    shares = zip(ordinals, Terms(held).coverage(query_terms(question), ordinals), strict=True)
+    more = bonus(held, question, ordinals)
+    return {ordinal: share + more.get(ordinal, 0.0) for ordinal, share in shares}
 
 
 @pytest.mark.parametrize(
@@ -72,37 +79,52 @@ def test_an_identifier_counts_by_its_rarity_whatever_else_the_question_says() ->
     assert found == pytest.approx({0: SHARE * rarity, 1: 0.0})
 
 
+def test_what_a_chunk_covers_of_the_other_terms_comes_on_top() -> None:
+    held = {0: "the archive keeps 88231907", 1: "88231907"}
+    question = "Where does the archive keep what somebody filed as 88231907 years ago?"
+    found, terms = counted(held, question), query_terms(question)
+    mass = {term: Terms(held).idf(term) for term in terms}
+    others = (mass["archiv"] + mass["keep"]) / sum(mass.values())
+    assert found[0] - found[1] == pytest.approx(others)
+
+
+def test_where_the_identifiers_are_most_of_the_question_nothing_is_added() -> None:
+    assert bonus({0: "档案 88231907"}, "88231907 ?") == {0: 0.0, 1: 0.0}
+
+
 def test_an_identifier_that_no_chunk_holds_says_nothing() -> None:
-    assert counted({0: "档案 88231907"}, "88231908") == {}
-    both = counted({0: "档案 88231907"}, "88231907 or 88231908")
-    assert both[0] == counted({0: "档案 88231907"}, "88231907")[0]
+    assert bonus({0: "档案 88231907"}, "88231908") == {}
+    both = counted({0: "档案 88231907"}, "Where is 88231907 or 88231908 kept today and why not elsewhere?")
+    assert both == pytest.approx({0: SHARE * lucene_idf(1, CHUNKS) / lucene_idf(0, CHUNKS), 1: 0.0})
 
 
 def test_of_two_identifiers_a_chunk_with_one_gets_its_share() -> None:
-    held = {0: "err_timeout 88231907", 1: "88231907"}
-    found = counted(held, "err_timeout 88231907")
-    mass = {term: Terms(held).idf(term) for term in query_terms("err_timeout 88231907") if is_identifier(term)}
-    assert found[1] / found[0] == pytest.approx(mass["88231907"] / sum(mass.values()))
+    held, terms = {0: "err_timeout 88231907", 1: "88231907"}, query_terms("err_timeout 88231907")
+    found = counted(held, "Where might err_timeout 88231907 possibly come from, and what stops such surprising things?")
+    mass = {term: Terms(held).idf(term) for term in terms if is_identifier(term)}
+    least = SHARE * max(mass.values()) / lucene_idf(0, CHUNKS)
+    assert found[1] == pytest.approx(least * mass["88231907"] / sum(mass.values()))
+    assert found[0] > least
 
 
-def test_an_identifier_that_stands_everywhere_counts_for_nothing() -> None:
+def test_an_identifier_that_stands_everywhere_adds_nothing() -> None:
     everywhere = dict.fromkeys(range(CHUNKS), "utf8")
-    assert counted(everywhere, "utf8")[0] < 0.001
+    assert bonus(everywhere, "Where is utf8 used?")[0] < 0.01
 
 
 def test_latin_names_count_where_the_notes_do_not_have_the_chinese_words() -> None:
     question = "请问伏尔泰在康迪德里批评了莱布尼茨的 Leibniz 吗"
     assert counted({0: "Leibniz wrote it", 1: "Voltaire"}, question)[0] > 0.3
-    assert counted({0: "Leibniz wrote it", 1: "伏尔泰在康迪德里批评了莱布尼茨"}, question) == {}
+    assert bonus({0: "Leibniz wrote it", 1: "伏尔泰在康迪德里批评了莱布尼茨"}, question) == {}
 
 
 def test_two_chinese_characters_do_not_make_a_chinese_question() -> None:
-    assert counted({0: "Leibniz wrote it"}, "Leibniz 生平") == {}
+    assert bonus({0: "Leibniz wrote it"}, "Leibniz 生平") == {}
 
 
 def test_without_an_identifier_the_index_is_asked_for_nothing() -> None:
     engine = Terms({0: "archive"})
-    assert identifier_coverage(cast(Engine, engine), query_terms("Where is the archive?"), [0]) == {}
+    assert identifier_bonus(cast(Engine, engine), query_terms("Where is the archive?"), [0]) == {}
     assert engine.asked == []
 
 
