@@ -1,8 +1,8 @@
 """What a suite asks of its runs: thresholds, no run worse than its parts, no regression against a baseline.
 
-Pure functions over measured rows. A comparison fails only if the run is significantly worse: a
+Pure functions over measured rows. A comparison fails if the run is significantly worse: a
 paired randomisation test below `ALPHA`, corrected after Holm over all comparisons of its data set
-(one family, see `ragkit.evaluation.stats`).
+(one family, see `ragkit.evaluation.stats`); a rule with a margin fails beyond that in any case.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ class NotWorse(Strict):
     metrics: tuple[str, ...] = Field(default=COMPARED, min_length=1)
     dataset: str | None = None
     """None: on every data set."""
+    margin: float | None = Field(default=None, ge=0, le=1)
+    """What a mean may fall behind: below that the check fails, significant or not, which few questions hardly make
+    any difference. None: only what is significant fails."""
 
 
 class BaselineRow(Strict):
@@ -133,6 +136,8 @@ class PairedValues:
     now: list[float]
     against: str
     """What that is, in words."""
+    margin: float | None = None
+    """See `NotWorse.margin`."""
 
 
 def check_family(comparisons: Sequence[PairedValues]) -> list[Check]:
@@ -141,8 +146,10 @@ def check_family(comparisons: Sequence[PairedValues]) -> list[Check]:
     checks = []
     for item, p in zip(comparisons, corrected, strict=True):
         difference = float(np.mean(item.now) - np.mean(item.before))
-        passed = not (difference < 0 and p < ALPHA)
-        detail = f"{difference:+.3f} (p corrected = {p:.4f}) against {item.against}"
+        beyond = item.margin is not None and difference < -item.margin - 1e-9
+        passed = not beyond and not (difference < 0 and p < ALPHA)
+        bound = "" if item.margin is None else f", {'below' if beyond else 'not below'} {-item.margin:+.3f}"
+        detail = f"{difference:+.3f}{bound} (p corrected = {p:.4f}) against {item.against}"
         checks.append(Check(item.kind, item.dataset, item.run, item.metric, passed, detail, p))
     return checks
 
@@ -151,7 +158,14 @@ def not_worse(rule: NotWorse, dataset: str, runs: Mapping[str, Run]) -> list[Pai
     """The run against each of the others in each metric."""
     return [
         PairedValues(
-            "not worse", dataset, rule.run, metric, runs[other].values(metric), runs[rule.run].values(metric), other
+            "not worse",
+            dataset,
+            rule.run,
+            metric,
+            runs[other].values(metric),
+            runs[rule.run].values(metric),
+            other,
+            rule.margin,
         )
         for other in rule.than
         for metric in rule.metrics

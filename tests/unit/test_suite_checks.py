@@ -88,6 +88,26 @@ def test_only_what_is_significantly_worse_than_its_half_fails(hybrid: list[float
     assert all("against dense" in check.line for check in checks)
 
 
+@pytest.mark.parametrize(
+    ("margin", "passed", "words"),
+    [(None, True, "-0.125 (p"), (0.1, False, "-0.125, below -0.100 (p"), (0.125, True, "-0.125, not below -0.125 (p")],
+)
+def test_a_margin_fails_what_few_questions_do_not_make_significant(
+    margin: float | None, passed: bool, words: str
+) -> None:
+    runs = {run.name: run for run in (run_of("hybrid", [1.0, 0.5, 1.0, 1.0]), run_of("dense", [1.0] * 4))}
+    rule = NotWorse(run="hybrid", than=("dense",), metrics=("mrr@10",), margin=margin)
+    [check] = check_not_worse(rule, "d", runs)
+    assert check.passed is passed
+    assert words in check.line
+
+
+def test_a_margin_excuses_nothing_that_is_significant() -> None:
+    runs = {run.name: run for run in (run_of("hybrid", [0.4] * 40), run_of("dense", [0.5] * 40))}
+    rule = NotWorse(run="hybrid", than=("dense",), metrics=("mrr@10",), margin=0.5)
+    assert [check.passed for check in check_not_worse(rule, "d", runs)] == [False]
+
+
 def test_the_p_values_of_a_rule_are_corrected_for_their_number() -> None:
     # Six questions of six got worse: p = 2/64 alone, which four tests bring above .05.
     runs = {name: run_of(name, values) for name, values in {"hybrid": [0.0] * 6, "dense": [1.0] * 6, "sparse": [1.0] * 6}.items()}  # fmt: skip
