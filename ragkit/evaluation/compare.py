@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,6 +85,16 @@ class Difference:
             "only_a": list(self.only_a),
             "only_b": list(self.only_b),
         }
+
+
+def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """By name the values of the settings that two reports do not share; None for one that a report does not have.
+
+    Reports without any settings say nothing of theirs, so nothing differs.
+    """
+    if not a or not b:
+        return {}
+    return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
 def compare_runs(a: tuple[str, RunData], b: tuple[str, RunData], at: int = 5) -> Difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -212,7 +212,16 @@ def one_report(path: Path, dataset: str | None = None) -> ReportData:
     return reports[labels.index(dataset) if dataset is not None else 0]
 
 
-def one_run(spec: str) -> tuple[str, RunData]:
+class ChosenRun(NamedTuple):
+    """A run out of a file."""
+
+    label: str
+    run: RunData
+    settings: Mapping[str, Any]
+    """Of its report; a run ``SETTINGS.toml:RUN`` says in its name what else it was measured under."""
+
+
+def one_run(spec: str) -> ChosenRun:
     """A run out of a file, and a label for it.
 
     Args:
@@ -228,7 +237,7 @@ def one_run(spec: str) -> tuple[str, RunData]:
     labels = labels_of(reports)
     if not rest and len(reports) > 1:
         raise _which(path, labels)
-    meant: dict[tuple[str, str], RunData] = {}
+    meant: dict[tuple[str, str], tuple[RunData, ReportData]] = {}
     for label, report in zip(labels, reports, strict=True):
         for number, run in enumerate(report.runs):
             ways = {f"{label}:{run.name}"}
@@ -237,10 +246,11 @@ def one_run(spec: str) -> tuple[str, RunData]:
             if len(reports) == 1:
                 ways |= {run.name} | ({""} if number == 0 else set())
             if rest in ways:
-                meant[label, run.name] = run
+                meant[label, run.name] = run, report
     if len(meant) == 1:
-        [((label, name), run)] = meant.items()
-        return f"{path.stem}:{label}:{name}" if len(reports) > 1 else f"{path.stem}:{name}", run
+        [((label, name), (run, report))] = meant.items()
+        shown = f"{path.stem}:{label}:{name}" if len(reports) > 1 else f"{path.stem}:{name}"
+        return ChosenRun(shown, run, report.settings)
     if meant:
         found = " or ".join(f"{path}:{label}:{name}" for label, name in meant)
         raise DatasetError(f"{spec} may mean several runs.", f"Write {found}.")

@@ -224,10 +224,7 @@ def test_identifiers_count_as_they_do_in_the_embedded_engine(index: Index, embed
     terms = query_terms(question)
     ours, theirs = engine_of(index), engine_of(embedded)
     found, expected = (
-        [
-            (engine.chunk(at).document, share)
-            for at, share in identifier_bonus(engine, terms, ordinals(engine)).items()
-        ]
+        [(engine.chunk(at).document, share) for at, share in identifier_bonus(engine, terms, ordinals(engine)).items()]
         for engine in (ours, theirs)
     )
     assert found == expected

@@ -92,8 +92,13 @@ def test_a_report_is_written_and_compared(dataset: Path, tmp_path: Path) -> None
     assert "sparse" in shown and "mrr@10" in shown
     invoke("retrieval", dataset, "--mode", "sparse", "--mode", "dense", "--out", b)
     assert len(json.loads(a.read_text())["runs"][0]["rows"]) == 4
-    assert "4 same" in invoke("compare", a, f"{b}:sparse")
+    same = invoke("compare", a, f"{b}:sparse")
+    assert "4 same" in same and "setting" not in same
     invoke("compare", a, f"{b}:dense")
+    other = json.loads(a.read_text())
+    other["settings"]["candidates"] = "e\x1b[31mighty"
+    b.with_name("c.json").write_text(json.dumps(other))
+    assert 'setting candidates: 50 in A, "e\\u001b[31mighty" in B' in invoke("compare", a, b.with_name("c.json"))
     assert "no run 'hybrid'" in invoke("compare", a, f"{b}:hybrid", fails=RagkitError)
     assert "missed" in invoke("failures", b, "--at", 1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import DatasetError
-from ragkit.evaluation.compare import compare_runs
+from ragkit.evaluation.compare import compare_runs, differing_settings
 from ragkit.evaluation.datasets import Dataset, Gold, Question, select, split_of
 from ragkit.evaluation.metrics import COMPARED, question_metrics
 from ragkit.evaluation.report_file import RunData
@@ -131,3 +131,10 @@ def test_an_unknown_or_empty_split_is_refused() -> None:
         select(dataset(a=3), "train")
     with pytest.raises(DatasetError, match="no question in split"):
         select(Dataset("d", tuple(q for q in dataset(a=40).questions if q.split == "dev")), "test")
+
+
+def test_settings_that_two_reports_do_not_share_are_listed() -> None:
+    before = {"candidates": 50, "hyde": "never", "gone": 1, "none": None}
+    after = {"candidates": 80, "hyde": "never", "temperature": 0.02}
+    assert differing_settings(before, after) == {"candidates": (50, 80), "gone": (1, None), "temperature": (None, 0.02)}
+    assert differing_settings({}, after) == differing_settings(after, {}) == {}

@@ -49,7 +49,7 @@ def several(tmp_path: Path) -> Path:
 
 
 def rank(spec: str) -> tuple[str, int | None]:
-    label, run = one_run(spec)
+    label, run, _ = one_run(spec)
     return label, run.rows[0].ranks[0]
 
 

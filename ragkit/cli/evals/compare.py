@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -38,14 +39,18 @@ def run(
     show: Annotated[int, typer.Option("--show", min=0, help="Questions to show with their passages.")] = 10,
 ) -> None:
     """What changed from A to B, question by question: fixed, broken, moved, with the passages side by side."""
-    from ragkit.evaluation.compare import compare_runs
+    from ragkit.evaluation.compare import compare_runs, differing_settings
     from ragkit.evaluation.report_file import one_run
 
-    difference = compare_runs(one_run(a), one_run(b), at)
+    before, after = one_run(a), one_run(b)
+    difference = compare_runs(before[:2], after[:2], at)
+    settings = differing_settings(before.settings, after.settings)
     if state.json:
-        emit_json(difference.to_json())
+        emit_json(difference.to_json() | {"settings": {name: list(values) for name, values in settings.items()}})
         return
     _show_metrics(difference)
+    for name, (old, new) in settings.items():
+        say(f"setting {one_line(name)}: {_value(old)} in A, {_value(new)} in B", style="yellow")
     counts = ", ".join(f"{count} {change}" for change, count in difference.counts().items())
     say(f"at rank {at}: {counts}")
     for missing, label in ((difference.only_a, difference.a), (difference.only_b, difference.b)):
@@ -126,6 +131,10 @@ def failures(
     for item in missed[:show]:
         ranks = ", ".join(f"{name} {rank or '-'}" for name, rank in item.ranks.items())
         say(f"{one_line(item.id)} [{one_line(item.type)}] {one_line(item.text, _TEXT)}  ({item.cause}; {ranks})")
+
+
+def _value(value: Any) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False), _TEXT)
 
 
 def _show_metrics(difference: Difference) -> None:
