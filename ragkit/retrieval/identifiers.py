@@ -50,11 +50,12 @@ def is_identifier(term: str) -> bool:
 def identifier_bonus(engine: Engine, terms: Sequence[str], ordinals: Iterable[int]) -> dict[int, float]:
     """What is added to the coverage of chunks, because they hold rare identifiers of a question.
 
-    The identifiers that a chunk holds count as ``SHARE * rarity * share`` at least: `rarity` is the idf of the rarest
-    identifier that the notes hold, by that of a term which no chunk holds; `share` is what the chunk covers of the
-    identifiers' idf mass. The bonus is what coverage lacks of that. Identifiers that no chunk holds are left out: what
-    the question also names elsewhere makes this chunk no worse. Where the notes do not have the Chinese words of a
-    question (see `ABROAD`), its Latin names count as identifiers.
+    The identifiers that a chunk holds count as ``SHARE * rarity * share`` at least, though as no more than they would
+    if the question had no words but those that the notes hold: `rarity` is the idf of the rarest identifier that the
+    notes hold, by that of a term which no chunk holds; `share` is what the chunk covers of the identifiers' idf mass.
+    The bonus is what coverage lacks of that. Identifiers that no chunk holds are left out: what the question also
+    names elsewhere makes this chunk no worse. Where the notes do not have the Chinese words of a question (see
+    `ABROAD`), its Latin names count as identifiers.
 
     Args:
         engine: Opened index.
@@ -71,9 +72,11 @@ def identifier_bonus(engine: Engine, terms: Sequence[str], ordinals: Iterable[in
     judged = list(ordinals)
     if not held or not judged:
         return {}
-    mass = list(map(engine.idf, held))
-    worth = SHARE * max(mass) / lucene_idf(0, len(engine))
-    more = max(0.0, worth - sum(mass) / sum(map(engine.idf, terms)))
+    idf = {term: engine.idf(term) for term in terms}
+    mass = sum(idf[term] for term in held)
+    rarity = max(idf[term] for term in held) / lucene_idf(0, len(engine))
+    known = sum(value for term, value in idf.items() if engine.knows(term))
+    more = max(0.0, min(SHARE * rarity, mass / known) - mass / sum(idf.values()))
     return {at: more * share for at, share in zip(judged, engine.coverage(held, judged), strict=True)}
 
 

@@ -92,6 +92,11 @@ def test_where_the_identifiers_are_most_of_the_question_nothing_is_added() -> No
     assert bonus({0: "档案 88231907"}, "88231907 ?") == {0: 0.0, 1: 0.0}
 
 
+def test_where_the_notes_hold_every_word_of_the_question_nothing_is_added() -> None:
+    held = {0: "the archive keeps 88231907 in the cellar", 1: "the archive keeps what somebody filed years ago"}
+    assert bonus(held, "Where did the archive keep 88231907, filed years ago?") == pytest.approx({0: 0.0, 1: 0.0})
+
+
 def test_an_identifier_that_no_chunk_holds_says_nothing() -> None:
     assert bonus({0: "档案 88231907"}, "88231908") == {}
     both = counted({0: "档案 88231907"}, "Where is 88231907 or 88231908 kept today and why not elsewhere?")
