@@ -255,10 +255,10 @@ class BundledE5Model(SentenceTransformerModel):
 class WrappedEmbedder:
     """A LangChain ``Embeddings`` object (or anything of its shape) as an `EmbeddingModel`.
 
-    It is known by its ``model`` or ``model_name``, else by its class, and by its ``revision``; nothing else can be asked
-    of any such object. Two of one class and name with another configuration (instruction, pooling, endpoint) count as
-    the same model, unless they have a `revision` that tells them apart: an index and what is cached of one would be
-    taken for the other's.
+    It is known by its ``model`` or ``model_name``, else by its class, and by its ``revision``: nothing else can be
+    asked of any such object. Two of one class and name with another configuration (instruction, pooling, endpoint)
+    count as the same model, unless a `revision` tells them apart: an index and what is cached of one would be taken
+    for the other's.
     """
 
     def __init__(self, embedder: Embedder, name: str = "", revision: str = "", batch: int = 64) -> None:
