@@ -3,7 +3,8 @@
 Coverage divides by all that a question asks for, words that no chunk holds included; that is what keeps accidental
 words of another language from deciding. It must not make little of "KN-4711x" in an English question about Chinese
 notes: nobody writes such a term by accident, and no translation changes it. So what a chunk covers of the identifiers
-counts as they are rare, however much else the question says; what it covers of the other terms comes on top as ever.
+counts as they are rare, however many unknown words the question has besides; what it covers of the other terms comes on
+top as ever, and where the notes hold all of the question, nothing changes.
 """
 
 from __future__ import annotations

@@ -132,9 +132,13 @@ class Retriever:
     def _centre(self) -> QuestionCentre:
         return QuestionCentre.of(self._model, self._cache)
 
+    @cached_property
+    def _pairs(self) -> KnownPairs:
+        return KnownPairs.of(self._model, self._cache)
+
     def _measure_lowest_temperature(self, language: Language) -> float:
-        settings, pairs = self._settings, KnownPairs.of(self._model, self._cache)
-        return pairs.temperature(language, self._centre, settings.centring, settings.correction)
+        settings = self._settings
+        return self._pairs.temperature(language, self._centre, settings.centring, settings.correction)
 
     def search(
         self, queries: str | Sequence[Query], k: int = 5, mode: Mode = "hybrid", where: Filter | None = None

@@ -152,6 +152,16 @@ def test_a_model_that_knows_nothing_leaves_the_order_to_coverage(tmp_path: Path)
     index.close()
 
 
+def test_both_languages_are_measured_by_one_embedding(tmp_path: Path) -> None:
+    model = Model("zh", "other")
+    index = opened(tmp_path, model)
+    retriever = Retriever(index._engine, model)
+    before = model.embedded
+    retriever.search("绿茶"), retriever.search("green tea"), retriever.search("black tea")
+    assert model.embedded == before + 2 * len(QUESTIONS) + 4 * len(PAIRS) + 3
+    index.close()
+
+
 def test_a_model_of_known_temperature_is_not_measured_and_ranks_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
