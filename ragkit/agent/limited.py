@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 _diverted: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("ragkit_diverted", default=False)
+_over: Final[contextvars.ContextVar[tuple[threading.Event, ...]]] = contextvars.ContextVar("ragkit_over", default=())
+"""Set once the time of the call around is over, and of those around that."""
 _lock: Final = threading.Lock()
 
 
@@ -35,8 +37,10 @@ def within(seconds: float | None, call: Callable[[], T], *, quiet: bool = False)
     """
     outcome: list[tuple[T | None, BaseException | None]] = []
     context = contextvars.copy_context()
+    over = threading.Event()
 
     def work() -> None:
+        _over.set((*_over.get(), over))
         if quiet:
             _diverted.set(True)
         try:
@@ -50,11 +54,17 @@ def within(seconds: float | None, call: Callable[[], T], *, quiet: bool = False)
     thread.start()
     thread.join(seconds)
     if not outcome:
+        over.set()
         raise NotInTime
     value, error = outcome[0]
     if error is not None:
         raise error
     return value  # type: ignore[return-value]
+
+
+def left_behind() -> bool:
+    """Whether this is the thread of a call whose time is over, so that nobody waits for it any more."""
+    return any(over.is_set() for over in _over.get())
 
 
 class _PerContext:

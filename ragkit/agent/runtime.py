@@ -1,16 +1,15 @@
 """The agent: a question in, events and an answer out, over LangChain's ReAct loop.
 
 One generator, `Agent.stream`, is the agent; `ask`, the REPL and the tests drain it. The loop runs
-in a thread of its own so that whoever reads the events can walk away at any time.
+in a thread of its own and in the context of the caller, see `ragkit.agent.reading`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +17,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from ragkit.agent.answer import Answer, Done, Event
-from ragkit.agent.approval import ApprovalAsked, Approve
+from ragkit.agent.approval import Approve
 from ragkit.agent.caller import CALLER, Caller, Either
+from ragkit.agent.coroutines import turn_context
 from ragkit.agent.json_protocol import ENDS, JsonProtocolModel
 from ragkit.agent.line_answers import rules
 from ragkit.agent.middleware.hooks import check_hooks
@@ -27,6 +27,7 @@ from ragkit.agent.middleware.tool_guard import SECONDS
 from ragkit.agent.mounts import answers_from_sheets, turn_model, turn_tools
 from ragkit.agent.new_turn import new_turn
 from ragkit.agent.parts import AgentParts
+from ragkit.agent.reading import MakeRun, aread, read
 from ragkit.agent.run import Run
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent, model_named
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 MAX_QUESTION_CHARS: Final = 8_000
 _LONGEST_CALL: Final = 3600.0
 """Seconds of a question that an agent is asked as a tool, where nothing else limits it."""
+_ENDLESS: Final = ("The run ended without an answer.", "Ask again.")
 
 
 class Agent(AgentParts):
@@ -181,12 +183,12 @@ class Agent(AgentParts):
         return _answer(self.stream(question))
 
     async def aask(self, question: str) -> Answer:
-        """Async twin of `ask` (runs in a thread); one that is cancelled keeps nothing and makes no further call."""
-        cancelled = threading.Event()
-        try:
-            return await asyncio.to_thread(_answer, self._stream(self.check(question), cancelled))
-        finally:
-            cancelled.set()
+        """Async twin of `ask`; one that is cancelled keeps nothing and makes no further call."""
+        async with aclosing(self._astream(question)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.answer
+        raise RagkitError(*_ENDLESS)
 
     def stream(self, question: str) -> Iterator[Event]:
         """Answer a question as a stream of typed events, the last one `Done`.
@@ -206,17 +208,9 @@ class Agent(AgentParts):
         check_question(text, MAX_QUESTION_CHARS)
         return text
 
-    async def astream(self, question: str) -> AsyncIterator[Event]:
-        """Async twin of `stream`."""
-        cancelled = threading.Event()
-        events = self._stream(self.check(question), cancelled)
-        end = object()
-        try:
-            while (event := await asyncio.to_thread(next, events, end)) is not end:
-                yield event  # type: ignore[misc]
-        finally:
-            # The generator may be running in its thread right now, so it cannot be closed from here.
-            cancelled.set()
+    def astream(self, question: str) -> AsyncIterator[Event]:
+        """Async twin of `stream`. Tools that are coroutines are awaited on the event loop that reads the events."""
+        return self._astream(question)
 
     def close(self) -> None:
         """End the MCP servers of the agent file, if it names some."""
@@ -308,33 +302,17 @@ class Agent(AgentParts):
         kept: TurnFile | None = None,
         caller: Caller | None = None,
     ) -> Iterator[Event]:
-        events: queue.Queue[Event | BaseException | None] = queue.Queue()
-        run = Run(self, question, events.put, cancelled, kept, caller=caller)
-        over = False
+        # No generator itself: the context is that of whoever asks, and the events may be read elsewhere.
+        return read(self._maker(question, cancelled, kept, caller), cancelled, turn_context())
 
-        def work() -> None:
-            try:
-                run.go()
-            except BaseException as exc:  # handed to the reader, who is in another thread
-                events.put(exc)
-            finally:
-                events.put(None)
+    def _astream(self, question: str) -> AsyncGenerator[Event]:
+        cancelled = threading.Event()
+        return aread(self._maker(self.check(question), cancelled), cancelled, turn_context())
 
-        threading.Thread(target=work, daemon=True, name="ragkit-turn").start()
-        try:
-            while (event := events.get()) is not None:
-                if isinstance(event, BaseException):
-                    over = True
-                    raise event
-                yield event
-                if isinstance(event, ApprovalAsked):
-                    event.settle(False)  # whoever read it did not answer
-            over = True
-        finally:
-            cancelled.set()
-            if not over:
-                # Whoever walks away may end the process before the thread notices.
-                run.drop()
+    def _maker(
+        self, question: str, cancelled: threading.Event, kept: TurnFile | None = None, caller: Caller | None = None
+    ) -> MakeRun:
+        return lambda emit: Run(self, question, emit, cancelled, kept, caller=caller)
 
 
 def _check_index(index: object) -> None:
@@ -349,4 +327,4 @@ def _answer(events: Iterator[Event]) -> Answer:
     for event in events:
         if isinstance(event, Done):
             return event.answer
-    raise RagkitError("The run ended without an answer.", "Ask again.")
+    raise RagkitError(*_ENDLESS)

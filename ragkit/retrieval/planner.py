@@ -18,6 +18,7 @@ plan says what ran, why, how long it took and whether the reply was kept from be
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -261,7 +262,8 @@ def _within(seconds: float, action: Callable[[], T]) -> tuple[T | None, str]:
         except BaseException as exc:  # handed to the caller, who is in another thread
             failure.append(exc)
 
-    thread = threading.Thread(target=work, daemon=True, name="ragkit-transform")
+    context = contextvars.copy_context()  # where the model's client finds the trace it belongs to
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True, name="ragkit-transform")
     thread.start()
     thread.join(seconds)
     if result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import re
@@ -11,6 +10,7 @@ from typing import Any, Final, get_type_hints
 
 from langchain_core.tools import BaseTool, StructuredTool
 
+from ragkit.agent.coroutines import awaited, nobody_waits
 from ragkit.errors import UsageError
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -23,7 +23,8 @@ _INJECTED: Final = frozenset("self args kwargs config runtime callbacks run_mana
 def from_function(function: Callable[..., Any]) -> BaseTool:
     """The tool that calls `function`: its name, its docstring, and a schema from its types.
 
-    A coroutine function is run to its end in the thread of the tool.
+    A coroutine function is awaited on the event loop that asked by `aask` or `astream`, else on one of its own; it
+    is cancelled when its time is over or the question is.
 
     Raises:
         UsageError: If it cannot be a tool: no name, no docstring, an argument without a type.
@@ -74,6 +75,6 @@ def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        return asyncio.run(function(*args, **kwargs))
+        return awaited(function(*args, **kwargs), nobody_waits)
 
     return run
