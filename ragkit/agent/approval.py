@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, get_args
 
@@ -60,8 +60,10 @@ class Approval:
         return "\n".join(lines)
 
 
-Approve = Callable[[Approval], bool]
-"""Decides about one effect; anything but True means no."""
+Approve = Callable[[Approval], bool | Awaitable[bool]]
+"""Decides about one effect; anything but True means no, and so does an error.
+
+A coroutine function is awaited where those of tools are, see `ragkit.agent.coroutines`."""
 
 
 def look_alikes(text: str, limit: int = 8) -> list[str]:

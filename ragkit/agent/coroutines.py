@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import wait
 from contextvars import Context, ContextVar
@@ -15,8 +16,9 @@ from typing import Final, TypeVar
 
 from langchain_core.runnables.config import var_child_runnable_config
 
+from ragkit.agent.approval import Approval, Approve
 from ragkit.agent.caller import CALLER
-from ragkit.agent.limited import NotInTime, left_behind
+from ragkit.agent.limited import NotInTime, left_behind, within
 
 T = TypeVar("T")
 LOOP: Final[ContextVar[asyncio.AbstractEventLoop | None]] = ContextVar("ragkit_loop", default=None)
@@ -32,8 +34,19 @@ def turn_context() -> Context:
     return context
 
 
+def decided(approve: Approve, approval: Approval, given_up: Callable[[], bool] = lambda: False) -> bool:
+    """Whether `approve`, a function or a coroutine function, says yes; nothing but True does.
+
+    Raises:
+        NotInTime: If it was given up.
+        BaseException: Whatever it raises.
+    """
+    answer = approve(approval)
+    return (awaited(answer, given_up) if inspect.isawaitable(answer) else answer) is True
+
+
 def awaited(work: Awaitable[T], given_up: Callable[[], bool]) -> T:
-    """What a coroutine returns; called in a thread that no event loop runs in.
+    """What a coroutine returns.
 
     Args:
         work: It is awaited on the loop that asked, if one did.
@@ -43,6 +56,9 @@ def awaited(work: Awaitable[T], given_up: Callable[[], bool]) -> T:
         NotInTime: If it was given up.
         BaseException: Whatever it raises.
     """
+    if on_a_loop():
+        # The loop of this thread stands still while it waits here.
+        return within(None, lambda: asyncio.run(_watched(work, given_up)))
     loop = LOOP.get()
     if loop is None or not loop.is_running():
         return asyncio.run(_watched(work, given_up))
@@ -58,6 +74,15 @@ def nobody_waits() -> bool:
     """Whether the tool call that this thread makes was left behind, or its turn is cancelled."""
     caller = CALLER.get()
     return left_behind() or (caller is not None and caller.cancelled.is_set())
+
+
+def on_a_loop() -> bool:
+    """Whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _plain(work: Awaitable[T]) -> T:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from ragkit.agent.approval import Approval, Approve
+from ragkit.agent.coroutines import decided
 from ragkit.agent.header import McpServer
 from ragkit.agent.pins import Pins
 from ragkit.agent.spec import AgentSpec
@@ -88,7 +89,7 @@ class McpTools:
         launch = launch_of(server, file)
         source = f"MCP server {name} of {file}"
         remedy = f"Look at what it does, then: ragkit agents trust {file}"
-        if not pins.starts(launch) and approve(Approval(f"mcp:{name}", "network", dict(launch), source)) is not True:
+        if not pins.starts(launch) and not decided(approve, Approval(f"mcp:{name}", "network", dict(launch), source)):
             raise AgentError(f"The MCP server {name!r} of {file} is not approved.", remedy)
         session, found = self._start(name, launch)
         wanted = {tool.name: tool for tool in found if not server.tools or tool.name in server.tools}
@@ -99,7 +100,7 @@ class McpTools:
         definitions = {key: tool.model_dump(mode="json", exclude_none=True) for key, tool in wanted.items()}
         if changed := pins.changed(launch, definitions, server.tools):
             shown = {key: definitions.get(key, "(gone)") for key in changed}
-            if approve(Approval(f"mcp:{name}", "network", {"tools": shown}, source)) is not True:
+            if not decided(approve, Approval(f"mcp:{name}", "network", {"tools": shown}, source)):
                 named = ", ".join(one_line(each, 40) for each in changed)
                 raise AgentError(f"Tools of the MCP server {name!r} are new or have changed: {named}.", remedy)
             pins.keep(name, launch, definitions, server.tools)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from ragkit.agent.answer import Event
 from ragkit.agent.approval import ApprovalAsked
-from ragkit.agent.coroutines import LOOP
+from ragkit.agent.coroutines import LOOP, on_a_loop
 from ragkit.agent.run import Run
 
 Sent: TypeAlias = Event | BaseException | None
@@ -33,7 +33,7 @@ def read(make: MakeRun, cancelled: threading.Event, context: Context) -> Iterato
         cancelled: Set when the events are not read to their end.
         context: What the turn runs in.
     """
-    if _on_a_loop():
+    if on_a_loop():
         # It stands still while its thread waits here, so nothing of the turn can be awaited on it.
         context.run(LOOP.set, None)
     events: queue.Queue[Sent] = queue.Queue()
@@ -99,11 +99,3 @@ def _leave(run: Run, cancelled: threading.Event, over: bool) -> None:
     if not over:
         # Whoever walks away may end the process before the thread notices.
         run.drop()
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

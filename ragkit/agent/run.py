@@ -277,7 +277,7 @@ class Run:
             plan.standalone,
             (*plan.notes, *map(str, plan.stages)),
             state=dict(turn.state),
-            warnings=tuple(filter(None, [self._down.problem, *warnings])),
+            warnings=tuple(filter(None, [self._down.problem, *warnings, *turn.warnings])),
             agreement=agreement,
         )
 

@@ -70,7 +70,8 @@ class Agent(AgentParts):
         middleware: LangChain middleware; sees the model and tool calls that are made, after
             ragkit's own limits.
         memory: What is remembered of the user; None takes what the settings say.
-        approve: Decides about calls of tools that write or reach the network, and about new MCP servers;
+        approve: Decides about calls of tools that write or reach the network, and about new MCP servers; a function
+            or a coroutine function. Only True is a yes; an error is a no, and a warning of the answer.
             None: whoever reads the events of a question may answer `ApprovalAsked`, otherwise it is a no.
         servers: The running MCP servers of the agent file; None starts them.
     """

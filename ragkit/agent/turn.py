@@ -75,6 +75,8 @@ class TurnState:
     """Those that stand among the passages, by id."""
     memory_trouble: str = ""
     """Why nothing was recalled, if something went wrong; empty otherwise."""
+    warnings: list[str] = field(default_factory=list)
+    """What else the user must know of how the turn went."""
     session: str = ""
     """Name of the conversation; empty if it is not kept."""
     other_tools: bool = False

@@ -219,3 +219,66 @@ def test_a_coroutine_ends_with_the_question_that_is_cancelled(index: Index) -> N
     asyncio.run(program(agent))
     assert ended.is_set() and time.monotonic() - begin < 20
     assert agent.session.answers == []
+
+
+@pytest.mark.parametrize(("reply", "runs"), [(True, True), (False, False), ("yes", False), (None, False)])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_approval_may_be_awaited(index: Index, way: str, reply: Any, runs: bool) -> None:
+    ran: list[str] = []
+
+    @tool(permission="write")
+    def save() -> str:
+        """Save it."""
+        ran.append("")
+        return "saved"
+
+    async def approve(approval: Approval) -> Any:
+        await asyncio.sleep(0)
+        return reply
+
+    answer = WAYS[way](loaded(index, "save", tools=[save], approve=approve))
+    assert bool(ran) is runs and answer.warnings == ()
+
+
+def test_an_approval_is_awaited_on_the_loop_that_asks(index: Index) -> None:
+    loops: list[Any] = []
+
+    @tool(permission="write")
+    async def save() -> str:
+        """Save it."""
+        loops.append(asyncio.get_running_loop())
+        return "saved"
+
+    async def approve(approval: Approval) -> bool:
+        loops.append(asyncio.get_running_loop())
+        return True
+
+    async def program() -> None:
+        await loaded(index, "save", tools=[save], approve=approve).aask(ASK)
+        assert loops == [asyncio.get_running_loop()] * 2
+
+    asyncio.run(program())
+
+
+def fails(approval: Approval) -> bool:
+    raise ConnectionError("the desk is closed")
+
+
+async def awaited_fails(approval: Approval) -> bool:
+    raise ConnectionError("the desk is closed")
+
+
+@pytest.mark.parametrize("approve", [fails, awaited_fails])
+def test_an_approval_that_fails_is_a_no_and_a_warning(index: Index, approve: Any) -> None:
+    ran: list[str] = []
+
+    @tool(permission="write")
+    def save() -> str:
+        """Save it."""
+        ran.append("")
+        return "saved"
+
+    answer = loaded(index, "save", tools=[save], approve=approve).ask(ASK)
+    assert not ran and "did not approve" in told(answer, "save")
+    [warning] = answer.warnings
+    assert warning == "approve failed for save (ConnectionError: the desk is closed); the call was not made."

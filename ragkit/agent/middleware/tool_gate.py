@@ -16,9 +16,11 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from ragkit.agent.approval import REFUSED, Approval, ApprovalAsked, Approve
+from ragkit.agent.coroutines import decided
 from ragkit.agent.tools.arguments import fault, schema_of
 from ragkit.agent.tools.permission import permission_of, source_of
 from ragkit.agent.turn import TurnState
+from ragkit.text.sanitize import one_line
 
 
 class ToolGate(AgentMiddleware[Any, Any]):
@@ -68,10 +70,19 @@ class ToolGate(AgentMiddleware[Any, Any]):
         if self._approve is not None:
             # Calls of one reply run side by side; a person can look at one of them.
             with self._one:
-                return self._approve(approval) is True
+                return self._decided(self._approve, approval)
         event = ApprovalAsked(approval)
         self._turn.emit(event)
         return event.wait(self._turn.cancelled)
+
+    def _decided(self, approve: Approve, approval: Approval) -> bool:
+        try:
+            return decided(approve, approval, self._turn.cancelled.is_set)
+        except BaseException as exc:  # whatever goes wrong in it, nobody said yes
+            reason = one_line(str(exc), 400)
+            failure = f"{type(exc).__name__}{': ' if reason else ''}{reason}"
+            self._turn.warnings.append(f"approve failed for {approval.tool} ({failure}); the call was not made.")
+            return False
 
 
 def _error(request: ToolCallRequest, text: str) -> ToolMessage:
