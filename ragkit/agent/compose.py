@@ -21,10 +21,11 @@ from ragkit.citations.checker import Checker
 from ragkit.citations.contradictions import Contradiction, contradictions
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence
+from ragkit.citations.frames import is_announcement, is_item, is_row, is_rule
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
 from ragkit.citations.support import best_span, content_terms, numbers_in
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
-from ragkit.citations.verify import as_passage
+from ragkit.citations.verify import as_passage, states_nothing
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -48,6 +49,8 @@ _QUERY: Final = 80
 _SHOWN: Final = 3
 _QUESTION_MARKS: Final = " ?？.。!！"
 _LEAD_IN: Final = 40
+_FRAME: Final = 160
+"""Longest announcement, or head of a table, that is not checked."""
 _CONTRADICTS: Final = {
     "zh": "注意，笔记之间有矛盾：“{}”[{}]；“{}”[{}]。",
     "en": "Note that the notes contradict each other: “{}” [{}]; “{}” [{}].",
@@ -133,7 +136,8 @@ def compose(
     removed: list[Removed] = []
     for sentence, verdict, ruling in zip(parsed, verdicts, rulings, strict=True):
         if verdict is None:
-            kept.append(sentence)
+            # What is not checked carries no marker.
+            kept.append(replace(sentence, markers=()) if sentence.frame else sentence)
             continue
         if reason := ruling.reason or (PART if ruling.weak and better else ""):
             removed.append(Removed(sentence=sentence.text, reason=reason))
@@ -160,6 +164,7 @@ def compose(
     checked = tuple(verdict for verdict in verdicts if verdict is not None)
     if not cited:
         return Composed(abstention(turn), (), tuple(removed), unresolved, abstained=True, verdicts=checked)
+    kept = _standing(kept)
     text = render(kept)
     if not quoted:
         text += _contradicted(turn, evidence, checked, cited)
@@ -176,9 +181,11 @@ def _distinct(parsed: Sequence[CitedSentence]) -> list[CitedSentence]:
     said: set[str] = set()
     out = []
     for sentence in parsed:
-        if sentence.verbatim or (key := fold(sentence.text)) not in said:
+        # The heads of two tables may be the same.
+        framing = sentence.verbatim or sentence.frame
+        if framing or (key := fold(sentence.text)) not in said:
             out.append(sentence)
-        if not sentence.verbatim:
+        if not framing:
             said.add(key)
     return out
 
@@ -190,7 +197,7 @@ def _verdicts(
     checker = Checker(evidence)
     found: list[Verdict | None] = []
     for sentence in parsed:
-        if sentence.verbatim or (not quoted and _is_lead_in(turn, sentence.text)):
+        if sentence.verbatim or (not quoted and _frames(turn, sentence, evidence)):
             found.append(None)
         elif quoted:
             valid = tuple(n for n in sentence.markers if 1 <= n <= len(turn.passages))
@@ -205,6 +212,34 @@ def _verdicts(
         settled = iter(settle([v for v in found if v is not None], evidence, rules.judge, rules.seconds))
         found = [None if verdict is None else next(settled) for verdict in found]
     return found
+
+
+def _frames(turn: TurnState, sentence: CitedSentence, evidence: Evidence) -> bool:
+    if _is_lead_in(turn, sentence.text):
+        return True
+    asked = f"{turn.question} {turn.standalone}"
+    return sentence.frame and len(sentence.text) <= _FRAME and states_nothing(sentence, evidence, asked)
+
+
+def _standing(kept: Sequence[CitedSentence]) -> list[CitedSentence]:
+    """The sentences without frames of what was taken out: the head of a table without rows, an announcement of it."""
+    out: list[CitedSentence] = []
+    for sentence in reversed(kept):
+        below = out[-1] if out else None
+        row = below is not None and is_row(below.text)
+        if sentence.frame and is_rule(sentence.text):
+            stands = row
+        elif sentence.frame and is_row(sentence.text):
+            stands = below is not None and is_rule(below.text)
+        elif sentence.frame and is_announcement(sentence.text):
+            stands = below is not None and (below.verbatim or row or is_item(below.text))
+        else:
+            stands = True
+        if stands:
+            out.append(sentence)
+    out.reverse()
+    heads = [at > 0 and is_row(out[at - 1].text) for at in range(len(out))]
+    return [sentence for sentence, head in zip(out, heads, strict=True) if head or not is_rule(sentence.text)]
 
 
 def check_sentence(turn: TurnState, checker: Checker, sentence: str, markers: Sequence[int]) -> Verdict:

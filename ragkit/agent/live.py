@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from ragkit.agent.answer import Event, SentenceChecked, Token
@@ -11,8 +12,9 @@ from ragkit.agent.compose import check_sentence
 from ragkit.agent.turn import TurnState
 from ragkit.citations.checker import Checker
 from ragkit.citations.evidence import Evidence
-from ragkit.citations.markers import MARKER, parse_answer
-from ragkit.citations.verify import as_passage
+from ragkit.citations.frames import is_row
+from ragkit.citations.markers import MARKER, CitedSentence, parse_answer
+from ragkit.citations.verify import as_passage, states_nothing
 from ragkit.text.sanitize import printable
 from ragkit.text.sentences import sentence_spans
 
@@ -38,6 +40,7 @@ class LiveCheck:
         self._waiting = ""
         self._checker: Checker | None = None
         self._known = -1
+        self._in_table = False
 
     def feed(self, text: str) -> None:
         """Take the next piece of the model's text."""
@@ -83,13 +86,27 @@ class LiveCheck:
         lead = piece[: len(piece) - len(piece.lstrip())]
         for i, sentence in enumerate(parse_answer(printable(piece))):
             before = (sentence.lead or " ") if i else lead
-            self._emit(Token(before + sentence.text))
-            if sentence.verbatim or not self._turn.passages:
-                continue
-            verdict = check_sentence(self._turn, self._current(), sentence.text, sentence.markers)
-            self._emit(SentenceChecked(verdict))
-            if marks := "".join(f"[{n}]" for n in verdict.sources if sentence.markers):
-                self._emit(Token(f" {marks}" if sentence.text[-1:].isascii() else marks))
+            row = is_row(sentence.text)
+            # The marks of a row stand within its last cell.
+            end = " |" if row and sentence.markers and sentence.text.endswith("|") else ""
+            text = sentence.text.removesuffix("|").rstrip() if end else sentence.text
+            self._emit(Token(before + text))
+            # What stands below is not written yet: the first row of a table is its head.
+            framing = replace(sentence, frame=sentence.frame or (row and not self._in_table))
+            self._in_table = row
+            if marks := self._checked(framing):
+                self._emit(Token(f" {marks}" if text[-1:].isascii() else marks))
+            if end:
+                self._emit(Token(end))
+
+    def _checked(self, sentence: CitedSentence) -> str:
+        """Tell the verdict on a sentence, if it gets one; the marks of the passages that say it."""
+        turn = self._turn
+        if not turn.passages or states_nothing(sentence, self._current().evidence, turn.question):
+            return ""
+        verdict = check_sentence(turn, self._current(), sentence.text, sentence.markers)
+        self._emit(SentenceChecked(verdict))
+        return "".join(f"[{n}]" for n in verdict.sources if sentence.markers)
 
     def _current(self) -> Checker:
         """The checker over the passages of the moment; a search may have added some."""

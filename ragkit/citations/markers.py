@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
+from ragkit.citations.frames import is_announcement, is_courtesy, is_item, is_row, is_rule
 from ragkit.text.sentences import sentence_spans
 
 _NUMBER: Final = r"[-−]?\d{1,3}"
@@ -53,6 +55,10 @@ class CitedSentence:
     """Line break that stood before it: empty, one or two newlines."""
     verbatim: bool = False
     """Part of a code block: kept as it is, never judged."""
+    frame: bool = False
+    """Head or rule of a table, announcement of what stands right below, or courtesy."""
+    items: int = 0
+    """How many items or rows stand below an announcement."""
 
 
 def parse_answer(text: str) -> list[CitedSentence]:
@@ -70,7 +76,26 @@ def parse_answer(text: str) -> list[CitedSentence]:
         parts.append(CitedSentence(code.group(), (), verbatim=True))
         at = code.end()
     parts.extend(_prose(text[at:]))
-    return parts
+    return [_framed(parts, at) for at in range(len(parts))]
+
+
+def _framed(parts: Sequence[CitedSentence], at: int) -> CitedSentence:
+    sentence = parts[at]
+    if sentence.verbatim:
+        return sentence
+    below = parts[at + 1] if at + 1 < len(parts) else None
+    if is_rule(sentence.text) or is_courtesy(sentence.text):
+        return replace(sentence, frame=True)
+    if below is None or not is_announcement(sentence.text):
+        return replace(sentence, frame=below is not None and is_row(sentence.text) and is_rule(below.text))
+    listed = [part.text for part in takewhile(_is_listed, parts[at + 1 :])]
+    heads = sum(is_rule(text) for text in listed)
+    # Of a table, its head and its rule are no rows.
+    return replace(sentence, frame=below.verbatim or bool(listed), items=len(listed) - 2 * heads)
+
+
+def _is_listed(sentence: CitedSentence) -> bool:
+    return not sentence.verbatim and bool(sentence.lead) and (is_item(sentence.text) or is_row(sentence.text))
 
 
 def without_markers(text: str, *, keep_numbers: bool = False) -> str:
@@ -142,7 +167,7 @@ def _sentences(text: str) -> list[CitedSentence]:
     moved = _BEHIND_STOP.sub(lambda m: m[2] + m[1] if any(_markers(m[2])) else m[0], text)
     sentences: list[CitedSentence] = []
     last_end = 0
-    for start, end in sentence_spans(moved):
+    for start, end in _spans(moved):
         raw = moved[start:end]
         lead = "\n" * min(2, moved.count("\n", last_end, start))
         last_end = end
@@ -155,12 +180,28 @@ def _sentences(text: str) -> list[CitedSentence]:
             last = stop
         clean.append(raw[last:])
         sentence = "".join(clean).strip()
-        if re.search(r"\w", sentence) or _MASKED.search(sentence):
+        if re.search(r"\w", sentence) or _MASKED.search(sentence) or is_rule(sentence):
             sentences.append(CitedSentence(sentence, tuple(dict.fromkeys(markers)), lead))
         elif markers and sentences:
             previous = sentences[-1]
             sentences[-1] = replace(previous, markers=tuple(dict.fromkeys((*previous.markers, *markers))))
     return sentences
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each sentence; a row of a table is one, whatever ends within its cells."""
+    row: tuple[int, int] | None = None
+    for start, end in sentence_spans(text):
+        if row is not None and "\n" not in text[row[1] : start]:
+            row = row[0], end
+            continue
+        if row is not None:
+            yield row
+        row = (start, end) if is_row(text[start:end]) else None
+        if row is None:
+            yield start, end
+    if row is not None:
+        yield row
 
 
 def render(sentences: Sequence[CitedSentence]) -> str:
@@ -179,10 +220,12 @@ def render(sentences: Sequence[CitedSentence]) -> str:
 
 
 def with_markers(text: str, markers: Sequence[int]) -> str:
-    """One sentence with its markers at the end, after the final stop."""
+    """One sentence with its markers at the end, after the final stop; in a row of a table, within its last cell."""
     marks = "".join(f"[{number}]" for number in markers)
     if not marks:
         return text
+    if is_row(text) and text.rstrip().endswith("|"):
+        return f"{text.rstrip()[:-1].rstrip()} {marks} |"
     # Glued to a Latin word, a marker would read like an index.
     return f"{text} {marks}" if text[-1:].isascii() else f"{text}{marks}"
 

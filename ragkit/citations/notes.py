@@ -59,7 +59,7 @@ def verify_notes(answer: str, notes: Notes) -> list[Verdict]:
     """
     body, listed = _split_sources(answer)
     everywhere = Evidence([as_passage(chunk) for chunk in notes.chunks])
-    return [_checked(text, markers, listed, notes, everywhere) for text, markers in statements(body)]
+    return [_checked(text, markers, listed, notes, everywhere) for text, markers in statements(body, everywhere)]
 
 
 def _split_sources(answer: str) -> tuple[str, dict[int, re.Match[str]]]:

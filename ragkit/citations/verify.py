@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from ragkit.citations.atoms import analyse
 from ragkit.citations.checker import Checker
 from ragkit.citations.entailment import EntailmentJudge, settle
 from ragkit.citations.evidence import Evidence, Passage
-from ragkit.citations.markers import parse_answer
+from ragkit.citations.frames import is_announcement, is_courtesy, is_row, is_rule
+from ragkit.citations.markers import CitedSentence, parse_answer
 from ragkit.citations.verdicts import Verdict
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import printable
@@ -17,6 +20,8 @@ from ragkit.values import Chunk, Hit
 _TEXTS = ("text", "content", "page_content", "passage", "snippet")
 _NAMES = ("document", "source", "path", "file", "id", "title")
 _MOST_CHARS = 200_000
+_SMALL: Final = frozenset(map(str, range(1, 13)))
+_LONG_WORD: Final = re.compile(r"[^\W\d_]{4,}")
 
 
 def verify(
@@ -30,8 +35,9 @@ def verify(
 
     Marker n (``[n]``, ``[1,2]``, ``[1-3]``, ``【1】``, ``［1］``, ``[^1]``) is passage n, from 1. A sentence without
     marker shares those of the sentence that ends its line; where there is none either, the best passage is looked
-    for. Headings, code blocks and announcements of a list state nothing and get no verdict. Without a judge the
-    same input gives the same verdicts, in about a millisecond a sentence (docs/citations.md).
+    for. Headings, code blocks, heads of tables, announcements ("... :") and courtesies ("I hope this helps.") state
+    nothing and get no verdict; an announcement with a number or a name that no passage has does. Without a judge
+    the same input gives the same verdicts, in about a millisecond a sentence (docs/citations.md).
 
     Args:
         answer: Text with or without markers, at most 200,000 characters.
@@ -53,11 +59,11 @@ def verify(
     given = passages if several else [passages]
     evidence = Evidence([as_passage(passage, number) for number, passage in enumerate(given, start=1)])
     checker = Checker(evidence)
-    verdicts = [checker.check(text, markers) for text, markers in statements(answer)]
+    verdicts = [checker.check(text, markers) for text, markers in statements(answer, evidence)]
     return settle(verdicts, evidence, judge, seconds) if judge is not None else verdicts
 
 
-def statements(answer: str) -> list[tuple[str, tuple[int, ...]]]:
+def statements(answer: str, evidence: Evidence) -> list[tuple[str, tuple[int, ...]]]:
     """The sentences of an answer that state something, without markers, and the markers that cover each."""
     out: list[tuple[str, tuple[int, ...]]] = []
     following: tuple[int, ...] = ()
@@ -67,10 +73,42 @@ def statements(answer: str) -> list[tuple[str, tuple[int, ...]]]:
             continue
         markers = sentence.markers or following
         following = () if sentence.lead else markers
-        text = sentence.text.strip()
-        if not text.startswith("#") and not text.endswith((":", "：")):
-            out.append((text, markers))
+        if not sentence.text.startswith("#") and not states_nothing(sentence, evidence):
+            out.append((sentence.text, markers))
     return out[::-1]
+
+
+def states_nothing(sentence: CitedSentence, evidence: Evidence, asked: str = "") -> bool:
+    """Whether a sentence only frames what the others state.
+
+    A head of a table, or an announcement, with a number or a name that stands in no passage states it.
+
+    Args:
+        sentence: As it was parsed.
+        evidence: The passages.
+        asked: Text whose numbers and names are known too, such as the question.
+    """
+    text = sentence.text
+    if sentence.verbatim or is_rule(text) or is_courtesy(text):
+        return True
+    if not sentence.frame and not is_announcement(text):
+        return False
+    claim = analyse(text)
+    known = set(analyse(asked).keys)
+    known.update(key for unit in evidence.units for key in unit.atoms.keys)
+    for number in range(len(evidence.passages)):
+        known |= evidence.frame(number)
+    if any(f"#{value}" not in known and (unit or value not in _counts(sentence)) for _, value, unit in claim.numbers):
+        return False
+    # In titles and heads of tables any word has a capital; names there are told by one inside of a word.
+    titled = is_row(text) or all(word[0].isupper() for word in _LONG_WORD.findall(text))
+    names = [at for at in claim.names if not titled or not claim.shown[at].istitle()]
+    return all(claim.keys[at] in known for at in names)
+
+
+def _counts(sentence: CitedSentence) -> frozenset[str]:
+    """Numbers that may be those of what stands below an announcement; any small one where that cannot be counted."""
+    return frozenset({str(sentence.items)}) if sentence.items else _SMALL
 
 
 def as_passage(value: Any, number: int = 1) -> Passage:

@@ -21,6 +21,7 @@ from typing import ClassVar, Final, Protocol
 
 from ragkit.agent.answer import Citation
 from ragkit.api import Index
+from ragkit.citations.frames import is_announcement
 from ragkit.citations.markers import parse_answer
 from ragkit.citations.support import Idf, support
 from ragkit.errors import ModelError
@@ -120,8 +121,8 @@ def cited_sentences(text: str) -> list[tuple[str, tuple[int, ...]]]:
     """The statements of an answer and the markers that cover each.
 
     A sentence without a marker that is followed on its line by one with markers shares them, which
-    is how a marker at the end of a list item is read. Code blocks, headings and the announcement of
-    a list ("...：") state nothing and are left out.
+    is how a marker at the end of a list item is read. Code blocks, headings, heads of tables, the announcement of
+    a list ("...：") and courtesies state nothing and are left out.
     """
     out: list[tuple[str, tuple[int, ...]]] = []
     following: tuple[int, ...] = ()
@@ -131,7 +132,7 @@ def cited_sentences(text: str) -> list[tuple[str, tuple[int, ...]]]:
             continue
         markers = sentence.markers or following
         following = () if sentence.lead else markers
-        if not sentence.text.lstrip().startswith("#") and not sentence.text.rstrip().endswith((":", "：")):
+        if not (sentence.frame or sentence.text.startswith("#") or is_announcement(sentence.text)):
             out.append((sentence.text, markers))
     return out[::-1]
 

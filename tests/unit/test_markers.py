@@ -183,3 +183,35 @@ def test_foreign_markers_leave_text_or_become_parentheses() -> None:
 @given(st.text(alphabet="甲a 。.[]123-^,【】`$\\n", max_size=40))
 def test_no_marker_is_left_after_they_were_taken_out(text: str) -> None:
     assert markers(without_markers(text, keep_numbers=True)) == ()
+
+
+TABLE = "| Name | Parameters |\n|---|:--:|\n| BERT | It has 110M. It is old. [1] |\n| GPT-2 | 1.5B [1][2] |"
+
+
+def test_a_table_comes_out_as_it_was_written() -> None:
+    assert render(parse_answer(TABLE)) == TABLE
+    assert [(s.text, s.markers, s.frame) for s in parse_answer(TABLE)] == [
+        ("| Name | Parameters |", (), True),
+        ("|---|:--:|", (), True),
+        ("| BERT | It has 110M. It is old. |", (1,), False),
+        ("| GPT-2 | 1.5B |", (1, 2), False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [
+        (f"Here they are [1]:\n\n{TABLE}", [True, True, True, False, False]),
+        ("You can run it like this:\n\n```\nrun()\n```", [True, False]),
+        ("There are two:\n- one.\n- two.", [True, False, False]),
+        ("Its law is this: it grows.\nThe law:\nIt grows.", [False, False, False]),
+        ("| a lone row |", [False]),
+        ("Hello!\nHello world.", [True, False]),
+    ],
+)
+def test_what_frames_an_answer_is_told_from_what_stands_below(text: str, frames: list[bool]) -> None:
+    assert [sentence.frame for sentence in parse_answer(text)] == frames
+
+
+def test_an_announcement_knows_how_much_stands_below() -> None:
+    assert [parse_answer(f"Here:\n{below}")[0].items for below in ("- a\n- b\n- c", TABLE, "```\nx\n```")] == [3, 2, 0]

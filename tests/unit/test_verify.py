@@ -275,3 +275,42 @@ def test_a_chat_model_as_the_judge_gets_source_and_claim_as_data() -> None:
     model.says = "perhaps"
     with pytest.raises(ModelError, match="perhaps"):
         ChatEntailment(model)("a", "b")  # type: ignore[arg-type]
+
+
+TABLE = "| 门 | 作用 |\n|---|:--|\n| 遗忘门 | 决定旧记忆保留多少[1] |\n| 输入门 | 决定候选信息写入多少[1] |"
+
+
+@pytest.mark.parametrize(
+    ("answer", "judged"),
+    [
+        (f"以下是各个门的作用[1]：\n\n{TABLE}", 2),
+        ("Here are the gates [1]:\n\n- 遗忘门决定旧记忆保留多少[1]", 1),
+        ("**Key Differences:**\n- 遗忘门决定旧记忆保留多少[1]", 1),
+        ("Hello! 遗忘门决定旧记忆保留多少[1]。\n\nI hope this helps! Let me know if you have any questions.", 1),
+        ("当然可以！遗忘门决定旧记忆保留多少[1]。希望这对你有帮助！", 1),
+        ("有两种：\n1. 遗忘门决定旧记忆保留多少[1]\n2. 输入门决定候选信息写入多少[1]", 2),
+    ],
+)
+def test_what_only_frames_an_answer_gets_no_verdict(answer: str, judged: int) -> None:
+    found = verify(answer, [GATES])
+    assert [verdict.verdict for verdict in found] == ["supported"] * judged
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "Jürgen Schmidhuber proposed these in 1997:",
+        "The GRU of Kyunghyun Cho has these:",
+        "It runs in 5 minutes with these:",
+        "有七种：",
+        "I hope this helps you with the GRU of 2014.",
+    ],
+)
+def test_a_frame_that_states_a_fact_of_its_own_is_judged(frame: str) -> None:
+    found = verify(f"{frame}\n- 遗忘门决定旧记忆保留多少[1]\n- 输入门决定候选信息写入多少[1]", [GATES])
+    assert [(verdict.sentence, verdict.ok) for verdict in found[:1]] == [(frame, False)] and len(found) == 3
+
+
+def test_a_head_of_a_table_that_names_what_no_source_has_is_judged() -> None:
+    found = verify("| LSTM | GPT-4 |\n|---|---|\n| 遗忘门 | 决定旧记忆保留多少[1] |", [GATES])
+    assert [verdict.verdict for verdict in found] == ["unsupported", "supported"]
