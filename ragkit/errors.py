@@ -93,7 +93,7 @@ class AgentError(RagkitError):
 
 
 class SessionBusyError(AgentError):
-    """Another process is answering in the session."""
+    """Another question is being answered in the session, by another process or another thread of this one."""
 
 
 class DatasetError(RagkitError):

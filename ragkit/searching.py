@@ -14,7 +14,7 @@ from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
 from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import CrossEncoderReranker, ListwiseReranker, Reranker
 from ragkit.retrieval.retriever import Mode, Query, Retriever, check_k, check_mode, check_question
-from ragkit.retrieval.rewrite import StructuredModel, Turn
+from ragkit.retrieval.rewrite import Past, StructuredModel, turns_of
 from ragkit.retrieval.stages import Source, Stages
 from ragkit.settings import Settings
 from ragkit.text.sanitize import clean_question
@@ -46,7 +46,7 @@ class Searching(Lookup):
         *,
         rewrite: bool | Policy | None = None,
         hyde: bool | Policy | None = None,
-        history: Sequence[Turn] = (),
+        history: Sequence[Past] = (),
         translate: bool | Policy | None = None,
         rerank: bool = False,
         merge: bool | None = None,
@@ -61,7 +61,7 @@ class Searching(Lookup):
             rewrite: Whether the chat model adds rewritten and varied queries: always, never, or ``"auto"``, see
                 `ragkit.retrieval.planner`; None: as the setting says.
             hyde: The same for a hypothetical passage.
-            history: Earlier turns that a follow-up refers to.
+            history: Earlier turns that a follow-up refers to, as pairs of question and answer.
             translate: The same for the question in the notes' language; None: as `rewrite`, if that is given.
             rerank: Let the reranker of the settings put the best candidates in order.
             merge: Whether adjacent hits of one section become one passage; None: as ``merge_neighbours`` says.
@@ -84,7 +84,7 @@ class Searching(Lookup):
         *,
         rewrite: bool | Policy | None = None,
         hyde: bool | Policy | None = None,
-        history: Sequence[Turn] = (),
+        history: Sequence[Past] = (),
         translate: bool | Policy | None = None,
         chat: StructuredModel | None = None,
         started: Callable[[Name], None] = lambda name: None,
@@ -113,7 +113,7 @@ class Searching(Lookup):
             self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
             started,
         )
-        return planner.plan(query, history)
+        return planner.plan(query, turns_of(history))
 
     def confidence(self, queries: Sequence[Query]) -> Confidence:
         """How sure a hybrid search for `queries` is to have found what they ask for."""

@@ -356,7 +356,7 @@ def _make(path: Path) -> None:
 
 def _busy(path: Path) -> SessionBusyError:
     return SessionBusyError(
-        f"Another process is answering in this conversation ({path.name}).", "Wait for it, or use another session."
+        f"Another question is being answered in this session ({path.name}).", "Wait for it, or use another session."
     )
 
 

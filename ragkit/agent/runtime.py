@@ -91,6 +91,8 @@ class Agent(AgentParts):
         memory: Memory | None = None,
     ) -> None:
         _check_index(index)
+        if session is not None and not isinstance(session, Session):
+            raise UsageError(f"The session is a {type(session).__name__}.", "Pass Session.open(home, name).")
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
         if servers is None and spec.header.mcp:
@@ -130,7 +132,7 @@ class Agent(AgentParts):
         index: Index,
         model: str | BaseChatModel | None = None,
         settings: Settings | None = None,
-        session: Session | None = None,
+        session: Session | str | None = None,
         tools: Sequence[BaseTool | Callable[..., Any]] = (),
         middleware: Sequence[AgentMiddleware[Any, Any]] = (),
         memory: Memory | None = None,
@@ -144,7 +146,7 @@ class Agent(AgentParts):
             model: Chat model string or LangChain chat model; None takes the agent file's, then
                 the setting.
             settings: None takes the index's.
-            session: An earlier conversation to go on with.
+            session: A conversation to go on with, or its name below the home folder of the settings.
             tools: Typed functions and LangChain tools beside those that the agent file names.
             middleware: LangChain middleware around the model and tool calls.
             memory: What is remembered of the user; None takes that of the setting ``memory_user``, unless ``memory``
@@ -153,14 +155,21 @@ class Agent(AgentParts):
 
         Raises:
             AgentError: If the agent file is missing or wrong, or its MCP servers are not approved.
-            UsageError: If something in `tools` cannot be a tool, or `index` is none.
+            UsageError: If something in `tools` cannot be a tool, or the index, the model or the session is something else.
             ModelError: If the model string names nothing that can be used here.
         """
         _check_index(index)
         settings = settings or index.settings
         own = [str(getattr(each, "name", None) or getattr(each, "__name__", "")) for each in tools]
         spec = load_agent(agent, settings.agents_dir, own)
+        if not isinstance(model, str | None) and not callable(getattr(model, "invoke", None)):
+            raise UsageError(
+                f"The model is a {type(model).__name__}: {model!r:.80}.",
+                'Pass a model string such as "openai:NAME@URL", or a LangChain chat model.',
+            )
         chosen = model or model_named(spec, agent, settings) or settings.chat_model
+        if isinstance(session, str):
+            session = Session.open(settings.home, session)
         chat = resolve_chat(chosen, settings) if isinstance(chosen, str) else wrap_chat(chosen, settings)
         return cls(
             spec,
@@ -222,7 +231,7 @@ class Agent(AgentParts):
         """The turn of the session whose process ended before it was answered, if there is one.
 
         Raises:
-            SessionBusyError: If another process is answering it right now.
+            SessionBusyError: If it is being answered right now.
             AgentError: If what was kept of it is damaged.
         """
         return self.session.unfinished()
@@ -234,7 +243,7 @@ class Agent(AgentParts):
         not either: its outcome is not known, and the answer's `warnings` say so.
 
         Raises:
-            SessionBusyError: If another process is answering it right now.
+            SessionBusyError: If it is being answered right now.
             AgentError: If there is none, it is damaged, or another agent began it.
         """
         kept = self.session.take_up()

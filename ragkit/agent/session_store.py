@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ragkit.agent.answer import Citation
-from ragkit.agent.sessions import FOLDER, TURN_SUFFIX, PastAnswer, Session, UnfinishedTurn, session_path
+from ragkit.agent.sessions import TURN_SUFFIX, PastAnswer, Session, UnfinishedTurn, folder_of, session_path
 from ragkit.errors import AgentError, RagkitError, SessionBusyError, UsageError
 from ragkit.index.fsops import fsync_folder, write_text_atomically
 from ragkit.models.cache import KeyValueFile
@@ -40,7 +40,7 @@ class SessionInfo:
     """Question of the turn that was broken off; ``(running)`` while another process answers; else empty."""
 
 
-def known_session(home: Path, identity: str) -> Session:
+def known_session(home: str | Path, identity: str) -> Session:
     """A session that is there.
 
     Raises:
@@ -57,9 +57,9 @@ def known_session(home: Path, identity: str) -> Session:
     return Session(path)
 
 
-def list_sessions(home: Path) -> list[SessionInfo]:
+def list_sessions(home: str | Path) -> list[SessionInfo]:
     """Every session that was kept, the one changed last first. Files that cannot be read are left out."""
-    folder = home / FOLDER
+    folder = folder_of(home)
     paths = {path.with_suffix(".jsonl") for path in (*folder.glob("*.jsonl"), *folder.glob(f"*{TURN_SUFFIX}"))}
     found = []
     for path in paths:
@@ -77,7 +77,7 @@ def list_sessions(home: Path) -> list[SessionInfo]:
     return [info for _, info in sorted(found, key=lambda item: (-item[0], item[1].id))]
 
 
-def delete_session(home: Path, identity: str) -> None:
+def delete_session(home: str | Path, identity: str) -> None:
     """Remove a conversation, so that nothing of it stays.
 
     That is its turns, an unfinished one, its questions in the history of typed lines, and replies of
@@ -89,7 +89,7 @@ def delete_session(home: Path, identity: str) -> None:
         AgentError: If there is no such session, or a file cannot be removed.
     """
     session = known_session(home, identity)
-    path = session_path(home, identity)
+    path, folder = session_path(home, identity), Path(home).expanduser()
     left: UnfinishedTurn | None = None
     try:
         left = session.unfinished()
@@ -103,8 +103,8 @@ def delete_session(home: Path, identity: str) -> None:
         for file in (*path.parent.glob(f"{identity}{TURN_SUFFIX}*"), path):
             file.unlink(missing_ok=True)
         fsync_folder(path.parent)
-        _forget_typed(home / HISTORY, texts)
-        _forget_replies(home / "cache" / REPLIES, texts)
+        _forget_typed(folder / HISTORY, texts)
+        _forget_replies(folder / "cache" / REPLIES, texts)
     except OSError as exc:
         raise AgentError(
             f"The session {identity} cannot be deleted: {exc.strerror}.", f"Check {exc.filename}, then delete it again."

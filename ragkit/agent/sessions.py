@@ -22,7 +22,7 @@ from ragkit.agent.answer import Answer, Citation
 from ragkit.agent.budget import Spent
 from ragkit.errors import AgentError, UsageError
 from ragkit.index.fsops import append_line
-from ragkit.retrieval.rewrite import Turn
+from ragkit.retrieval.rewrite import Past, turns_of
 
 if TYPE_CHECKING:
     from ragkit.agent.checkpoints import TurnFile
@@ -98,8 +98,12 @@ class Session:
         return self.path.stem if self.path else ""
 
     @classmethod
-    def open(cls, home: Path, identity: str) -> Session:
+    def open(cls, home: str | Path, identity: str) -> Session:
         """Open the session `identity` below `home`, or start it.
+
+        Args:
+            home: ``load_settings().home``, which is ``$RAGKIT_HOME``, or a folder of the program's own.
+            identity: Its name.
 
         Raises:
             UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
@@ -108,14 +112,18 @@ class Session:
         return cls(session_path(home, identity))
 
     @classmethod
-    def seeded(cls, turns: Sequence[Turn]) -> Session:
-        """A conversation in memory that begins with these earlier turns."""
+    def seeded(cls, turns: Sequence[Past]) -> Session:
+        """A conversation in memory that begins with these earlier turns.
+
+        Raises:
+            UsageError: If one is neither a `Turn` nor a pair of question and answer.
+        """
         session = cls()
-        session.answers = [PastAnswer(turn.question, turn.answer, turn.question, ()) for turn in turns]
+        session.answers = [PastAnswer(turn.question, turn.answer, turn.question, ()) for turn in turns_of(turns)]
         return session
 
     @classmethod
-    def start(cls, home: Path) -> Session:
+    def start(cls, home: str | Path) -> Session:
         """A new session with a name from date and chance."""
         return cls.open(home, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
@@ -170,7 +178,7 @@ class Session:
         """The turn that was being answered when its process ended, if there is one.
 
         Raises:
-            SessionBusyError: If another process is answering it right now.
+            SessionBusyError: If it is being answered right now.
             AgentError: If what was kept of it is damaged.
         """
         file = self._left()
@@ -188,7 +196,7 @@ class Session:
             Where it is kept; None if this session is not kept, or the disk takes nothing.
 
         Raises:
-            SessionBusyError: If another process is answering in this session.
+            SessionBusyError: If another question is being answered in this session.
         """
         if self.path is None:
             return None
@@ -201,7 +209,7 @@ class Session:
         """The unfinished turn, to go on with.
 
         Raises:
-            SessionBusyError: If another process is answering it right now.
+            SessionBusyError: If it is being answered right now.
             AgentError: If there is none, or it is damaged.
         """
         file = self._left()
@@ -229,15 +237,20 @@ class Session:
         return file
 
 
-def session_path(home: Path, identity: str) -> Path:
+def folder_of(home: str | Path) -> Path:
+    """Where the sessions of a home folder are."""
+    return Path(home).expanduser() / FOLDER
+
+
+def session_path(home: str | Path, identity: str) -> Path:
     """The file of a session.
 
     Raises:
         UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
+    if not isinstance(identity, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
         raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
-    return home / FOLDER / f"{identity}.jsonl"
+    return folder_of(home) / f"{identity}.jsonl"
 
 
 def _unfinished(file: TurnFile) -> UnfinishedTurn:

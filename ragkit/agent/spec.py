@@ -174,15 +174,7 @@ def _parsed(path: Path, text: str, own: Collection[str] = ()) -> AgentSpec:
     try:
         header = AgentHeader.model_validate(data)
     except ValidationError as exc:
-        # A misspelt key is also a missing one; the misspelling is what helps.
-        first = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        keys = [str(part) for part in first["loc"] if not isinstance(part, int)]
-        reason = first["msg"].removeprefix("Value error, ")
-        fields = McpServer.model_fields if keys[:1] == ["mcp"] else AgentHeader.model_fields
-        allowed = f"Allowed keys: {', '.join(fields)}." if first["type"] == "extra_forbidden" else ""
-        raise AgentError(
-            f"{path}:{_line_of(text, keys)}: {'.'.join(keys) or 'front matter'}: {reason}.", allowed
-        ) from exc
+        raise _wrong_header(path, text, exc) from exc
     try:
         prompt, examples = split_examples(text[body:])
     except ExampleError as exc:
@@ -200,6 +192,21 @@ def _parsed(path: Path, text: str, own: Collection[str] = ()) -> AgentSpec:
             "Write it below the front matter.",
         )
     return AgentSpec(header, prompt, path, examples)
+
+
+def _wrong_header(path: Path, text: str, wrong: ValidationError) -> AgentError:
+    """All that is wrong with the keys of a front matter, each with its line; misspelt keys come first."""
+    errors = sorted(wrong.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    misspelt = errors[0]["type"] == "extra_forbidden"
+    faults: dict[str, None] = {}
+    for error in errors:
+        if misspelt and error["type"] == "missing":
+            continue  # a misspelt key is also a missing one; the misspelling is what helps
+        keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
+        reason = error["msg"].removeprefix("Value error, ")
+        faults[f"{path}:{_line_of(text, keys)}: {'.'.join(keys) or 'front matter'}: {reason}."] = None
+    fields = McpServer.model_fields if errors[0]["loc"][:1] == ("mcp",) else AgentHeader.model_fields
+    return AgentError(" ".join(faults), f"Allowed keys: {', '.join(fields)}." if misspelt else "")
 
 
 def _text(path: Path) -> str:

@@ -95,7 +95,7 @@ def check(
         for path in right:
             say(f"✓ {one_line(path)}")
         for error in wrong.values():
-            say(f"✗ {one_line(error, 400)}", style="red")
+            say(f"✗ {one_line(error, 2000)}", style="red")
     if wrong:
         raise typer.Exit(1)
 

@@ -7,10 +7,11 @@ All of them raise what the model raises; a reply that is of no use is None or em
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
+from ragkit.errors import UsageError
 from ragkit.text.language import Language, answer_language
 from ragkit.text.tokens import STOP_WORDS, query_terms
 
@@ -34,6 +35,31 @@ class Turn:
 
     question: str
     answer: str
+
+
+Past: TypeAlias = Turn | tuple[str, str]
+"""An earlier exchange as a program may give it: a `Turn`, or its question and its answer."""
+
+
+def turns_of(history: Iterable[Past]) -> list[Turn]:
+    """Earlier exchanges as `Turn`.
+
+    Raises:
+        UsageError: If one is neither a `Turn` nor a pair of texts.
+    """
+    turns = []
+    for number, past in enumerate(history, start=1):
+        if isinstance(past, Turn):
+            turns.append(past)
+            continue
+        pair = list(past) if isinstance(past, (tuple, list)) else []
+        if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise UsageError(
+                f"Turn {number} of the history is a {type(past).__name__}: {past!r:.80}.",
+                "Pass pairs: [(question, answer), ...].",
+            )
+        turns.append(Turn(*pair))
+    return turns
 
 
 _REFERS: Final = re.compile(

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, get_type_hints
 
 from langchain_core.tools import BaseTool, StructuredTool
+from pydantic.errors import PydanticUserError
 
 from ragkit.agent.coroutines import awaited, nobody_waits
 from ragkit.errors import UsageError
+from ragkit.text.sanitize import one_line
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """What endpoints accept as the name of a function."""
@@ -27,7 +29,8 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
     is cancelled when its time is over or the question is.
 
     Raises:
-        UsageError: If it cannot be a tool: no name, no docstring, an argument without a type.
+        UsageError: If it cannot be a tool: no name, no docstring, an argument without a type or of
+            a type that has no schema.
     """
     name = getattr(function, "__name__", "")
     if not callable(function) or not _NAME.fullmatch(name):
@@ -58,6 +61,11 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
             )
     try:
         return StructuredTool.from_function(_blocking(function), name=name, description=inspect.getdoc(function))
+    except PydanticUserError as exc:
+        # Before Python 3.12 that of the standard library lacks what pydantic reads.
+        typed = exc.code == "typed-dict-version"
+        remedy = "Import TypedDict from typing_extensions, or use a dataclass." if typed else "Use plain types."
+        raise UsageError(f"The function {name} cannot be a tool: {one_line(exc.message, 200)}", remedy) from exc
     except (TypeError, ValueError) as exc:
         raise UsageError(f"The function {name} cannot be a tool: {exc}", "Use types that have a JSON schema.") from exc
 
