@@ -40,6 +40,8 @@ _ASIDE: Final = re.compile(
 )
 """Code and formulas. As in Pandoc, ``$`` opens a formula only in front of a character and closes it only
 behind one, so that prices are no formulas."""
+_ROW_LINE: Final = re.compile(r"\|[^\n]*\|[ \t\d,，\[\]【】［］^]*(?:\n|\Z)")
+"""A line that is a row, unlike one that begins with an absolute value (``|x| grows.``)."""
 _MASKED: Final = re.compile("`([\U000f0000-\U000ffffd])`")
 _FIRST_SIGN: Final = 0xF0000
 _MOST_CODES: Final = 0xFFFE
@@ -197,7 +199,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
             continue
         if row is not None:
             yield row
-        row = (start, end) if is_row(text[start:end]) else None
+        row = (start, end) if _ROW_LINE.match(text, start) else None
         if row is None:
             yield start, end
     if row is not None:

@@ -305,7 +305,7 @@ def test_two_processes_do_not_answer_in_one_session(place: Path, tmp_path: Path)
     home = tmp_path / "home"
     second = worker(place, home)
     with paused(place, home):
-        with pytest.raises(SessionBusyError, match="Another process"):
+        with pytest.raises(SessionBusyError, match="Another question is being answered"):
             second.ask(QUESTION)
         with pytest.raises(SessionBusyError):
             second.unfinished()

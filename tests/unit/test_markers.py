@@ -213,5 +213,12 @@ def test_what_frames_an_answer_is_told_from_what_stands_below(text: str, frames:
     assert [sentence.frame for sentence in parse_answer(text)] == frames
 
 
+def test_an_absolute_value_begins_no_row() -> None:
+    assert [s.text for s in parse_answer("|x| grows with it. Then it falls [1].")] == [
+        "|x| grows with it.",
+        "Then it falls.",
+    ]
+
+
 def test_an_announcement_knows_how_much_stands_below() -> None:
     assert [parse_answer(f"Here:\n{below}")[0].items for below in ("- a\n- b\n- c", TABLE, "```\nx\n```")] == [3, 2, 0]
