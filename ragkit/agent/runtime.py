@@ -155,7 +155,7 @@ class Agent(AgentParts):
 
         Raises:
             AgentError: If the agent file is missing or wrong, or its MCP servers are not approved.
-            UsageError: If something in `tools` cannot be a tool, or the index, the model or the session is something else.
+            UsageError: If something in `tools` cannot be a tool, or index, model or session are something else.
             ModelError: If the model string names nothing that can be used here.
         """
         _check_index(index)
