@@ -11,7 +11,7 @@ from typing import Final
 
 from ragkit.citations.alignment import Code, Exchange, align, exchanges
 from ragkit.citations.atoms import Atoms
-from ragkit.citations.direction import turned_round
+from ragkit.citations.direction import of_another, turned_round
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated
 from ragkit.citations.verdicts import Reason
@@ -85,6 +85,7 @@ def compare(
         reasons += negations(claim, source, codes)
     if not any(reason.kind in ("negation", "opposite") for reason in reasons):
         reasons += restated(claim, source)
+    reasons = reasons or ([] if table else list(of_another(claim, source)))
     return reasons or list(_crossed(claim, source, codes)) or list(_terms(claim, source, exchanged, terms))
 
 

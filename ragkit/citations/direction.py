@@ -1,4 +1,7 @@
-"""Who does what to whom: "PPO 比 DPO 更稳定" is not "DPO 比 PPO 更稳定", with the same words."""
+"""Who does what to whom, and whose number it is, where all the words are the same.
+
+"PPO 比 DPO 更稳定" is not "DPO 比 PPO 更稳定"; "A has 5, B has 7" does not say that A has 7.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,42 @@ def turned_round(claim: Atoms, source: Atoms) -> Iterator[Reason]:
         if (two, between, one) in there and (one, between, two) not in there:
             yield Reason("opposite", f"{shown}: the source has it the other way round")
             return
+
+
+def of_another(claim: Atoms, source: Atoms) -> Iterator[Reason]:
+    """A number said of one name, which the source gives to another name in a clause of its own."""
+    there = [(parties, numbers) for parties, numbers in _owned(source) if numbers]
+    for parties, numbers in _owned(claim):
+        if len(parties) != 1:
+            continue
+        [named] = parties
+        own = {number for others, found in there if named in others for number in found}
+        for number, shown in numbers.items():
+            owners = [others for others, found in there if number in found]
+            # What the source says of no name may be of any.
+            if not own or number in own or not owners or not all(owners):
+                continue
+            others = {party: name for each in owners for party, name in each.items()}
+            if not any(_same(named, other) for other in others):
+                yield Reason("number", f"number {shown}: the source says it of {min(others.values())}")
+                return
+
+
+def _owned(atoms: Atoms) -> Iterator[tuple[dict[_Party, str], dict[str, str]]]:
+    """The names of each clause, and its other figures, both with how they are written."""
+    for start, end in clauses(atoms, contrast=True):
+        places = {at: _whole(atoms, at, end) for at in atoms.names if start <= at < end}
+        parties = {party: atoms.show(range(at, at + len(party))) for at, party in places.items()}
+        named = {key for party in parties for key in party}
+        numbers = {atoms.keys[at]: atoms.shown[at] for at, _, _ in atoms.numbers if start <= at < end}
+        # Small counts in words are of anything.
+        yield parties, {key: shown for key, shown in numbers.items() if key not in named and shown[0].isdecimal()}
+
+
+def _same(one: _Party, two: _Party) -> bool:
+    """Whether one name may be short for the other: GPT-4, GPT-4-0613."""
+    short = min(len(one), len(two))
+    return one[:short] == two[:short]
 
 
 def _relations(atoms: Atoms) -> Iterator[tuple[tuple[_Party, tuple[str, ...], _Party], str]]:

@@ -59,6 +59,8 @@ def verdict_of(sentence: str, source: str) -> str:
         ("The batch holds 25 items.", "The batch holds twenty-five items", "The batch holds thirty-five items"),
         ("每层的计算量是 $O(nd^2)$。", "每层的计算量是 O(nd²)", "每层的计算量是 O(nk²)"),
         ("b=0 时完全不惩罚长文档，b=1 时完全按长度归一。", "b=1 时完全按长度归一", "b=1 时完全不惩罚长文档，b=0 时完全按长度归一"),
+        ("GPT 有 24 层，而 BERT 有 12 层。", "BERT 有 12 层", "BERT 有 24 层"),
+        ("On it ORM reaches 72.4%, while PRM reaches 78.2%.", "ORM reaches 72.4% on it", "ORM reaches 78.2% on it"),
         ("论文以相同精度把向量缩小 14 倍，共有 2 个阶段。", "以相同精度把向量缩小 14 倍", "以相同精度把向量缩小 2 倍"),
     ],
 )  # fmt: skip
