@@ -12,6 +12,8 @@ from ragkit.citations.atoms import Atoms
 
 SHORT: Final = 5
 """Atoms of an exchanged piece; a longer one is another wording."""
+WORD: Final = 0.5
+"""Weight from which an atom counts as a word."""
 _CONTRAST: Final = frozenset({"而", "while", "wherea", "but"})
 """Words (stemmed) with which a clause about another thing begins."""
 
@@ -55,6 +57,11 @@ def exchanges(codes: Sequence[Code], size: int) -> Iterator[Exchange]:
             right[2] - right[1] if right and right[0] == "equal" else 0,
             a == 0 or b == size,
         )
+
+
+def words(atoms: Atoms, start: int, end: int) -> set[str]:
+    """The atoms from `start` to `end` that count as words."""
+    return {k for k, w in zip(atoms.keys[start:end], atoms.weights[start:end], strict=True) if w >= WORD}
 
 
 def clauses(atoms: Atoms, *, contrast: bool = False) -> Iterator[tuple[int, int]]:

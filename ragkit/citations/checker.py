@@ -8,7 +8,7 @@ dev half of ``evals/citations``; docs/citations.md has the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,7 +16,7 @@ from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.columns import misplaced
 from ragkit.citations.compare import compare
 from ragkit.citations.counts import miscounted
-from ragkit.citations.evidence import Evidence, Window, weight
+from ragkit.citations.evidence import Evidence, Window, union, weight
 from ragkit.citations.normal import find_quote
 from ragkit.citations.owners import misowned
 from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
@@ -181,7 +181,7 @@ class Checker:
             return None
         evidence = self.evidence
         found: tuple[float, Window] | None = None
-        whole = [_union(masks[row] for row in rows) for rows in evidence.rows]
+        whole = [union(masks[row] for row in rows) for rows in evidence.rows]
         home = evidence.passage_of(one)
         # Rows of a table name what they are about in the headings above it only.
         first = one.mask if evidence.is_table(one) else one.own
@@ -268,13 +268,6 @@ def span_of(
     first = line + text.count("\n", 0, start)
     last = first + text.count("\n", start, end)
     return Span(offset + start, offset + end, first, last, text[start:end], number, document)
-
-
-def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
 
 
 def _stretches(claim: Atoms, mask: int) -> Iterator[int]:

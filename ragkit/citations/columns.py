@@ -8,7 +8,7 @@ from typing import Final
 
 from ragkit.citations.alignment import clauses
 from ragkit.citations.atoms import Atoms, analyse
-from ragkit.citations.evidence import Evidence, Unit, weight
+from ragkit.citations.evidence import Evidence, Unit, union, weight
 from ragkit.citations.verdicts import Reason
 
 ASIDE: Final = re.compile(r"[(（][^)）]*[)）]|\$[^$]*\$")
@@ -49,9 +49,7 @@ def misplaced(evidence: Evidence, claim: Atoms, number: int) -> Iterator[Reason]
         for unit in rows
         if unit.start > head.start and len(cells := _cells(text, unit)) == len(columns)
     ]
-    heads = 0
-    for bits in columns:
-        heads |= bits
+    heads = union(columns)
     for start, end in clauses(claim, contrast=True):
         clause = bits_of(start, end)
         here = [column for column, bits in enumerate(columns) if bits & clause]

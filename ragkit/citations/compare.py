@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
-from ragkit.citations.alignment import Code, Exchange, align, exchanges
+from ragkit.citations.alignment import Code, Exchange, align, exchanges, words
 from ragkit.citations.atoms import Atoms
 from ragkit.citations.direction import of_another, turned_round
 from ragkit.citations.figures import is_scale, written_otherwise
@@ -21,8 +21,6 @@ _CROSSED: Final = 10
 """Atoms of a piece that may have changed places with another."""
 _ALIKE: Final = 0.6
 """Share of its words that a piece has in common with what it changed places with."""
-_WORD: Final = 0.5
-"""Weight from which an atom counts as a word."""
 _RATIOS: Final = frozenset({"倍", "%"})
 _COUNTED: Final = 4
 """The largest count in words that an answer may have made itself; of the reference answers none counts further."""
@@ -74,7 +72,7 @@ def compare(
         context: Terms that need not stand in those lines: of the headings above them and of the lines around.
         terms: Terms of all passages. An English word put in the place of another counts only if it is one
             of them: what confuses two things takes the name of one for that of the other.
-        table: Whether the source is rows of a table, whose cells say yes and no by themselves.
+        table: Whether the source is rows of a table, whose cells say yes and no, and of what, by themselves.
         computed: Numbers that need no source.
     """
     codes = align(claim, source)
@@ -99,7 +97,7 @@ def _crossed(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Rea
         b = min([b, *(at for at in claim.breaks if a < at < b)]) if b - a > _CROSSED else b
         d = min([d, *(at for at in source.breaks if c < at < d)])
         beside = any(code[0] == "equal" for code in codes[max(0, i - 1) : i + 2])
-        said, real = _words(claim, a, b), _words(source, c, d)
+        said, real = words(claim, a, b), words(source, c, d)
         if said and real and beside and b - a <= _CROSSED and d - c <= _CROSSED:
             pieces.append((said, real, range(a, b), range(c, d)))
     for i, (said, real, at, there) in enumerate(pieces):
@@ -109,10 +107,6 @@ def _crossed(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Rea
                 shown = f"{claim.show(at)}: the source says {source.show(there)}, and the other way round"
                 yield Reason("term", shown)
                 return
-
-
-def _words(atoms: Atoms, start: int, end: int) -> set[str]:
-    return {k for k, w in zip(atoms.keys[start:end], atoms.weights[start:end], strict=True) if w >= _WORD}
 
 
 def _alike(one: set[str], two: set[str]) -> bool:

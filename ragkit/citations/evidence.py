@@ -9,8 +9,10 @@ sentence was put together from both.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from ragkit.citations.atoms import Atoms, analyse
@@ -175,6 +177,11 @@ class Evidence:
     def passage_of(self, window: Window) -> int:
         """Number of the window's passage, from 0."""
         return self.units[window.first].passage
+
+
+def union(masks: Iterable[int]) -> int:
+    """What any of `masks` holds."""
+    return reduce(or_, masks, 0)
 
 
 def weight(claim: Atoms, mask: int) -> float:

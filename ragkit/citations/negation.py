@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ragkit.citations.alignment import SHORT, Code, clauses
+from ragkit.citations.alignment import SHORT, WORD, Code, clauses, words
 from ragkit.citations.atoms import Atoms, opposite
 from ragkit.citations.verdicts import Reason
 from ragkit.text.tokens import stem
@@ -20,8 +20,6 @@ _DENIED: Final = 1.0
 _REPEATED: Final = 6
 _RESTATED: Final = 4.0
 """What the denied words of a clause weigh, so that it is they that are said again without the negation."""
-_WORD: Final = 0.5
-"""Weight from which an atom counts as a word."""
 _PAIR: Final = 1.3
 """Weight from which two Han characters count as a word."""
 _PREVENT: Final = frozenset("防止 避免 以免 免得 避开".split())
@@ -70,8 +68,8 @@ def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
         if source.keys[c:d].count("!") != 1:
             continue
         first = source.keys.index("!", c) + 1
-        denied, single = set(_pairs(source, first, d)), _words(source, first, d)
-        if not denied or sum(w for w in source.weights[first:d] if w >= _WORD) < _RESTATED:
+        denied, single = set(_pairs(source, first, d)), words(source, first, d)
+        if not denied or sum(w for w in source.weights[first:d] if w >= WORD) < _RESTATED:
             continue
         if any(len(denied & pairs) >= 0.7 * len(denied) for pairs in plain):
             continue  # said of another thing next to it
@@ -80,7 +78,7 @@ def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
             if (
                 "!" not in claim.keys[a:b]
                 and len(denied & said) >= 0.6 * len(denied)
-                and len(single & _words(claim, a, b)) >= 0.9 * len(single)
+                and len(single & words(claim, a, b)) >= 0.9 * len(single)
                 and _OTHERWISE.isdisjoint(said)
             ):
                 yield Reason("negation", "it says what the source denies")
@@ -131,17 +129,13 @@ def _otherwise(claim: Atoms, source: Atoms, slices: tuple[int, int, int, int], n
     return not pairs.isdisjoint(_PREVENT if net > 0 else _OTHERWISE) or not _PREVENT_EN.isdisjoint(keys)
 
 
-def _words(atoms: Atoms, start: int, end: int) -> set[str]:
-    return {k for k, w in zip(atoms.keys[start:end], atoms.weights[start:end], strict=True) if w >= _WORD}
-
-
 def _pairs(atoms: Atoms, start: int, end: int) -> list[str]:
     """Latin words, numbers and pairs of Han characters that carry meaning."""
     found = []
     for at in range(start, end):
         key = atoms.keys[at]
         if key.isascii():
-            found += [key] if atoms.weights[at] >= _WORD else []
+            found += [key] if atoms.weights[at] >= WORD else []
         elif at + 1 < end and not atoms.keys[at + 1].isascii() and sum(atoms.weights[at : at + 2]) >= _PAIR:
             found.append(key + atoms.keys[at + 1])
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from ragkit.citations.alignment import clauses
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.columns import ASIDE, bits_of, is_about_columns, is_header
-from ragkit.citations.evidence import Evidence, Unit, weight
+from ragkit.citations.evidence import Evidence, Unit, union, weight
 from ragkit.citations.verdicts import Reason
 
 _CELL: Final = re.compile(r"\s*\|(?P<cell>[^|\n]+)\|")
@@ -57,7 +57,7 @@ def misowned(evidence: Evidence, claim: Atoms, number: int, masks: Sequence[int]
         masks: For every unit the atoms of `claim` that it holds.
     """
     entries = list(_entries(evidence, claim, number))
-    labels = _union(entry.bits for entry in entries)
+    labels = union(entry.bits for entry in entries)
     if len(entries) < 2 or not labels:
         return
     labelled = {entry.row for entry in entries}
@@ -72,7 +72,7 @@ def misowned(evidence: Evidence, claim: Atoms, number: int, masks: Sequence[int]
             continue
         mark, ours = held[0].bits, {entry.row for entry in held}
         rows = [r for r in evidence.rows[number] if r in ours or r not in labelled or masks[r] & mark == mark]
-        own = _union(masks[row] for row in rows)
+        own = union(masks[row] for row in rows)
         others = [e for e in entries if e.row not in rows and not e.bits & clause and _siblings(evidence, e, held)]
         if (reason := _taken(claim, rest, heavy, own, others, masks)) is not None:
             what, other = reason
@@ -143,10 +143,3 @@ def _longest(entries: Sequence[_Entry]) -> list[_Entry]:
 def _refers_back(keys: Sequence[str]) -> bool:
     pairs = {"".join(keys[at : at + 2]) for at in range(len(keys))}
     return not _BACK.isdisjoint(pairs) or not _BACK_EN.isdisjoint(keys)
-
-
-def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
