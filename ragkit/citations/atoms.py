@@ -85,7 +85,7 @@ _ANTONYMS: Final = [
         "超/低 超/小 有/无 翻/减 "
         "more/less more/fewer higher/lower high/low larger/smaller large/small faster/slower fast/slow increase/decrease "
         "before/after lower/raise longer/shorter long/short better/worse grow/shrink first/last most/least max/min "
-        "maximum/minimum maximize/minimize up/down above/below rise/fall rose/fell deeper/shallower deep/shallow "
+        "maximum/minimum maximize/minimize up/down above/below exceed/below exceed/under rise/fall rose/fell deeper/shallower deep/shallow "
         "cheaper/expensive cheap/expensive same/different left/right row/column positive/negative preserve/break "
         "preserve/destroy remain/delete half/twice all/some daily/weekly daily/monthly weekly/monthly encoder/decoder"
     ).split()
@@ -158,7 +158,9 @@ def analyse(text: str) -> Atoms:
             _number(out, *figure(raw), shown=raw)
         else:
             _word(out, raw, named=kind == "name", initial=sentence_start)
-        if out.numbers and out.numbers[-1][0] == at - 1 and kind not in ("number", "figure"):
+        # "1.2, b" has no unit.
+        joined = not clean[previous_end : match.start()].strip(" -")
+        if joined and out.numbers and out.numbers[-1][0] == at - 1 and kind not in ("number", "figure"):
             _unit(out, at, clean[match.start() : match.end() + 1])
         previous_end = match.end()
         sentence_start = False

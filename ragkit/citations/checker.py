@@ -15,7 +15,7 @@ from typing import Final
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.columns import misplaced
 from ragkit.citations.compare import compare
-from ragkit.citations.counts import miscounted
+from ragkit.citations.counts import miscounted, reassigned
 from ragkit.citations.evidence import Evidence, Window, union, weight
 from ragkit.citations.normal import find_quote
 from ragkit.citations.owners import misowned
@@ -124,11 +124,17 @@ class Checker:
         strongest = max(range(len(best)), key=lambda n: (best[n].share, n == top))
         if pieces := self._stitched(claim, masks, best, strongest):
             return self._result(sentence, named, "stitched", pieces, (_PIECES,), share)
-        reasons = self._facts(claim, window, top) or list(misplaced(self.evidence, claim, top))
+        reasons = self._facts(claim, window, top)
+        if not reasons and self.evidence.is_table(window):
+            reasons = list(misplaced(self.evidence, claim, top))
         reasons = reasons or list(misowned(self.evidence, claim, top, masks))
         reasons += [
             Reason("number", f"number {count}: the sentence itself lists {items}")
             for count, items in miscounted(sentence)
+        ]
+        reasons += [
+            Reason("number", f"number {value}: the source has another {name}")
+            for name, value in reassigned(sentence, self.evidence.passages[top].text)
         ]
         if not self._quotes_hold(sentence):
             reasons.append(Reason("quote", "the words in quotation marks stand in no source"))

@@ -1,4 +1,7 @@
-"""A count and the list that it counts, in one sentence: "three gates: input and output" needs no source to be wrong."""
+"""Figures that a sentence binds to something itself: a count to its list, a value to a name by an equals sign.
+
+"three gates: input and output" needs no source to be wrong; "k1=0.75, b=1.2" has the figures of "k1=1.2, b=0.75".
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ _AFTER: Final = re.compile(
     rf"(?:^|[，,。：:；;（(\s])({_UNCOUNTED}(?:、{_UNCOUNTED}){{1,12}}?)\s*{_COUNT_ZH}(?=[，,。；;]|$)"
 )
 """The list, then its count right behind it: "编码器、解码器两个"."""
+_ASSIGNED: Final = re.compile(r"([A-Za-z\u0370-\u03ff]\w*)\s*[=＝]\s*(\d+(?:\.\d+)?)")
+_SIGNS: Final = re.compile(r"[_{}$\\*`]")
+"""Of Markdown and LaTeX, within a name: $k_1$ is k1."""
 _AND: Final = re.compile(r"[和与及]|\band\b|\bor\b|或")
 _OPEN: Final = re.compile(r"等|例如|比如|包括|\b(?:such as|including|etc|e\.g|for example)\b", re.IGNORECASE)
 """Words of a list that need not be whole."""
@@ -42,6 +48,21 @@ def miscounted(sentence: str) -> Iterator[tuple[str, int]]:
         least = len(parts) if any(inside[:-1]) else most
         if _OPEN.search(sentence) is None and not least <= _value(count) <= most:
             yield count, most
+
+
+def reassigned(sentence: str, source: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a sentence ("k1", "0.75") where the source has another value, and that value elsewhere."""
+    there = _assigned(source)
+    for name, values in _assigned(sentence).items():
+        if name in there and not values & there[name] and any(values & others for others in there.values()):
+            yield name, min(values)
+
+
+def _assigned(text: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, value in _ASSIGNED.findall(_SIGNS.sub("", text)):
+        found.setdefault(name.lower(), set()).add(f"{float(value):g}")
+    return found
 
 
 def _value(count: str) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from ragkit.citations.alignment import clauses
 from ragkit.citations.atoms import Atoms, analyse
-from ragkit.citations.columns import ASIDE, bits_of, is_about_columns, is_header
+from ragkit.citations.columns import ASIDE, bits_of, hard_facts, is_about_columns, is_header
 from ragkit.citations.evidence import Evidence, Unit, union, weight
 from ragkit.citations.verdicts import Reason
 
@@ -45,6 +45,8 @@ class _Entry:
     """Atoms of the claim that name it; 0 if the claim does not name it whole."""
     style: str
     """Indentation and list mark: entries of one list have the same."""
+    owns: bool
+    """Whether it may own what is said in words; not where the sentence is about a column of its table."""
 
 
 def misowned(evidence: Evidence, claim: Atoms, number: int, masks: Sequence[int]) -> Iterator[Reason]:
@@ -84,13 +86,12 @@ def _taken(
     claim: Atoms, rest: int, heavy: float, own: int, others: Sequence[_Entry], masks: Sequence[int]
 ) -> tuple[str, _Entry] | None:
     """What of a clause stands under another label and not under its own: a number or name, or (empty) most of it."""
-    best, other = max(((weight(claim, masks[e.row] & rest), e) for e in others), key=itemgetter(0), default=(0.0, None))
+    owners = [(weight(claim, masks[e.row] & rest), e) for e in others if e.owns]
+    best, other = max(owners, key=itemgetter(0), default=(0.0, None))
     if other is not None and best >= max(_LEAST * _MOST, _MOST * heavy) and heavy >= _LEAST:
         if best - weight(claim, own & rest) >= max(2.0, _MARGIN * heavy):
             return "", other
-    # 两者 counts nothing of its own.
-    figures = [at for at, _, _ in claim.numbers if claim.shown[at][0].isdecimal()]
-    facts = [at for at in (*figures, *claim.names) if rest >> at & 1 and not own >> at & 1]
+    facts = [at for at in hard_facts(claim) if rest >> at & 1 and not own >> at & 1]
     return next(((claim.shown[at], e) for at in facts for e in others if masks[e.row] >> at & 1), None)
 
 
@@ -99,14 +100,15 @@ def _entries(evidence: Evidence, claim: Atoms, number: int) -> Iterator[_Entry]:
     for row in evidence.rows[number]:
         unit = evidence.units[row]
         label = _label(text[unit.start : unit.end])
-        if not label or is_header(text, unit) or is_about_columns(evidence, claim, unit):
+        if not label or is_header(text, unit):
             continue
         atoms = analyse(label)
         if len(atoms.keys) > _LONGEST or max(atoms.weights, default=0.0) < 1:
             continue
         bits = evidence.masks_of(claim, atoms)
         whole = weight(claim, bits) >= _NAMED * sum(atoms.weights)
-        yield _Entry(row, label, bits if whole else 0, _style(text, unit))
+        owns = not is_about_columns(evidence, claim, unit)
+        yield _Entry(row, label, bits if whole else 0, _style(text, unit), owns)
 
 
 def _label(text: str) -> str:
