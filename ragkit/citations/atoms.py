@@ -39,7 +39,7 @@ _GREEK: Final = {
 }
 _MATHS: Final = str.maketrans({"√": " sqrt ", "≥": ">", "≤": "<", "×": " ", "·": " ", "∝": " ", "’": "'"})
 _COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
-_MARKUP: Final = re.compile(r"[_{}$\\*`]")
+MARKUP: Final = re.compile(r"[_{}$\\*`]")
 _POWER: Final = re.compile(r"(?<=[A-Za-z])\^(?=\d)")
 """``d^2`` is d², which NFKC makes d2."""
 _CURRENCIES: Final = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yuan"}
@@ -171,7 +171,7 @@ def _clean(text: str) -> str:
     folded = fold_case_kept(_PARTICLE.sub("", _EMPHASIS.sub("", _LIST_MARK.sub("", text))))
     if "\\" in folded:
         folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)
-    return _POWER.sub("", _MARKUP.sub("", _priced(folded.translate(_GREEK).translate(_MATHS))))
+    return _POWER.sub("", MARKUP.sub("", _priced(folded.translate(_GREEK).translate(_MATHS))))
 
 
 def _priced(text: str) -> str:

@@ -49,6 +49,12 @@ def hard_facts(claim: Atoms) -> list[int]:
     return [*figures, *claim.names, *latin]
 
 
+def naming(evidence: Evidence, claim: Atoms, label: Atoms) -> int:
+    """The atoms of a claim that name a label, if all of it is there; else 0."""
+    bits = evidence.masks_of(claim, label)
+    return bits if weight(claim, bits) >= _NAMED * sum(label.weights) else 0
+
+
 def misplaced(evidence: Evidence, claim: Atoms, number: int) -> Iterator[Reason]:
     """Clauses that name one column of the table in passage `number`, from 0, and say what stands in another."""
     text = evidence.passages[number].text
@@ -56,7 +62,7 @@ def misplaced(evidence: Evidence, claim: Atoms, number: int) -> Iterator[Reason]
     head = next((unit for unit in rows if is_header(text, unit)), None)
     if head is None or len(cells := _cells(text, head)) < 3 or cells[0].strip("* ").lower() not in _CORNERS:
         return
-    columns = [0, *(_naming(evidence, claim, cell) for cell in cells[1:])]
+    columns = [0, *(_naming_one(evidence, claim, cell) for cell in cells[1:])]
     if not any(columns):
         return
     table = [
@@ -64,15 +70,15 @@ def misplaced(evidence: Evidence, claim: Atoms, number: int) -> Iterator[Reason]
         for unit in rows
         if unit.start > head.start and len(cells := _cells(text, unit)) == len(columns)
     ]
-    heads = union(columns)
+    heads, facts = union(columns), hard_facts(claim)
+    held = [union(masks[column] for masks in table) for column in range(len(columns))]
     for start, end in clauses(claim, contrast=True):
         clause = bits_of(start, end)
         here = [column for column, bits in enumerate(columns) if bits & clause]
         if len(here) == 1 and "!" not in claim.keys[start:end]:
-            held = [union(masks[column] for masks in table) for column in range(len(columns))]
             elsewhere = union(bits for column, bits in enumerate(held) if column not in (0, here[0]))
             free = clause & ~heads & ~held[0] & ~held[here[0]]
-            if any((free & elsewhere) >> at & 1 for at in hard_facts(claim)):
+            if any((free & elsewhere) >> at & 1 for at in facts):
                 yield _ANOTHER
                 return
             for masks in table:
@@ -114,14 +120,13 @@ def _elsewhere(claim: Atoms, rest: int, masks: list[int], column: int) -> bool:
     return other != column and best >= max(least, share * heavy) and best - own >= max(margin, 0.4 * best)
 
 
-def _naming(evidence: Evidence, claim: Atoms, cell: str) -> int:
+def _naming_one(evidence: Evidence, claim: Atoms, cell: str) -> int:
     """The atoms of a claim that name a column, if it names it; one of several names is enough."""
     for name in ASIDE.sub("", cell).split("/"):
         atoms = analyse(name)
         needed = sum(atoms.weights)
         telling = bool(atoms.names) or (needed >= 2 and all(key.isascii() for key in atoms.keys))
-        bits = evidence.masks_of(claim, atoms)
-        if telling and needed >= 1 and weight(claim, bits) >= _NAMED * needed:
+        if telling and needed >= 1 and (bits := naming(evidence, claim, atoms)):
             return bits
     return 0
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from ragkit.citations.atoms import MARKUP
 from ragkit.citations.figures import COUNTING, HAN_DIGITS
 
 _ITEM: Final = r"[^、,，。.:：;；()（）/\n]{1,24}"
@@ -25,8 +26,6 @@ _AFTER: Final = re.compile(
 )
 """The list, then its count right behind it: "编码器、解码器两个"."""
 _ASSIGNED: Final = re.compile(r"([A-Za-z\u0370-\u03ff]\w*)\s*[=＝]\s*(\d+(?:\.\d+)?)")
-_SIGNS: Final = re.compile(r"[_{}$\\*`]")
-"""Of Markdown and LaTeX, within a name: $k_1$ is k1."""
 _AND: Final = re.compile(r"[和与及]|\band\b|\bor\b|或")
 _OPEN: Final = re.compile(r"等|例如|比如|包括|\b(?:such as|including|etc|e\.g|for example)\b", re.IGNORECASE)
 """Words of a list that need not be whole."""
@@ -52,15 +51,16 @@ def miscounted(sentence: str) -> Iterator[tuple[str, int]]:
 
 def reassigned(sentence: str, source: str) -> Iterator[tuple[str, str]]:
     """Names and values of a sentence ("k1", "0.75") where the source has another value, and that value elsewhere."""
-    there = _assigned(source)
-    for name, values in _assigned(sentence).items():
+    said = _assigned(sentence)
+    there = _assigned(source) if said else {}
+    for name, values in said.items():
         if name in there and not values & there[name] and any(values & others for others in there.values()):
             yield name, min(values)
 
 
 def _assigned(text: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for name, value in _ASSIGNED.findall(_SIGNS.sub("", text)):
+    for name, value in _ASSIGNED.findall(MARKUP.sub("", text)):
         found.setdefault(name.lower(), set()).add(f"{float(value):g}")
     return found
 

@@ -16,6 +16,7 @@ from operator import or_
 from typing import Final
 
 from ragkit.citations.atoms import Atoms, analyse
+from ragkit.citations.frames import is_row
 from ragkit.citations.support import body_spans
 from ragkit.text.language import language_group
 
@@ -88,7 +89,7 @@ class Evidence:
             text = passage.text[start:end]
             atoms = analyse(text)
             row = len(self.units)
-            self.units.append(Unit(number, start, end, text.lstrip().startswith("|"), atoms))
+            self.units.append(Unit(number, start, end, is_row(text), atoms))
             for term in {term for term, _ in atoms.terms}:
                 self._postings.setdefault(term, []).append(row)
             for key in set(atoms.keys):

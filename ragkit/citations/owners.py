@@ -10,7 +10,7 @@ from typing import Final
 
 from ragkit.citations.alignment import clauses
 from ragkit.citations.atoms import Atoms, analyse
-from ragkit.citations.columns import ASIDE, bits_of, hard_facts, is_about_columns, is_header
+from ragkit.citations.columns import ASIDE, bits_of, hard_facts, is_about_columns, is_header, naming
 from ragkit.citations.evidence import Evidence, Unit, union, weight
 from ragkit.citations.verdicts import Reason
 
@@ -30,7 +30,6 @@ _MOST: Final = 0.55
 """Share of it that another label's lines must hold."""
 _MARGIN: Final = 0.3
 """Share of it that they must hold beyond what the named label's lines do."""
-_NAMED: Final = 0.99
 _BACK: Final = frozenset({"前者", "后者"})
 _BACK_EN: Final = frozenset({"former", "latter"})
 
@@ -62,37 +61,36 @@ def misowned(evidence: Evidence, claim: Atoms, number: int, masks: Sequence[int]
     labels = union(entry.bits for entry in entries)
     if len(entries) < 2 or not labels:
         return
-    labelled = {entry.row for entry in entries}
+    labelled, facts = {entry.row for entry in entries}, hard_facts(claim)
     held: list[_Entry] = []
     for start, end in clauses(claim, contrast=True):
         clause = bits_of(start, end)
         # A clause without a label goes on about the one before it.
         held = _longest([e for e in entries if e.bits and e.bits & clause == e.bits]) or held
-        rest = clause & ~labels
-        heavy = weight(claim, rest)
         if _refers_back(claim.keys[start:end]) or len({e.bits for e in held}) != 1:
             continue
         mark, ours = held[0].bits, {entry.row for entry in held}
         rows = [r for r in evidence.rows[number] if r in ours or r not in labelled or masks[r] & mark == mark]
         own = union(masks[row] for row in rows)
         others = [e for e in entries if e.row not in rows and not e.bits & clause and _siblings(evidence, e, held)]
-        if (reason := _taken(claim, rest, heavy, own, others, masks)) is not None:
+        if (reason := _taken(claim, facts, clause & ~labels, own, others, masks)) is not None:
             what, other = reason
             yield Reason("name", f"{what or held[0].label}: the source says it of {other.label}")
             return
 
 
 def _taken(
-    claim: Atoms, rest: int, heavy: float, own: int, others: Sequence[_Entry], masks: Sequence[int]
+    claim: Atoms, facts: Sequence[int], rest: int, own: int, others: Sequence[_Entry], masks: Sequence[int]
 ) -> tuple[str, _Entry] | None:
-    """What of a clause stands under another label and not under its own: a number or name, or (empty) most of it."""
+    """What of a clause stands under another label and not under its own: a hard fact, or (empty) most of it."""
+    heavy = weight(claim, rest)
     owners = [(weight(claim, masks[e.row] & rest), e) for e in others if e.owns]
     best, other = max(owners, key=itemgetter(0), default=(0.0, None))
-    if other is not None and best >= max(_LEAST * _MOST, _MOST * heavy) and heavy >= _LEAST:
+    if other is not None and heavy >= _LEAST and best >= _MOST * heavy:
         if best - weight(claim, own & rest) >= max(2.0, _MARGIN * heavy):
             return "", other
-    facts = [at for at in hard_facts(claim) if rest >> at & 1 and not own >> at & 1]
-    return next(((claim.shown[at], e) for at in facts for e in others if masks[e.row] >> at & 1), None)
+    taken = rest & ~own
+    return next(((claim.shown[at], e) for at in facts for e in others if (taken & masks[e.row]) >> at & 1), None)
 
 
 def _entries(evidence: Evidence, claim: Atoms, number: int) -> Iterator[_Entry]:
@@ -105,10 +103,8 @@ def _entries(evidence: Evidence, claim: Atoms, number: int) -> Iterator[_Entry]:
         atoms = analyse(label)
         if len(atoms.keys) > _LONGEST or max(atoms.weights, default=0.0) < 1:
             continue
-        bits = evidence.masks_of(claim, atoms)
-        whole = weight(claim, bits) >= _NAMED * sum(atoms.weights)
         owns = not is_about_columns(evidence, claim, unit)
-        yield _Entry(row, label, bits if whole else 0, _style(text, unit), owns)
+        yield _Entry(row, label, naming(evidence, claim, atoms), _style(text, unit), owns)
 
 
 def _label(text: str) -> str:
