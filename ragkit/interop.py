@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import ConfigDict, field_validator
 
 from ragkit.index.engine import Filter
-from ragkit.retrieval.retriever import Mode
+from ragkit.retrieval.legs import Mode
 from ragkit.values import Hit
 
 

@@ -20,8 +20,9 @@ from ragkit.index.engine import Filter, fits_path
 from ragkit.models.embeddings import Vectors
 from ragkit.opened import Opened
 from ragkit.opening import given_path
+from ragkit.retrieval.legs import Mode
 from ragkit.retrieval.planner import Plan
-from ragkit.retrieval.retriever import Mode, Query, check_k, check_mode
+from ragkit.retrieval.retriever import Query, check_k, check_mode
 from ragkit.retrieval.stages import Source, Stages
 from ragkit.values import Document, Hit
 

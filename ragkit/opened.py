@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ragkit.index.engine import Filter
-from ragkit.retrieval.retriever import Mode
+from ragkit.retrieval.legs import Mode
 from ragkit.values import Hit
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from ragkit.index.engine import Filter
 from ragkit.lookup import Lookup
 from ragkit.models.embeddings import Vectors
 from ragkit.retrieval.confidence import LOOKED_AT, Confidence, confidence_of
+from ragkit.retrieval.legs import Mode
 from ragkit.retrieval.planner import MIXED, Name, Plan, Planner, Policy
 from ragkit.retrieval.replies import KeptReplies, chosen_policies
 from ragkit.retrieval.rerank import CrossEncoderReranker, ListwiseReranker, Reranker
-from ragkit.retrieval.retriever import Mode, Query, Retriever, check_k, check_mode, check_question
+from ragkit.retrieval.retriever import Query, Retriever, check_k, check_mode, check_question
 from ragkit.retrieval.rewrite import Past, StructuredModel, turns_of
 from ragkit.retrieval.stages import Source, Stages
 from ragkit.settings import Settings
+from ragkit.text.language import answer_language
 from ragkit.text.sanitize import clean_question
 from ragkit.values import Hit, PictureHit
 
@@ -117,7 +119,8 @@ class Searching(Lookup):
 
     def confidence(self, queries: Sequence[Query]) -> Confidence:
         """How sure a hybrid search for `queries` is to have found what they ask for."""
-        return confidence_of(self._retriever.search(list(queries), k=LOOKED_AT), self.model.temperature)
+        hits = self._retriever.search(list(queries), k=LOOKED_AT)
+        return confidence_of(hits, self.model.temperature, answer_language(queries[0].text))
 
     def search_queries(
         self,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from ragkit.errors import DatasetError
+from ragkit.retrieval.legs import Mode
 from ragkit.retrieval.planner import Policy
-from ragkit.retrieval.retriever import MODES, Mode, check_mode
+from ragkit.retrieval.retriever import MODES, check_mode
 
 TRANSFORMS: Final = ("rewrite", "translate", "hyde", "auto", "rerank", "alone")
 """What may be added to a mode. The first three need a chat model, ``rerank`` that or a cross-encoder; with ``auto``

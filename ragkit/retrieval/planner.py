@@ -5,9 +5,10 @@ Three policies decide, each ``never``, ``auto`` or ``always``:
 * ``rewrite``: a follow-up is made self-contained (``auto``: if it leans on the conversation), and
   differently worded queries are added (``auto``: not at all, since nothing was ever gained by them:
   of 16 dev questions 12 were found without and 11 with those of the bundled model);
-* ``translate``: a question that is not in the notes' main language is put into it (``auto``: unless
-  the first search is very sure); ``always`` also puts questions in the main language into the other
-  one, if both are at home in the notes;
+* ``translate``: a question is put into the notes' language (``auto``: unless the first search is very
+  sure), or into their other one if both are at home there (``auto``: if passages in it are about as
+  near as those in its own, unless the first search is quite unsure); there a translation
+  counts the more, the surer both searches are and the less of the question the first one covered;
 * ``hyde``: a hypothetical passage is searched for too (``auto``: if the first search is unsure).
 
 How sure the first search is says `ragkit.retrieval.confidence`. The question itself always takes
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -151,12 +153,18 @@ class _Planning:
         question = self._standalone
         theirs = answer_language(question)
         other: Language = "en" if theirs == "zh" else "zh"
-        foreign, policy = theirs != ours, policies.translate
-        applies = foreign or (policy == "always" and self._planner.mixed)
-        if self._decide("translate", policy, applies, "the notes are in its language", across=foreign):
+        mixed = self._planner.mixed
+        applies = mixed or theirs != ours
+        if self._decide(
+            "translate",
+            policies.translate,
+            lambda sure: sure.low_across(mixed),
+            applies,
+            "the notes are in its language",
+        ):
             translated = self._ask("translate", lambda model: translate(question, other, model))
             if translated and fold(translated) != fold(question):
-                self._add(f"translated: {translated}", Query(translated))
+                self._add(f"translated: {translated}", Query(translated, self._worth_of(translated) if mixed else 1.0))
         if self._decide("variants", "always" if policies.rewrite == "always" else "never"):
             for text in self._ask("variants", lambda model: variants(question, ours, model)) or []:
                 self._add(f"variant: {text}", Query(text, weight=VARIANT_WEIGHT))
@@ -199,9 +207,22 @@ class _Planning:
             self._notes.append(f"rewritten: {said}")
 
     def _decide(
-        self, name: Name, policy: Policy, applies: bool = True, why_not: str = "", *, across: bool = False
+        self,
+        name: Name,
+        policy: Policy,
+        worth: Callable[[Confidence], bool] = lambda sure: sure.low,
+        applies: bool = True,
+        why_not: str = "",
     ) -> bool:
-        """Whether to ask the model; says so in the trace, unless the transform is switched off."""
+        """Whether to ask the model; says so in the trace, unless the transform is switched off.
+
+        Args:
+            name: The transform.
+            policy: When it is used.
+            worth: Whether ``auto`` uses it after such a first search.
+            applies: Whether it can be used at all.
+            why_not: What the trace says if not.
+        """
         if policy == "never":
             return False
         if not applies or self._planner.model is None:
@@ -210,11 +231,24 @@ class _Planning:
         if policy == "always":
             self._stages.append(Stage(name, True, "always"))
             return True
+        wanted = worth(self._first_search())
+        self._stages.append(Stage(name, wanted, f"the first search has a confidence of {self._first_search()}"))
+        return wanted
+
+    def _first_search(self) -> Confidence:
+        """How sure the search for the question as it came is; searched for once."""
         if self._sure is None:
             self._sure = self._planner.first_pass(self._queries)
-        low = self._sure.low(across=across)
-        self._stages.append(Stage(name, low, f"the first search is {'not sure' if low else 'sure'}: {self._sure}"))
-        return low
+        return self._sure
+
+    def _worth_of(self, translated: str) -> float:
+        """Weight (0..1) of a translation where the notes have the question's own language, too.
+
+        It must not outvote the question if it is wrong, as those of questions in everyday words often are, nor where
+        notes in the question's language say the same.
+        """
+        first, second = self._first_search(), self._planner.first_pass([Query(translated)])
+        return first.value * second.value * math.sqrt(1 - first.coverage)
 
     def _ask(self, name: Name, transform: Callable[[StructuredModel], T]) -> T | None:
         """Run a transform that was decided on, and complete the trace; None if it failed."""

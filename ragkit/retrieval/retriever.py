@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from numbers import Integral
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import numpy as np
 
@@ -20,13 +20,12 @@ from ragkit.models.embeddings import EmbeddingModel, Vectors
 from ragkit.models.encoding import encode_queries, encode_sentences
 from ragkit.models.known_pairs import KnownPairs
 from ragkit.models.questions import QuestionCentre
-from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first, fuse
-from ragkit.retrieval.identifiers import identifier_bonus
+from ragkit.retrieval.fusion import Candidate, FusionSettings, combine_queries, distinct_first
+from ragkit.retrieval.legs import Aimed, Legs, Mode, Proposed, Scored
 from ragkit.text.language import Language, answer_language
 from ragkit.text.tokens import query_terms
 from ragkit.values import Chunk, Hit, LegScore
 
-Mode = Literal["hybrid", "dense", "sparse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_QUERY_CHARS = 20_000
 _VECTORS_KEPT = 16
@@ -86,14 +85,6 @@ class Query:
     passage: bool = False
 
 
-@dataclass(frozen=True)
-class _Legs:
-    dense: list[tuple[int, float]]
-    sparse: list[tuple[int, float]]
-    fused: list[Candidate]
-    questions: list[tuple[int, float]]
-
-
 class Retriever:
     """Searches an opened index.
 
@@ -121,8 +112,9 @@ class Retriever:
         if settings.temperature is None:
             settings = replace(settings, temperature=model.temperature)
         self._engine, self._model, self._settings = engine, model, settings
-        self._enrichment, self._share = enrichment, enrichment_share
-        self._cache, self._sentences = cache, sentences
+        self._enrichment, self._cache, self._sentences = enrichment, cache, sentences
+        near = sentences if settings.sentences else None
+        self._legs = Legs(engine, self._fusion, enrichment, enrichment_share, near)
         self._last_texts: dict[str, Vectors] = {}
         # A plan that looks at the first search runs the question twice.
         self._vector = lru_cache(maxsize=_VECTORS_KEPT)(self._embed)
@@ -240,21 +232,24 @@ class Retriever:
         where: Filter | None = None,
     ) -> list[Hit]:
         """Search with vectors at hand; `found` is the first dense search of a single query, if it was done before."""
+        aimed = [self._aimed(*pair, mode) for pair in zip(queries, vectors, strict=True)]
         # Where copies of one text use up the candidates, more are looked at: there may be others behind them.
         for deeper in (1, 4, 16):
             n = deeper * max(self._settings.candidates, k)
-            ready = found if deeper == 1 else None
-            pairs = zip(queries, vectors, strict=True)
-            runs = [self._legs(query, vector, n, mode, ready, where) for query, vector in pairs]
+            legs = [self._legs.propose(one, n, where, found if deeper == 1 else None) for one in aimed]
+            # What one query proposes has a score under the others, too.
+            others = {o for leg in legs for o, _ in (*leg.dense, *leg.sparse)} if len(aimed) > 1 else set()
+            pairs = zip(aimed, legs, strict=True)
+            runs = [self._legs.score(*pair, n, mode, others=others, filtered=bool(where)) for pair in pairs]
             if len(runs) == 1:
                 merged = runs[0].fused
             else:
                 merged = combine_queries([run.fused for run in runs], [query.weight for query in queries])
             best = distinct_first(merged, self._text, k)
             copies = len(best) - len({self._text(candidate.ordinal) for candidate in best})
-            if not copies or all(max(len(run.dense), len(run.sparse)) < n for run in runs):
+            if not copies or all(max(len(leg.dense), len(leg.sparse)) < n for leg in legs):
                 break
-        return [self._hit(candidate, rank, queries, runs) for rank, candidate in enumerate(best, start=1)]
+        return [self._hit(candidate, rank, queries, legs, runs) for rank, candidate in enumerate(best, start=1)]
 
     def _text(self, ordinal: int) -> str:
         return self._engine.chunk(ordinal).text
@@ -262,57 +257,10 @@ class Retriever:
     def _embed(self, query: Query) -> Vectors:
         return self._model.encode_documents([query.text])[0] if query.passage else self._model.encode_query(query.text)
 
-    def _legs(
-        self,
-        query: Query,
-        vector: Vectors | None,
-        n: int,
-        mode: Mode,
-        found: Ranked | None = None,
-        where: Filter | None = None,
-    ) -> _Legs:
-        dense: Ranked = []
-        scored: Ranked = []
-        asked: Ranked = []
-        sparse: Ranked = []
-        coverage: dict[int, float] = {}
-        best: dict[int, float] = {}
+    def _aimed(self, query: Query, vector: Vectors | None, mode: Mode) -> Aimed:
         terms = query_terms(query.text) if mode != "dense" and not query.passage else []
-        if terms:
-            sparse = self._engine.sparse_search(terms, n, where=where)
-        if vector is not None:
-            aim, weight = self._aim(query, vector, mode)
-            if found is None:
-                found = self._engine.dense_search(aim, n, language_weight=weight, where=where)
-            dense = found
-            scored = dense
-            # What a passage looks like says nothing about which questions it answers.
-            if self._enrichment is not None and not query.passage:
-                mixed = self._enrichment.mix(
-                    self._engine,
-                    dense,
-                    vector,
-                    aim=aim,
-                    language_weight=weight,
-                    n=n,
-                    share=self._share,
-                    propose=not where,
-                )
-                scored, asked = mixed.scores, mixed.questions
-            if mode == "hybrid" and not query.passage:
-                best = self._best_sentences(aim, {ordinal for ordinal, _ in (*dense, *sparse)})
-        if terms:
-            # Also of what only the dense leg proposes: of a common word BM25 lists but some of the chunks that hold it.
-            ordinals = list(dict.fromkeys(ordinal for ordinal, _ in (*sparse, *scored)))
-            coverage = dict(zip(ordinals, self._engine.coverage(terms, ordinals), strict=True))
-        if mode == "sparse":
-            fused = [Candidate(ordinal, score, coverage[ordinal]) for ordinal, score in sparse]
-        elif mode == "dense":
-            fused = [Candidate(ordinal, score, 0.0) for ordinal, score in scored]
-        else:
-            bonus = identifier_bonus(self._engine, terms, coverage)
-            fused = fuse(scored, sparse, coverage, self._fusion(query.text), best, bonus)
-        return _Legs(dense, sparse, fused, asked)
+        aim, weight = (None, 0.0) if vector is None else self._aim(query, vector, mode)
+        return Aimed(query.text, terms, vector, aim, weight, query.passage)
 
     def _fusion(self, question: str) -> FusionSettings:
         """The settings; where the model's temperature is unknown, with what it says at most in this language."""
@@ -333,14 +281,14 @@ class Retriever:
         more = HYBRID_CORRECTION if mode == "hybrid" else 1.0
         return self._centre.centred(vector, settings.centring, more * settings.correction), 0.0
 
-    def _best_sentences(self, vector: Vectors, ordinals: set[int]) -> dict[int, float]:
-        if self._sentences is None or not self._settings.sentences:
-            return {}
-        chunks = {ordinal: self._engine.chunk(ordinal) for ordinal in sorted(ordinals)}
-        best = self._sentences.best(vector, list(chunks.values()))
-        return {ordinal: best[chunk.id] for ordinal, chunk in chunks.items() if chunk.id in best}
-
-    def _hit(self, candidate: Candidate, rank: int, queries: Sequence[Query], runs: Sequence[_Legs]) -> Hit:
+    def _hit(
+        self,
+        candidate: Candidate,
+        rank: int,
+        queries: Sequence[Query],
+        legs: Sequence[Proposed],
+        runs: Sequence[Scored],
+    ) -> Hit:
         # Every candidate stands in one run at least; the first of those that rank it highest explains it.
         _, which, fused = min(
             (place, i, c)
@@ -349,15 +297,14 @@ class Retriever:
             if c.ordinal == candidate.ordinal
         )
         chunk = self._engine.chunk(candidate.ordinal)
-        run = runs[which]
-        legs = {"dense": _leg(run.dense, candidate.ordinal), "sparse": _leg(run.sparse, candidate.ordinal)}
+        found = {"dense": legs[which].dense, "sparse": legs[which].sparse}
         if self._enrichment is not None:
-            legs["questions"] = _leg(run.questions, candidate.ordinal)
+            found["questions"] = runs[which].questions
         return Hit(
             chunk=chunk,
             rank=rank,
             score=candidate.score,
-            legs=legs,
+            legs={name: _leg(ranked, candidate.ordinal) for name, ranked in found.items()},
             coverage=candidate.coverage,
             sentence=fused.sentence,
             query=queries[which].text,

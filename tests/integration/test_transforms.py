@@ -146,7 +146,7 @@ def test_an_agent_translates_and_its_trace_says_so(tmp_path: Path, make_notes: A
     bot = Agent.load("interview", index=index, model=model, settings=load_settings(tool_calling="json"))
     notes = bot.ask(QUESTION).notes
     assert notes[0] == "translated: 低筋面粉"
-    assert notes[1].startswith("translate ran: the first search is not sure: 0.")
+    assert notes[1].startswith("translate ran: the first search has a confidence of 0.")
 
 
 def test_an_agent_without_a_model_asks_no_other(tmp_path: Path, make_notes: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,18 @@ def test_the_three_signs_are_what_they_say() -> None:
     assert found.value == pytest.approx(1 / (1 + math.exp(-linear)))
 
 
+def test_passages_in_the_other_language_lie_behind_by_nats() -> None:
+    def at(rank: int, cosine: float, group: str) -> Hit:
+        found = hit(rank, cosine, None, 0.0)
+        return replace(found, chunk=replace(found.chunk, language=group))
+
+    hits = [at(1, 0.88, "other"), at(2, 0.87, "other"), at(3, 0.85, "zh")]
+    assert confidence_of(hits, 0.01, "en").behind == pytest.approx(3)
+    assert confidence_of(hits, 0.01, "zh").behind == pytest.approx(-3)
+    assert confidence_of(hits[:2], 0.01, "en").behind == math.inf
+    assert confidence_of(hits[:2], 0.01, "zh").behind == -math.inf
+
+
 def test_a_hit_beyond_the_first_five_covers_nothing() -> None:
     assert confidence_of([hit(i, 0.8, None, float(i == 6)) for i in range(1, 8)], 0.01).coverage == 0
 
@@ -37,14 +50,14 @@ def test_a_hit_beyond_the_first_five_covers_nothing() -> None:
 @pytest.mark.parametrize("hits", [[], [hit(1, None, 1, 0.0)], [hit(1, 0.9, None, 0.0)]])
 def test_nothing_found_is_no_confidence(hits: list[Hit]) -> None:
     found = confidence_of(hits, None)
-    assert found.margin == 0 and found.low()
+    assert found.margin == 0 and found.low
 
 
 def test_every_sign_raises_it_and_the_threshold_lies_between() -> None:
     signs = [Confidence(0.1, 0.5, 0.0), Confidence(0.9, 0.5, 0.0), Confidence(0.9, 4.0, 0.0), Confidence(0.9, 4.0, 1.0)]
     values = [sign.value for sign in signs]
     assert values == sorted(values) and values[0] < LOW < values[-1]
-    assert signs[0].low() and not signs[-1].low()
+    assert signs[0].low and not signs[-1].low
 
 
 def test_an_unknown_temperature_is_estimated() -> None:

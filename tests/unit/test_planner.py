@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,37 +150,66 @@ def test_auto_asks_the_model_only_where_the_first_search_is_unsure() -> None:
     assert texts(plan("门 是什么?", unsure, AUTO, language="zh", sure=UNSURE))[1:] == ["A gate is …"]
 
 
+FAIRLY = Confidence(0.5, 2.0, 0.6, 1.0)
+
+
 def test_a_question_in_the_other_language_is_translated_unless_the_first_search_is_very_sure() -> None:
-    fairly = Confidence(0.5, 2.0, 0.6)
-    assert not fairly.low() and fairly.low(across=True) and not SURE.low(across=True)
-    for sure, expected in ((fairly, ["What is a gate?"]), (SURE, [])):
-        assert texts(plan("门 是什么?", Fills(translation="What is a gate?"), AUTO, sure=sure))[1:] == expected
+    assert not FAIRLY.low and FAIRLY.low_across(mixed=False) and not SURE.low_across(mixed=False)
+    for sure, expected in ((UNSURE, ["What is a gate?"]), (FAIRLY, ["What is a gate?"]), (SURE, [])):
+        found = plan("门 是什么?", Fills(translation="What is a gate?"), Policies(translate="auto"), sure=sure)
+        assert texts(found)[1:] == expected
 
 
 @pytest.mark.parametrize(
-    ("policy", "mixed", "expected"),
-    [("always", True, ["What is a gate?"]), ("always", False, []), ("auto", True, [])],
+    ("policy", "mixed", "language", "sure", "translated"),
+    [
+        ("always", True, "zh", UNSURE, True),
+        ("always", False, "zh", UNSURE, False),
+        ("auto", True, "zh", UNSURE, False),
+        ("auto", True, "en", UNSURE, False),
+        ("auto", True, "zh", FAIRLY, True),
+        ("auto", True, "en", FAIRLY, True),
+        ("auto", True, "zh", replace(SURE, behind=1.0), True),
+        ("auto", True, "zh", replace(SURE, behind=4.0), False),
+        ("auto", True, "zh", SURE, False),
+        ("auto", False, "zh", FAIRLY, False),
+    ],
 )
-def test_only_always_puts_a_question_into_the_lesser_language_of_the_notes(
-    policy: Any, mixed: bool, expected: list[str]
+def test_notes_of_both_languages_are_asked_in_the_other_one_if_the_question_has_some_hold_in_them(
+    policy: Any, mixed: bool, language: Any, sure: Confidence, translated: bool
 ) -> None:
     model, policies = Fills(translation="What is a gate?"), Policies(translate=policy)
-    planner = Planner(lambda: model, "zh", policies, lambda queries: UNSURE, mixed=mixed)
-    assert texts(planner.plan("门 是什么?"))[1:] == expected
+    planner = Planner(lambda: model, language, policies, lambda queries: sure, mixed=mixed)
+    assert texts(planner.plan("门 是什么?"))[1:] == ["What is a gate?"] * translated
+
+
+@pytest.mark.parametrize("policy", ["auto", "always"])
+def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_searches_found(policy: Any) -> None:
+    first, second = Confidence(0.36, 5.0, 0.6, 1.0), Confidence(0.5, 2.0, 0.6)
+
+    def first_pass(queries: Any) -> Confidence:
+        return second if queries[0].text == "What is a gate?" else first
+
+    model = Fills(translation="What is a gate?")
+    planner = Planner(lambda: model, "en", Policies(translate=policy), first_pass, mixed=True)
+    assert [query.weight for query in planner.plan("门 是什么?").queries] == [
+        1.0,
+        pytest.approx(0.8 * first.value * second.value),
+    ]
 
 
 def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_it() -> None:
-    looked: list[int] = []
+    looked: list[str] = []
 
     def first_pass(queries: Any) -> Confidence:
-        looked.append(len(queries))
+        looked.append(queries[0].text)
         return UNSURE
 
     model = Fills(translation="gate", queries=[], passage="")
-    for policies, times in ((Policies(), 0), (ALWAYS, 0), (AUTO, 1)):
+    for policies, mixed, times in ((Policies(), True, 0), (ALWAYS, False, 0), (ALWAYS, True, 1), (AUTO, True, 1)):
         looked.clear()
-        Planner(lambda: model, "zh", policies, first_pass, mixed=True).plan("门 是什么?")
-        assert len(looked) == times
+        Planner(lambda: model, "zh", policies, first_pass, mixed=mixed).plan("门 是什么?")
+        assert looked.count("门 是什么?") == times
 
 
 def test_a_model_that_takes_too_long_is_left_behind_and_the_plan_says_so() -> None:
