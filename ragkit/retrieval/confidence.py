@@ -54,7 +54,7 @@ class Confidence:
     """Share (0..1) of the first five hits that stand among the first ten of both legs."""
     behind: float = math.inf
     """Nats by which the nearest passage in another language lies behind the nearest in the question's own; infinite
-    if there is none among those looked at."""
+    if there is none among those looked at, or if these were all there are."""
 
     @property
     def features(self) -> tuple[float, float]:
@@ -98,9 +98,15 @@ def confidence_of(hits: Sequence[Hit], temperature: float | None, language: Lang
     if len(cosines) > 1:
         tau = temperature or estimate_temperature(cosines)
         margin = min((cosines[0] - float(np.median(cosines[1:]))) / tau, _MAX_MARGIN)
-        own = [cosine for cosine, group in near if (group == "zh") == (language == "zh")]
-        other = max((cosine for cosine, group in near if (group == "zh") != (language == "zh")), default=-math.inf)
-        behind = (max(own) - other) / tau if own else -math.inf
+        if len(hits) == LOOKED_AT:  # of so few notes that all are in view, other words bring no more
+            behind = _behind(near, language) / tau
     top = hits[:_TOP]
     both = sum(all((leg := hit.legs.get(name)) is not None and leg.rank <= _NEAR for name in _LEGS) for hit in top)
     return Confidence(max((hit.coverage for hit in top), default=0.0), margin, both / _TOP, behind)
+
+
+def _behind(near: Sequence[tuple[float, str]], language: Language) -> float:
+    """How far the greatest cosine of the other language lies behind that of `language`; the groups are zh and other."""
+    own = [cosine for cosine, group in near if (group == "zh") == (language == "zh")]
+    other = [cosine for cosine, group in near if (group == "zh") != (language == "zh")]
+    return max(own, default=-math.inf) - max(other) if other else math.inf

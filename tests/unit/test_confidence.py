@@ -36,11 +36,17 @@ def test_passages_in_the_other_language_lie_behind_by_nats() -> None:
         found = hit(rank, cosine, None, 0.0)
         return replace(found, chunk=replace(found.chunk, language=group))
 
-    hits = [at(1, 0.88, "other"), at(2, 0.87, "other"), at(3, 0.85, "zh")]
+    rest = [at(rank, 0.8, "other") for rank in range(4, 21)]
+    hits = [at(1, 0.88, "other"), at(2, 0.87, "other"), at(3, 0.85, "zh"), *rest]
     assert confidence_of(hits, 0.01, "en").behind == pytest.approx(3)
     assert confidence_of(hits, 0.01, "zh").behind == pytest.approx(-3)
-    assert confidence_of(hits[:2], 0.01, "en").behind == math.inf
-    assert confidence_of(hits[:2], 0.01, "zh").behind == -math.inf
+    english = [hit for hit in hits if hit.chunk.language == "other"] + [at(20, 0.79, "other")]
+    assert confidence_of(english, 0.01, "en").behind == math.inf
+    assert confidence_of(english, 0.01, "zh").behind == -math.inf
+
+
+def test_of_notes_that_are_all_in_view_nothing_lies_behind() -> None:
+    assert confidence_of([hit(rank, 0.8, None, 0.0) for rank in range(1, 20)], 0.01, "zh").behind == math.inf
 
 
 def test_a_hit_beyond_the_first_five_covers_nothing() -> None:
