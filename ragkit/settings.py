@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     """Whether the chat model makes follow-ups self-contained (``auto``, ``always``) and adds differently worded
     queries (``always``). This and the next two are about searches; agents have keys of their own in their files."""
     translate: Literal["auto", "always", "never"] = "never"
-    """Whether it puts questions into the notes' language; ``auto``: where the first search is unsure."""
+    """Whether it puts questions into the notes' language, or into their other one; ``auto``: where that pays, see
+    `ragkit.retrieval.planner`."""
     hyde: Literal["auto", "always", "never"] = "never"
     """Whether it adds a hypothetical passage to search for; ``auto``: where the first search is unsure."""
     transform_seconds: float = Field(default=15.0, gt=0)

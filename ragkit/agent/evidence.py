@@ -44,7 +44,8 @@ class Judgement:
 def judge_search(turn: TurnState) -> Judgement:
     """Score the first search of a turn; a search that finds nothing, or nothing near, scores 0."""
     fit = fit_for(turn.index.model.name)
-    hits = turn.index.search_queries(turn.queries, k=LOOKED_AT, merge=False)
+    queries = [query for query in turn.queries if not query.beside]
+    hits = turn.index.search_queries(queries, k=LOOKED_AT, merge=False)
     if not hits:
         return Judgement(None, 0.0, fit)
     signals = signals_of(turn.standalone, hits, turn.index.idf, turn.index.model.temperature)

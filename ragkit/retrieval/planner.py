@@ -164,7 +164,8 @@ class _Planning:
         ):
             translated = self._ask("translate", lambda model: translate(question, other, model))
             if translated and fold(translated) != fold(question):
-                self._add(f"translated: {translated}", Query(translated, self._worth_of(translated) if mixed else 1.0))
+                query = Query(translated, self._worth_of(translated), beside=True) if mixed else Query(translated)
+                self._add(f"translated: {translated}", query)
         if self._decide("variants", "always" if policies.rewrite == "always" else "never"):
             for text in self._ask("variants", lambda model: variants(question, ours, model)) or []:
                 self._add(f"variant: {text}", Query(text, weight=VARIANT_WEIGHT))

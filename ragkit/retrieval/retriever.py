@@ -77,12 +77,15 @@ class Query:
     """One query to run.
 
     `passage` queries (HyDE) are embedded as passages and take no part in the sparse leg: the
-    user's own words must not drown in invented ones.
+    user's own words must not drown in invented ones. A query `beside` the question (its translation,
+    where the notes have the question's own language, too) finds passages, but says nothing of
+    whether the notes answer it: that was measured on questions as they were asked.
     """
 
     text: str
     weight: float = 1.0
     passage: bool = False
+    beside: bool = False
 
 
 class Retriever:

@@ -92,6 +92,22 @@ def test_a_question_that_is_answered_says_its_score_too(index: Index) -> None:
     assert answer.evidence.score > answer.evidence.retrieval > answer.evidence.threshold
 
 
+def test_a_translation_beside_the_question_finds_passages_but_does_not_move_the_score(
+    index: Index, tmp_path: Path
+) -> None:
+    scores = []
+    for policy in ("never", "always"):
+        file = tmp_path / f"{policy}.md"
+        file.write_text(f"---\nname: {policy}\ndescription: d\ntranslate: {policy}\n---\nCite.\n", encoding="utf-8")
+        translation = [json.dumps({"translation": "How much memory do the weights take?"})] * (policy == "always")
+        give_up = json.dumps({"thought": "", "action": {"tool": "give_up", "reason": "?"}})
+        answer = asked(index, *translation, *[give_up] * 3, agent=file)[0].ask("缩放点积注意力除以什么？")
+        assert answer.evidence is not None
+        assert ("How much memory do the weights take?" in answer.evidence.searched) == (policy == "always")
+        scores.append((answer.evidence.retrieval, answer.evidence.signals))
+    assert scores[0] == scores[1]
+
+
 def test_arithmetic_is_not_declined_for_want_of_notes(index: Index) -> None:
     act = {"thought": "", "action": {"tool": "calculate", "arguments": {"expression": "23.5 * 48"}}}
     give_up = {"thought": "", "action": {"tool": "give_up", "reason": "?"}}

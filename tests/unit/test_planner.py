@@ -192,10 +192,9 @@ def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_sear
 
     model = Fills(translation="What is a gate?")
     planner = Planner(lambda: model, "en", Policies(translate=policy), first_pass, mixed=True)
-    assert [query.weight for query in planner.plan("门 是什么?").queries] == [
-        1.0,
-        pytest.approx(0.8 * first.value * second.value),
-    ]
+    question, beside = planner.plan("门 是什么?").queries
+    assert (question.weight, question.beside, beside.beside) == (1.0, False, True)
+    assert beside.weight == pytest.approx(0.8 * first.value * second.value)
 
 
 def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_it() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ragkit.settings import Settings
 
 _RUN_HELP = (
-    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +auto (only where the first search is unsure), "
+    "hybrid, dense or sparse, with +rewrite, +translate, +hyde, +auto (only where it may pay), "
     "+rerank, +alone (no conversation); "
     "or SETTINGS.toml:RUN for a run under other settings; repeatable."
 )
