@@ -1,6 +1,6 @@
 """The figures of docs/scale-out.md: Milvus Lite against the embedded engine, and the arithmetic for large corpora.
 
-    python evals/bench/scale_out.py [--chunks 1000 10000] [--no-measure]
+    python evals/bench/scale_out.py [--chunks 1000 10000] [--queries 30] [--no-measure]
 
 Measured: synthetic notes with Zipf words, vectors of 384 numbers from `HashingEmbedder` (so that no model's speed is
 in the table), the same notes and queries for both, one thread each, ratios of medians. Computed: sizes per chunk
@@ -37,7 +37,6 @@ from ragkit.text.tokens import query_terms, tokenize
 from ragkit.values import Document
 
 DIMENSION = 384
-QUERIES = 30
 CHANGED = 100
 PER_NOTE = 10
 """Chunks of a synthetic note."""
@@ -68,8 +67,8 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def measure(settings: Settings, notes: Path, more: Path, data: Path) -> dict[str, float]:
-    """One engine through build, open, queries, an addition and a deletion; seconds and bytes."""
+def measure(settings: Settings, notes: Path, more: Path, data: Path, asked: int) -> dict[str, float]:
+    """One engine through build, open, `asked` queries of each mode, an addition and a deletion; seconds and bytes."""
     folder = data if settings.backend == "faiss" else None
 
     def open_index(over: Path | None) -> Index:
@@ -80,7 +79,7 @@ def measure(settings: Settings, notes: Path, more: Path, data: Path) -> dict[str
     open_index(notes).close()
     found["build (vectors included)"] = time.perf_counter() - began
     rng = np.random.default_rng(2)
-    queries = [" ".join(f"w{word}" for word in np.minimum(rng.zipf(1.3, 8), 50_000)) for _ in range(QUERIES)]
+    queries = [" ".join(f"w{word}" for word in np.minimum(rng.zipf(1.3, 8), 50_000)) for _ in range(asked)]
     began = time.perf_counter()
     index = open_index(None)
     index.search(queries[0], k=10)
@@ -100,7 +99,7 @@ def measure(settings: Settings, notes: Path, more: Path, data: Path) -> dict[str
     return found
 
 
-def compare(counts: list[int]) -> None:
+def compare(counts: list[int], asked: int) -> None:
     """Print the table of ratios."""
     columns: list[dict[str, float]] = []
     for count in counts:
@@ -110,8 +109,8 @@ def compare(counts: list[int]) -> None:
         database = base / "lite.db"
         embedded = load_settings(home=base / "home")
         milvus = load_settings(home=base / "home", backend="milvus", backend_uri=str(database))
-        ours = measure(embedded, base / "notes", base / "more", base / "index")
-        theirs = measure(milvus, base / "notes", base / "more", database)
+        ours = measure(embedded, base / "notes", base / "more", base / "index", asked)
+        theirs = measure(milvus, base / "notes", base / "more", database, asked)
         columns.append({name: theirs[name] / ours[name] for name in ours})
         print(f"{count:,} chunks: {columns[-1]}", file=sys.stderr, flush=True)
         shutil.rmtree(base, ignore_errors=True)
@@ -167,12 +166,13 @@ def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--queries", type=int, default=30, help="of each mode; at least 2")
     parser.add_argument("--passages-per-second", type=float, default=70.0)
     parser.add_argument("--bandwidth", type=float, default=20.0, help="GB/s that one machine reads from memory")
     parser.add_argument("--no-measure", action="store_true", help="the arithmetic only")
     options = parser.parse_args()
     if not options.no_measure:
-        compare(options.chunks)
+        compare(options.chunks, options.queries)
     arithmetic(options.passages_per_second, options.bandwidth)
 
 
