@@ -15,6 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
+from ragkit.citations.aliases import makers
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.frames import is_row
 from ragkit.citations.support import body_spans
@@ -78,10 +79,13 @@ class Evidence:
         """Units of each passage."""
         self.chinese = [language_group(passage.text) == "zh" for passage in passages]
         self._context: list[set[str]] = []
-        """Terms of each passage's heading path and document name."""
+        """Terms of each passage's heading path and document name, and of whole names that it has in short."""
         self._postings: dict[str, list[int]] = {}
         for number, passage in enumerate(self.passages):
             self._add(number, passage)
+        texts = ["\n".join((*passage.heading, passage.text)) for passage in self.passages]
+        for there, names in zip(self._context, makers(texts, [p.document for p in self.passages]), strict=True):
+            there.update(term for name in names for term, _ in analyse(name).terms)
 
     def _add(self, number: int, passage: Passage) -> None:
         first = len(self.units)
