@@ -183,9 +183,12 @@ def test_notes_of_both_languages_are_asked_in_the_other_one_if_the_question_has_
     assert texts(planner.plan("门 是什么?"))[1:] == ["What is a gate?"] * translated
 
 
+@pytest.mark.parametrize(("coverage", "uncovered"), [(0.36, 0.8), (1.0, 0.0)])
 @pytest.mark.parametrize("policy", ["auto", "always"])
-def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_searches_found(policy: Any) -> None:
-    first, second = Confidence(0.36, 5.0, 0.6, 1.0), Confidence(0.5, 2.0, 0.6)
+def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_searches_found(
+    policy: Any, coverage: float, uncovered: float
+) -> None:
+    first, second = Confidence(coverage, 5.0, 0.6, 1.0), Confidence(0.5, 2.0, 0.6)
 
     def first_pass(queries: Any) -> Confidence:
         return second if queries[0].text == "What is a gate?" else first
@@ -194,7 +197,7 @@ def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_sear
     planner = Planner(lambda: model, "en", Policies(translate=policy), first_pass, mixed=True)
     question, beside = planner.plan("门 是什么?").queries
     assert (question.weight, question.beside, beside.beside) == (1.0, False, True)
-    assert beside.weight == pytest.approx(0.8 * first.value * second.value)
+    assert beside.weight == pytest.approx(uncovered * first.value * second.value)
 
 
 def test_the_first_search_is_looked_at_once_and_only_if_a_transform_depends_on_it() -> None:
