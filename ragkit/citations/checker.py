@@ -98,7 +98,7 @@ class Checker:
             top = own
         window = best[top].window
         across = self._across(sentence, named, best[order[0]].share)
-        if across is not None:
+        if across is not None and best[order[0]].share < ACROSS:
             return across
         if window is None or best[top].share < PARTLY:
             stitched = self._stitched(claim, masks, best, order[0])
@@ -107,7 +107,11 @@ class Checker:
             return Verdict(
                 sentence=sentence, markers=named, verdict="unsupported", reasons=(_ABSENT,), share=best[top].share
             )
-        return self._carried(sentence, claim, masks, named, best, top)
+        carried = self._carried(sentence, claim, masks, named, best, top)
+        # What a passage in its own language has otherwise, or in part, the one that it names may say.
+        if across is not None and across.sources and carried.verdict not in ("supported", "misattributed"):
+            return across
+        return carried
 
     def _carried(
         self,
@@ -220,7 +224,7 @@ class Checker:
     def _across(self, sentence: str, named: tuple[int, ...], share: float) -> Verdict | None:
         """The verdict where the named sources are all in another language: numbers and names only."""
         chinese = answer_language(sentence) == "zh"
-        if share >= ACROSS or not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
+        if not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
             return None
         claim = analyse(sentence)
         rows = [row for n in named for row in self.evidence.rows[n - 1] if self.evidence.units[row].atoms.terms]

@@ -18,8 +18,7 @@ from typing import Final
 from ragkit.citations.aliases import makers
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.frames import is_row
-from ragkit.citations.support import body_spans
-from ragkit.text.language import language_group
+from ragkit.citations.support import body_spans, is_chinese
 
 _LONGEST_WINDOW: Final = 3
 _WINDOW_CHARS: Final = 420
@@ -77,7 +76,7 @@ class Evidence:
         self.units: list[Unit] = []
         self.rows: list[range] = []
         """Units of each passage."""
-        self.chinese = [language_group(passage.text) == "zh" for passage in passages]
+        self.chinese = [is_chinese(passage.text) for passage in passages]
         self._context: list[set[str]] = []
         """Terms of each passage's heading path and document name, and of whole names that it has in short."""
         self._postings: dict[str, list[int]] = {}

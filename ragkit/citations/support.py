@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ragkit.citations.verdicts import Span, VerdictName
-from ragkit.text.language import answer_language
+from ragkit.text.language import answer_language, language_group
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.tokens import fold, tokenize
 from ragkit.values import Chunk
@@ -33,6 +33,8 @@ _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*+])\s+")
 _QUOTE_GAIN: Final = 0.12
 _NO_BODY: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$$|[|:\s=*_-]+$")
 """Headings, fences, rules: lines that frame what a note says."""
+_NO_PROSE: Final = re.compile(r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)|\$\$.*?\$\$", re.MULTILINE | re.DOTALL)
+"""Blocks of code, to their fence or the end, and displayed formulas."""
 _UNDERLINE: Final = re.compile(r"[ \t]*\n[ \t]*(?:=+|-+)[ \t]*(?:\n|$)")
 """What follows a heading that is underlined."""
 _MIN_QUOTED: Final = 6
@@ -94,9 +96,15 @@ def support(sentence: str, passage: str, idf: Idf) -> Support:
     return Support(share, tuple(number for number in numbers_in(sentence) if number not in numbers))
 
 
+def is_chinese(passage: str) -> bool:
+    """Whether what a passage says is in Chinese; its code and its formulas are in no language."""
+    prose = _NO_PROSE.sub("", passage)
+    return language_group(prose if prose.strip() else passage) == "zh"
+
+
 def crosses_languages(sentence: str, chunk: Chunk) -> bool:
     """Whether a sentence and its source are in different languages, so that terms cannot be compared."""
-    return (answer_language(sentence) == "zh") != (chunk.language == "zh")
+    return (answer_language(sentence) == "zh") != is_chinese(chunk.text)
 
 
 def support_across(sentence: str, passage: str) -> Support:
