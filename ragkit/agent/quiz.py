@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from ragkit.api import Index
-from ragkit.citations.support import content_terms, crosses_languages, support
+from ragkit.citations.support import FENCED, content_terms, crosses_languages, support
 from ragkit.errors import ModelError
 from ragkit.models.chat import StructuredChat
 from ragkit.text.language import answer_language
@@ -39,7 +39,6 @@ _HEADING: Final = re.compile(r"^#{1,6}[ \t]+([^\n]+?)[ \t#]*(?:\n|$)", re.MULTIL
 _CANDIDATES: Final = 12
 _PASSAGE_CHARS: Final = 1200
 _NO_POINT: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$|!\[|[|:=*_\s-]+$|\|")
-_FENCED: Final = re.compile(r"^(```|~~~).*?(?:^\1|\Z)|\$\$.+?\$\$", re.DOTALL | re.MULTILINE)
 _QUESTION: Final = re.compile(r"[?？]\s*$|^(?:什么|为什么|如何|怎么|what|why|how)\b", re.IGNORECASE)
 _ASK: Final = {
     "zh": "你是面试官。根据给出的笔记段落，用中文出一道面试题：一句话，答案必须在段落里，题目里不要透露答案。",
@@ -110,7 +109,7 @@ def sections_of(hit: Hit) -> list[Section]:
     top = hit.heading[0] if hit.heading else ""
     heading, begun = " / ".join(hit.heading[-2:]) or hit.document, 0
     # Code makes no points, and its comments no headings; its lines still count.
-    prose = _FENCED.sub(lambda code: "\n" * code[0].count("\n"), hit.text)
+    prose = FENCED.sub(lambda code: "\n" * code[0].count("\n"), hit.text)
     marks = [*_HEADING.finditer(prose), None]
     for mark in marks:
         end = mark.start() if mark else len(prose)

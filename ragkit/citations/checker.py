@@ -97,7 +97,7 @@ class Checker:
         if own is not None and (best[own].share + MOVE_GAIN > best[top].share or best[top].share < SUPPORTED):
             top = own
         window = best[top].window
-        across = self._across(sentence, named, best[order[0]].share)
+        across = self._across(sentence, claim, named, best[order[0]].share)
         if across is not None and best[order[0]].share < ACROSS:
             return across
         if window is None or best[top].share < PARTLY:
@@ -221,12 +221,11 @@ class Checker:
         (a, b), (c, d) = self.evidence.span(one), self.evidence.span(two)
         return c - b >= STITCH_APART or a - d >= STITCH_APART
 
-    def _across(self, sentence: str, named: tuple[int, ...], share: float) -> Verdict | None:
+    def _across(self, sentence: str, claim: Atoms, named: tuple[int, ...], share: float) -> Verdict | None:
         """The verdict where the named sources are all in another language: numbers and names only."""
         chinese = answer_language(sentence) == "zh"
         if not named or any(self.evidence.chinese[n - 1] == chinese for n in named):
             return None
-        claim = analyse(sentence)
         rows = [row for n in named for row in self.evidence.rows[n - 1] if self.evidence.units[row].atoms.terms]
         if not rows:
             return None

@@ -33,7 +33,7 @@ _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*+])\s+")
 _QUOTE_GAIN: Final = 0.12
 _NO_BODY: Final = re.compile(r"#{1,6}(?:\s|$)|```|~~~|\$\$$|[|:\s=*_-]+$")
 """Headings, fences, rules: lines that frame what a note says."""
-_NO_PROSE: Final = re.compile(r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)|\$\$.*?\$\$", re.MULTILINE | re.DOTALL)
+FENCED: Final = re.compile(r"^(```|~~~).*?(?:^\1|\Z)|\$\$.+?\$\$", re.DOTALL | re.MULTILINE)
 """Blocks of code, to their fence or the end, and displayed formulas."""
 _UNDERLINE: Final = re.compile(r"[ \t]*\n[ \t]*(?:=+|-+)[ \t]*(?:\n|$)")
 """What follows a heading that is underlined."""
@@ -98,7 +98,7 @@ def support(sentence: str, passage: str, idf: Idf) -> Support:
 
 def is_chinese(passage: str) -> bool:
     """Whether what a passage says is in Chinese; its code and its formulas are in no language."""
-    prose = _NO_PROSE.sub("", passage)
+    prose = FENCED.sub("", passage)
     return language_group(prose if prose.strip() else passage) == "zh"
 
 

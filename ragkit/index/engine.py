@@ -206,3 +206,17 @@ class BatchEngine(Protocol):
 def all_chunks(engine: Engine) -> list[Chunk]:
     """Every chunk of an index, document by document in reading order."""
     return [chunk for path in engine.titles() for _, chunk in engine.chunks_of(path)]
+
+
+def dense_scores(engine: Engine, ordinals: Sequence[int], vector: Vectors, language_weight: float) -> Ranked:
+    """What `Engine.dense_search` would say of these chunks, in their order, whether it finds them or not."""
+    if not ordinals:
+        return []
+    found = engine.vectors(ordinals)
+    scores = found @ vector - language_weight * engine.language_axis.positions(found)
+    return list(zip(ordinals, map(float, scores), strict=True))
+
+
+def best_first(scored: tuple[int, float]) -> tuple[float, int]:
+    """Key that sorts ``(ordinal, score)`` by score, best first, ties by ordinal."""
+    return -scored[1], scored[0]

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragkit.errors import IndexCorruptError, IndexMismatchError
-from ragkit.index.engine import Engine, Ranked, Vectors, all_chunks
+from ragkit.index.engine import Engine, Ranked, Vectors, all_chunks, best_first, dense_scores
 from ragkit.index.fsops import write_bytes_atomically
 from ragkit.models.cache import KeyValueFile
 from ragkit.models.embeddings import EmbeddingModel
@@ -177,18 +177,15 @@ class Enrichment:
         scores = dict(dense)
         first = np.argsort(-best, kind="stable")[: n if propose else 0]
         proposed = [o for row in first if (o := self._ordinal(engine, int(row))) is not None and o not in scores]
-        if proposed:
-            vectors = engine.vectors(proposed)
-            new = vectors @ aim - language_weight * engine.language_axis.positions(vectors)
-            scores.update(zip(proposed, map(float, new), strict=True))
+        scores.update(dense_scores(engine, proposed, aim, language_weight))
         rows = {ordinal: self._rows.get(engine.chunk(ordinal).id) for ordinal in scores}
         mixed = [
             (ordinal, score if (row := rows[ordinal]) is None else (1 - share) * score + share * float(scaled[row]))
             for ordinal, score in scores.items()
         ]
-        ranked = sorted(mixed, key=_best_first)[:n]
+        ranked = sorted(mixed, key=best_first)[:n]
         asked = [(ordinal, float(best[row])) for ordinal, _ in ranked if (row := rows[ordinal]) is not None]
-        return Mixed(ranked, sorted(asked, key=_best_first))
+        return Mixed(ranked, sorted(asked, key=best_first))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -209,10 +206,6 @@ class Enrichment:
             vectors = engine.vectors(ordinals)
             self._samples.append((vectors, engine.language_axis.positions(vectors)))
         return self._samples[0]
-
-
-def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
-    return -scored[1], scored[0]
 
 
 def content_key(chunk: Chunk, writer: str) -> str:

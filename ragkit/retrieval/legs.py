@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ragkit.index.engine import Engine, Filter, Ranked
+from ragkit.index.engine import Engine, Filter, Ranked, best_first, dense_scores
 from ragkit.index.enrichment import Enrichment
 from ragkit.index.sentences import SentenceVectors
 from ragkit.models.embeddings import Vectors
@@ -128,11 +128,8 @@ class Legs:
         dense = proposed.dense
         missing = sorted(set(others) - {ordinal for ordinal, _ in dense})
         if missing:
-            vectors = self._engine.vectors(missing)
-            places = self._engine.language_axis.positions(vectors)
-            cosines = vectors @ query.aim - query.language_weight * places
-            scored = zip(missing, map(float, cosines), strict=True)
-            dense = sorted((*dense, *scored), key=lambda entry: (-entry[1], entry[0]))
+            more = dense_scores(self._engine, missing, query.aim, query.language_weight)
+            dense = sorted((*dense, *more), key=best_first)
         # What a passage looks like says nothing about which questions it answers.
         if self._enrichment is None or query.passage:
             return dense, []
