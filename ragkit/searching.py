@@ -90,6 +90,7 @@ class Searching(Lookup):
         translate: bool | Policy | None = None,
         chat: StructuredModel | None = None,
         started: Callable[[Name], None] = lambda name: None,
+        unanswered: Callable[[str, Sequence[Query]], bool] = lambda question, queries: False,
     ) -> Plan:
         """The queries that `search` would run, the user's own first, and why each is there.
 
@@ -101,6 +102,7 @@ class Searching(Lookup):
             translate: See `search`.
             chat: Model to ask; None: that of the index.
             started: Told the name of a transform before the model is asked.
+            unanswered: Whether notes of both languages do not answer a question; ``auto`` does not translate it then.
         """
         query = clean_question(query)
         check_question(query)
@@ -114,6 +116,7 @@ class Searching(Lookup):
             self.settings.transform_seconds,
             self._engine.chinese_share() >= MIXED <= 1 - self._engine.chinese_share(),
             started,
+            unanswered,
         )
         return planner.plan(query, turns_of(history))
 

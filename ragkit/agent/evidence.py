@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ragkit.agent.compose import Composed
     from ragkit.agent.parts import AgentParts
     from ragkit.agent.turn import TurnState
+    from ragkit.api import Index
+    from ragkit.retrieval.retriever import Query
 
 SUPPORT: Final = 2.0
 """Log-odds between an answer of which half was taken out or is only partly borne out, and one that is borne out whole.
@@ -41,15 +43,20 @@ class Judgement:
         return self.probability < self.fit.threshold
 
 
-def judge_search(turn: TurnState) -> Judgement:
-    """Score the first search of a turn; a search that finds nothing, or nothing near, scores 0."""
-    fit = fit_for(turn.index.model.name)
-    queries = [query for query in turn.queries if not query.beside]
-    hits = turn.index.search_queries(queries, k=LOOKED_AT, merge=False)
+def judge_search(index: Index, question: str, queries: Sequence[Query]) -> Judgement:
+    """Score the first search of a turn; a search that finds nothing, or nothing near, scores 0.
+
+    Args:
+        index: That is searched.
+        question: As one that can be understood without the conversation.
+        queries: That are run for it; those that stand beside it take no part.
+    """
+    fit = fit_for(index.model.name)
+    hits = index.search_queries([query for query in queries if not query.beside], k=LOOKED_AT, merge=False)
     if not hits:
         return Judgement(None, 0.0, fit)
-    signals = signals_of(turn.standalone, hits, turn.index.idf, turn.index.model.temperature)
-    floor = turn.index.model.relevance_floor
+    signals = signals_of(question, hits, index.idf, index.model.temperature)
+    floor = index.model.relevance_floor
     cosines = [leg.score for hit in hits if (leg := hit.legs.get("dense")) is not None]
     off = floor is not None and bool(cosines) and max(cosines) < floor
     return Judgement(signals, 0.0 if off else fit.probability(signals), fit)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -20,7 +20,7 @@ from ragkit.agent.caller import Caller
 from ragkit.agent.checkpoints import Kept, TurnFile
 from ragkit.agent.compose import Composed
 from ragkit.agent.consistency import majority
-from ragkit.agent.evidence import evidence_of
+from ragkit.agent.evidence import Judgement, evidence_of, judge_search
 from ragkit.agent.examples import example_messages
 from ragkit.agent.extractive import quote_passages
 from ragkit.agent.finish import finish
@@ -92,6 +92,7 @@ class Run:
         self._charged = False
         self._alone = alone
         self._down = StandIn()
+        self._judged: dict[tuple[Query, ...], Judgement] = {}
 
     def go(self) -> None:
         """Emit the events of the turn, the last one `Done` unless it was cancelled.
@@ -336,10 +337,16 @@ class Run:
             history=tuple(Turn(a.question, a.text) for a in self._recent()) if leans else (),
             chat=structured,
             started=lambda name: self._emit(Thought(DOING[name][answer_language(question)])),
+            unanswered=self._unanswered,
         )
         for note in plan.notes:
             self._emit(Thought(note))
         return plan
+
+    def _unanswered(self, question: str, queries: Sequence[Query]) -> bool:
+        """Whether the question will be declined on the search alone; the turn goes by the same judgement."""
+        self._judged[tuple(queries)] = judgement = judge_search(self._parts.index, question, queries)
+        return judgement.declined
 
     def _origin(self) -> Origin:
         index = self._parts.index
@@ -371,6 +378,7 @@ class Run:
             caller=self._caller,
         )
         turn.budget = self._budget
+        turn.judged = self._judged.get(tuple(query for query in queries if not query.beside))
         return turn
 
     def _messages(self, turn: TurnState) -> list[BaseMessage]:

@@ -191,7 +191,7 @@ class TurnState:
     def judgement(self) -> Judgement:
         """What the first search says of the question; computed once."""
         if self.judged is None:
-            self.judged = judge_search(self)
+            self.judged = judge_search(self.index, self.standalone, self.queries)
         return self.judged
 
     @property

@@ -117,6 +117,8 @@ class Planner:
             question, and only where an ``auto`` depends on it.
         seconds: Time of one transform.
         started: Told about a transform before the model is asked.
+        unanswered: Whether notes of both languages do not answer a question, by its text and its queries so far; asked
+            once a question. ``auto`` does not translate it then.
     """
 
     model: Callable[[], StructuredModel] | None
@@ -126,6 +128,7 @@ class Planner:
     seconds: float = 15.0
     mixed: bool = False
     started: Callable[[Name], None] = lambda name: None
+    unanswered: Callable[[str, Sequence[Query]], bool] = lambda question, queries: False
 
     def plan(self, question: str, history: Sequence[Turn] = ()) -> Plan:
         """The queries for `question`, its own words first.
@@ -154,13 +157,11 @@ class _Planning:
         theirs = answer_language(question)
         other: Language = "en" if theirs == "zh" else "zh"
         mixed = self._planner.mixed
-        applies = mixed or theirs != ours
+        applies, why_not = mixed or theirs != ours, "the notes are in its language"
+        if mixed and policies.translate == "auto" and self._planner.unanswered(question, self._queries):
+            applies, why_not = False, "the first search finds no answer to it"
         if self._decide(
-            "translate",
-            policies.translate,
-            lambda sure: sure.low_across(mixed),
-            applies,
-            "the notes are in its language",
+            "translate", policies.translate, lambda sure: sure.low_across(mixed), applies=applies, why_not=why_not
         ):
             translated = self._ask("translate", lambda model: translate(question, other, model))
             if translated and fold(translated) != fold(question):

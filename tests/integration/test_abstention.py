@@ -108,6 +108,25 @@ def test_a_translation_beside_the_question_finds_passages_but_does_not_move_the_
     assert scores[0] == scores[1]
 
 
+@pytest.mark.parametrize("declined", [False, True])
+def test_what_is_declined_on_the_search_alone_is_not_translated_first(
+    declined: bool, tmp_path: Path, make_notes: MakeNotes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "fit_for", lambda name: replace(WORDS_ONLY, threshold=1.1 if declined else 0.0))
+    # A search that has all notes in view asks for no translation.
+    notes = {f"{n}.md": f"# Cache {n}\n\nThe KV cache of layer {n} keeps keys and values.\n" for n in range(24)}
+    notes |= {f"z{n}.md": f"# 缓存 {n}\n\n第 {n} 层的 KV cache 保存键和值。\n" for n in range(3)}
+    index = Index.open(
+        make_notes(tmp_path / "notes", notes), tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings()
+    )
+    give_up = json.dumps({"thought": "", "action": {"tool": "give_up", "reason": "?"}})
+    agent, model = asked(index, json.dumps({"translation": "What is kept?"}), *[give_up] * 3)
+    answer = agent.ask("KV cache 保存什么？")
+    assert answer.abstained and answer.evidence is not None
+    assert ("What is kept?" in answer.evidence.searched) == (not declined)
+    assert bool(model.calls) == (not declined)
+
+
 def test_arithmetic_is_not_declined_for_want_of_notes(index: Index) -> None:
     act = {"thought": "", "action": {"tool": "calculate", "arguments": {"expression": "23.5 * 48"}}}
     give_up = {"thought": "", "action": {"tool": "give_up", "reason": "?"}}

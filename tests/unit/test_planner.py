@@ -183,6 +183,26 @@ def test_notes_of_both_languages_are_asked_in_the_other_one_if_the_question_has_
     assert texts(planner.plan("门 是什么?"))[1:] == ["What is a gate?"] * translated
 
 
+@pytest.mark.parametrize(
+    ("policy", "mixed", "translated"), [("auto", True, False), ("always", True, True), ("auto", False, True)]
+)
+def test_what_notes_of_both_languages_do_not_answer_is_not_translated(
+    policy: Any, mixed: bool, translated: bool
+) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def unanswered(question: str, queries: Any) -> bool:
+        asked.append((question, [query.text for query in queries]))
+        return True
+
+    model, policies = Fills(translation="What is a gate?"), Policies(translate=policy)
+    planner = Planner(lambda: model, "en", policies, lambda queries: FAIRLY, mixed=mixed, unanswered=unanswered)
+    found = planner.plan("门 是什么?")
+    assert texts(found)[1:] == ["What is a gate?"] * translated
+    assert asked == ([] if translated else [("门 是什么?", ["门 是什么?"])])
+    assert found.stages[0].ran == translated
+
+
 @pytest.mark.parametrize(("coverage", "uncovered"), [(0.36, 0.8), (1.0, 0.0)])
 @pytest.mark.parametrize("policy", ["auto", "always"])
 def test_beside_notes_in_its_own_language_a_translation_counts_by_what_both_searches_found(
