@@ -8,6 +8,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage
 
+from ragkit.agent.amounts import asks_for_a_number, names_a_number
 from ragkit.agent.answer import Removed, Thought, Translation
 from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, Rules, abstention, compose, place
@@ -49,6 +50,7 @@ LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
 PIECED: Final = "the answer is pieced together from words that never stood together"
+NUMBERLESS: Final = "the question asks for a number, and nothing that holds names one"
 _INSTRUCTION: Final = 24
 """Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
@@ -100,9 +102,9 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return replace(composed, text=f"{(DOWN if chat.down else NOTICE)[language]}\n{composed.text}")
     if composed.abstained:
         return _instead(turn, composed, _UNFOUNDED) if composed.removed else composed
-    if final.additional_kwargs.get(FROM_LINES) and _pieced_together(turn, composed):
+    if final.additional_kwargs.get(FROM_LINES) and (reason := _beside_the_question(turn, composed)):
         told = {item.sentence for item in composed.removed}
-        gone = (Removed(sentence=v.sentence, reason=PIECED) for v in composed.verdicts if v.sentence not in told)
+        gone = (Removed(sentence=v.sentence, reason=reason) for v in composed.verdicts if v.sentence not in told)
         removed = (*composed.removed, *gone)
         return replace(composed, text=abstention(turn), citations=(), abstained=True, removed=removed)
     verdicts = [citation.verdict for citation in composed.citations]
@@ -128,6 +130,15 @@ def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Compose
     text = composed.text.replace(render(composed.kept), render(kept), 1)
     said = tuple(Translation(sentence=after, original=before) for before, after in found.items())
     return replace(composed, text=text, kept=kept, translations=said)
+
+
+def _beside_the_question(turn: TurnState, composed: Composed) -> str:
+    """Why what a small model wrote is no answer, although passages bear it out; empty if it may be one."""
+    if _pieced_together(turn, composed):
+        return PIECED
+    said = " ".join(sentence.text for sentence in composed.kept)
+    numberless = asks_for_a_number(turn.question) and not names_a_number(said, turn.question)
+    return NUMBERLESS if numberless else ""
 
 
 def _pieced_together(turn: TurnState, composed: Composed) -> bool:

@@ -41,6 +41,11 @@ STITCH_BELOW: Final = 0.9
 """Share from which one place carries a sentence whole."""
 STITCH_APART: Final = 700
 """Characters between two places of one passage that count as apart."""
+WORDS: Final = 7.0
+"""What the words of a sentence must weigh, besides names and numbers, before its source is asked to hold some of them."""
+WORDS_HELD: Final = 0.3
+"""Share of them that it must hold; rows of tables are all names and numbers."""
+_CITING: Final = frozenset({"et", "al"})
 _QUOTED: Final = re.compile(r"[“「『\"]([^”」』\"\n]{8,200})[”」』\"]")
 _NEAR: Final = 1
 """Units around a window in which a name may stand as well; a number must be in these very lines."""
@@ -150,6 +155,9 @@ class Checker:
             reasons = reasons or [Reason("absent", "the source says only a part of it")]
         elif any(reason.kind in CONTRARY for reason in reasons):
             verdict = "unsupported"
+        elif not self.evidence.is_table(window) and self._names_alone(claim, window):
+            verdict = "unsupported"
+            reasons.append(_OF_OTHERS)
         elif reasons:
             verdict = "partly"
         elif moved:
@@ -181,6 +189,17 @@ class Checker:
         return compare(
             claim, source, frozenset(context), evidence.terms, table=evidence.is_table(window), computed=self._computed
         )
+
+    def _names_alone(self, claim: Atoms, window: Window) -> bool:
+        """Whether a place has a sentence's names and numbers, but not what the sentence says of them."""
+        apart = {*claim.names, *(at for at, _, _ in claim.numbers)}
+        there = {*analyse(self.evidence.text(window)).keys}
+        total = held = 0.0
+        for at, (key, weighs) in enumerate(zip(claim.keys, claim.weights, strict=True)):
+            if weighs >= 1 and at not in apart and key != "!" and key not in _CITING:
+                total += weighs
+                held += weighs * (key in there or bool(window.mask >> at & 1))
+        return total >= WORDS and held < WORDS_HELD * total
 
     def _stitched(
         self, claim: Atoms, masks: Sequence[int], best: Sequence[_Best], strongest: int
@@ -294,4 +313,5 @@ def _stretches(claim: Atoms, mask: int) -> Iterator[int]:
 
 
 _ABSENT: Final = Reason("absent", "no passage says it")
+_OF_OTHERS: Final = Reason("absent", "its source has the same names and numbers, but says something else of them")
 _PIECES: Final = Reason("pieces", "its parts stand in different places and never together")

@@ -292,6 +292,22 @@ def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
     assert answer.removed[0].sentence == "The KV cache of fp16 weights grows to 512 GB."
 
 
+@pytest.mark.parametrize(
+    ("question", "declined"),
+    [
+        ("How many KiB does the KV cache of a 7B model take?", True),
+        ("What grows with the context?", False),
+        ("How does it grow?", False),
+    ],
+)
+def test_a_question_for_a_number_is_not_answered_by_a_line_that_names_none(
+    index: Index, question: str, declined: bool
+) -> None:
+    answer = lines_said(index, "It grows with the context.", question)
+    assert answer.abstained == declined and bool(answer.citations) == (not declined)
+    assert ["asks for a number" in removed.reason for removed in answer.removed] == [True] * declined
+
+
 @pytest.fixture
 def chinese(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]) -> Index:
     notes = make_notes(tmp_path / "chinese", {"lstm.md": NOTES["lstm.md"]})

@@ -36,6 +36,25 @@ def verdict_of(sentence: str, source: str) -> str:
     return found.verdict
 
 
+PUBLISHED = "It was published independently by Leviathan et al. (Google, 2022) and Chen et al. (DeepMind, 2023)."
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence", "expected"),
+    [
+        (PUBLISHED, "Google DeepMind's internal red team has two people: Leviathan (2022) and Chen (2023)", False),
+        (PUBLISHED, "Leviathan (Google, 2022) and Chen (DeepMind, 2023) won prizes for translating poetry", False),
+        (PUBLISHED, "Leviathan (Google, 2022) and Chen (DeepMind, 2023) described it at the same time", True),
+        (PUBLISHED, "Chen et al. (DeepMind, 2023) came after Leviathan et al. (Google, 2022)", True),
+        (MODELS, "The smallest among these language models is BERT (2018) with 110M", True),
+        ("PagedAttention（vLLM，2023）把 KV Cache 分成 16 个 token 的块。",
+         "PagedAttention（vLLM，2023）按 16 个 token 一块存放 KV Cache", True),
+    ],
+)  # fmt: skip
+def test_names_and_numbers_alone_bear_out_no_sentence(source: str, sentence: str, expected: bool) -> None:
+    assert (verdict_of(sentence, source) == "supported") is expected
+
+
 @pytest.mark.parametrize(
     ("source", "true", "false"),
     [
