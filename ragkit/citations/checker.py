@@ -41,8 +41,8 @@ STITCH_BELOW: Final = 0.9
 """Share from which one place carries a sentence whole."""
 STITCH_APART: Final = 700
 """Characters between two places of one passage that count as apart."""
-WORDS: Final = 7.0
-"""What the words of a sentence must weigh, besides names and numbers, before its source is asked to hold some of them."""
+WORDS: Final = 9.0
+"""What the words besides names and numbers must weigh before a source is asked to hold some of them."""
 WORDS_HELD: Final = 0.3
 """Share of them that it must hold; rows of tables are all names and numbers."""
 _CITING: Final = frozenset({"et", "al"})

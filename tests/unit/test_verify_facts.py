@@ -43,7 +43,7 @@ PUBLISHED = "It was published independently by Leviathan et al. (Google, 2022) a
     ("source", "sentence", "expected"),
     [
         (PUBLISHED, "Google DeepMind's internal red team has two people: Leviathan (2022) and Chen (2023)", False),
-        (PUBLISHED, "Leviathan (Google, 2022) and Chen (DeepMind, 2023) won prizes for translating poetry", False),
+        (PUBLISHED, "Leviathan (Google, 2022) and Chen (DeepMind, 2023) won prizes for translating medieval poetry", False),
         (PUBLISHED, "Leviathan (Google, 2022) and Chen (DeepMind, 2023) described it at the same time", True),
         (PUBLISHED, "Chen et al. (DeepMind, 2023) came after Leviathan et al. (Google, 2022)", True),
         (MODELS, "The smallest among these language models is BERT (2018) with 110M", True),
