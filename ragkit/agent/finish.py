@@ -19,6 +19,7 @@ from ragkit.agent.own_words import REPLACED
 from ragkit.agent.requests import asks_a_tool
 from ragkit.agent.results import tool_results
 from ragkit.agent.retry import corrected
+from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.tools.results import PREFIX
 from ragkit.agent.translating import is_in, translated
 from ragkit.agent.turn import TurnState, best_coverage
@@ -109,12 +110,20 @@ def _written(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compo
         return replace(composed, text=abstention(turn), citations=(), abstained=True, removed=removed)
     verdicts = [citation.verdict for citation in composed.citations]
     score = verified(turn.judgement.probability, verdicts, len(composed.removed))
-    # What the search of the notes says does not bear on an answer from elsewhere.
-    elsewhere = turn.other_tools or any(c.document.startswith((MEMORY, PREFIX)) for c in composed.citations)
-    elsewhere = elsewhere or asks_a_tool(turn.question) or bool(turn.named)
-    if score < turn.judgement.fit.threshold and not elsewhere:
+    if score < turn.judgement.fit.threshold and not _from_elsewhere(turn, composed):
         return replace(composed, text=abstention(turn), citations=(), abstained=True)
     return _translated(turn, composed, chat) if final.additional_kwargs.get(FROM_LINES) else composed
+
+
+def _from_elsewhere(turn: TurnState, composed: Composed) -> bool:
+    """Whether an answer rests on more than the search of the notes, whose score then does not bear on it.
+
+    A tool that was on offer and gave nothing is no such thing: having one must not make the notes answer all.
+    """
+    if any(step.tool not in NOTE_TOOLS and not step.observation.startswith("Error") for step in turn.steps):
+        return True
+    cited = any(citation.document.startswith((MEMORY, PREFIX)) for citation in composed.citations)
+    return cited or asks_a_tool(turn.question) or bool(turn.named)
 
 
 def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Composed:

@@ -127,6 +127,27 @@ def test_what_is_declined_on_the_search_alone_is_not_translated_first(
     assert bool(model.calls) == (not declined)
 
 
+@pytest.mark.parametrize("called", [False, True])
+def test_a_tool_of_ones_own_keeps_an_answer_only_if_it_was_called(index: Index, called: bool) -> None:
+    def weather(city: str) -> str:
+        """The weather of a city."""
+        return f"It rains in {city} all day."
+
+    def answers(text: str, source: int) -> str:
+        action = {"tool": "answer", "sentences": [{"text": text, "sources": [source]}]}
+        return json.dumps({"thought": "", "action": action})
+
+    call = json.dumps({"thought": "", "action": {"tool": "weather", "arguments": {"city": "Berlin"}}})
+    replies = [call, answers("It rains in Berlin all day.", 3)] if called else [answers("Weights take 14 GB.", 2)]
+    model = ScriptedChatModel(replies=replies)
+    agent = Agent.load(
+        "interview", index=index, model=model, settings=load_settings(tool_calling="json"), tools=[weather]
+    )
+    answer = agent.ask("What is the weather in Berlin?")
+    assert len(model.calls) == len(replies)
+    assert answer.abstained == (not called) and ("It rains in Berlin all day." in answer.text) == called
+
+
 def test_arithmetic_is_not_declined_for_want_of_notes(index: Index) -> None:
     act = {"thought": "", "action": {"tool": "calculate", "arguments": {"expression": "23.5 * 48"}}}
     give_up = {"thought": "", "action": {"tool": "give_up", "reason": "?"}}
