@@ -85,6 +85,7 @@ class Run:
         self._caller = caller
         payer = caller.budget if caller else None
         most = parts.settings.max_question_steps
+        parts.session.refresh()
         self._budget = budget or Budget(*parts.limits, parts.session.spent, parts.prices, payer=payer, most_steps=most)
         self._kept = kept
         self._file = kept if isinstance(kept, TurnFile) else None
@@ -324,8 +325,7 @@ class Run:
 
     def _understand(self) -> Plan:
         """The queries of the first search, and what the chat model adds to them."""
-        parts, question = self._parts, self._question
-        header = parts.spec.header
+        parts, question, header = self._parts, self._question, self._parts.spec.header
         rewriting = parts.chat.sampled(header.sampling.rewrite)
         structured = rewriting.structured(self._budget.spend) if len(parts.index) else None
         leans = header.rewrite != "never" and self._leans()

@@ -88,14 +88,29 @@ class Session:
         """What all questions of the conversation have cost so far, those without an answer too."""
         self._waiting: list[bytes] = []
         self._warned = False
-        if path is not None and path.is_file():
-            self.answers = _read(path)
-            self.spent = sum((answer.spent for answer in self.answers), Spent())
+        self._seen: tuple[int, int, int] | None = None
+        self.refresh()
 
     @property
     def id(self) -> str:
         """Name of the session, empty if it is not kept."""
         return self.path.stem if self.path else ""
+
+    def refresh(self) -> None:
+        """Take over the turns that others, in this process or another, have added to its file since.
+
+        Raises:
+            AgentError: If the file is there but cannot be read.
+        """
+        seen = _state(self.path)
+        if self.path is None or seen is None or seen == self._seen or self._waiting:
+            return
+        known = {(answer.turn, answer.time, answer.question) for answer in self.answers}
+        # A list of its own: whoever holds the one of before goes on with what was known then.
+        self.answers = _read(self.path)
+        added = [a for a in self.answers if (a.turn, a.time, a.question) not in known]
+        self.spent = sum((answer.spent for answer in added), self.spent)
+        self._seen = seen
 
     @classmethod
     def open(cls, home: str | Path, identity: str) -> Session:
@@ -172,6 +187,7 @@ class Session:
             remedy = "Make room there, or set RAGKIT_HOME to a folder you may write to."
             return f"The session cannot be saved in {self.path}: {reason}. {remedy}" if first else ""
         self._warned = False
+        self._seen = _state(self.path)
         return ""
 
     def unfinished(self) -> UnfinishedTurn | None:
@@ -203,7 +219,9 @@ class Session:
         from ragkit.agent.checkpoints import open_new_turn
 
         facts = {"id": secrets.token_hex(8), "question": question, "agent": agent, "model": model, "began": _now()}
-        return open_new_turn(self.path.with_suffix(TURN_SUFFIX), facts)
+        file = open_new_turn(self.path.with_suffix(TURN_SUFFIX), facts)
+        self.refresh()  # now that nobody else can add to it
+        return file
 
     def take_up(self) -> TurnFile:
         """The unfinished turn, to go on with.
@@ -224,6 +242,7 @@ class Session:
         # LangGraph takes a while to import, and most sessions have no unfinished turn.
         from ragkit.agent.checkpoints import TurnFile
 
+        self.refresh()
         file = TurnFile(path)
         try:
             facts = file.fact("turn")
@@ -262,6 +281,15 @@ def _unfinished(file: TurnFile) -> UnfinishedTurn:
 def _shown(arguments: dict[str, Any]) -> str:
     text = json.dumps(arguments, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def _state(path: Path | None) -> tuple[int, int, int] | None:
+    """What changes when a file does; None if it is not there."""
+    try:
+        told = path.stat() if path else None
+    except OSError:
+        return None
+    return (told.st_ino, told.st_size, told.st_mtime_ns) if told else None
 
 
 def _now() -> str:

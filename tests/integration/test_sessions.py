@@ -78,6 +78,36 @@ def test_a_session_of_an_earlier_version_opens(home: Path) -> None:
     assert session.answers[0].citations[0].where == "mine.md:3" and session.unfinished() is None
 
 
+def test_a_session_knows_what_others_have_added_before_its_next_turn(home: Path) -> None:
+    first, second = keep(home, "s", answer()), Session.open(home, "s")
+    first.append(answer("And then?", usage={"prompt_tokens": 7}), turn="t2")
+    assert len(second.answers) == 1 and second.spent.seconds == pytest.approx(0.1)
+    turn = second.begin_turn("And now?", "interview", "m")
+    assert turn is not None
+    turn.close()
+    assert [past.question for past in second.answers] == [CANARY, "And then?"]
+    assert (second.spent.seconds, second.spent.tokens) == (pytest.approx(0.2), 7)
+    second.refresh()
+    assert second.spent.tokens == 7
+    # What it adds itself is neither read again nor counted twice.
+    second.append(answer("Third?"), turn="t3")
+    second.refresh()
+    first.refresh()
+    assert [len(first.answers), len(second.answers)] == [3, 3] and second.spent.tokens == 7
+
+
+def test_what_a_full_disk_kept_waiting_is_not_lost_to_a_refresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, other = keep(home, "s", answer()), Session.open(home, "s")
+    with monkeypatch.context() as patched:
+        patched.setattr("ragkit.agent.sessions.append_line", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        assert "cannot be saved" in session.append(answer("Second?"), turn="t2")
+    other.append(answer("Elsewhere?"), turn="t9")
+    session.refresh()
+    assert [past.question for past in session.answers] == [CANARY, "Second?"]
+    assert session.append(answer("Third?"), turn="t3") == ""
+    assert [past.question for past in Session.open(home, "s").answers] == [CANARY, "Elsewhere?", "Second?", "Third?"]
+
+
 def test_what_is_kept_is_private_and_comes_back(home: Path) -> None:
     keep(home, "a", answer(text="半 \ud800 [1]"))
     path = home / "sessions" / "a.jsonl"
