@@ -26,6 +26,7 @@ from ragkit.citations.markers import CitedSentence, parse_answer, render, withou
 from ragkit.citations.support import best_span, content_terms, numbers_in
 from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
 from ragkit.citations.verify import as_passage, states_nothing
+from ragkit.ingest.sections import heading_of
 from ragkit.text.language import answer_language
 from ragkit.text.sanitize import one_line, printable
 from ragkit.text.sentences import split_sentences
@@ -354,7 +355,7 @@ def _citation(turn: TurnState, marker: int, cited: _Cited) -> Citation:
     return Citation(
         marker=marker,
         document=hit.document,
-        heading=hit.heading,
+        heading=heading_of(hit.chunk, span.start, span.end),
         start_line=span.start_line,
         end_line=span.end_line,
         start=span.start,

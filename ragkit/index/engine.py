@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ragkit.errors import UsageError
 from ragkit.index.language_axis import LanguageAxis
+from ragkit.ingest.sections import sections_of
 from ragkit.values import Chunk, Document
 
 Vectors = npt.NDArray[np.float32]
@@ -43,7 +44,7 @@ class Filter:
     documents: tuple[str, ...] = ()
     """Document paths or patterns (``*``, ``?``), any of them; ``2024/*`` is a whole folder."""
     heading: str = ""
-    """Text that the heading path contains, upper and lower case alike."""
+    """Text that the heading path contains, or that of a section inside the chunk; upper and lower case alike."""
     tags: tuple[str, ...] = ()
     """``tags`` of the document's front matter, any of them, upper and lower case alike."""
     language: Literal["zh", "en", "other", ""] = ""
@@ -80,7 +81,7 @@ class Filter:
         """Whether a chunk of a document with these `tags` may be returned."""
         return (
             self.fits_document(chunk.document, tags)
-            and self.fits_heading(chunk.heading)
+            and self.fits_sections(chunk)
             and (not self.language or chunk.language == self.language)
         )
 
@@ -94,6 +95,10 @@ class Filter:
     def fits_heading(self, heading: Sequence[str]) -> bool:
         """Whether a heading path meets the condition on headings."""
         return self.heading.casefold() in " > ".join(heading).casefold()
+
+    def fits_sections(self, chunk: Chunk) -> bool:
+        """Whether the path of any section inside a chunk does."""
+        return not self.heading or any(self.fits_heading(path) for _, path in sections_of(chunk))
 
 
 def fits_path(path: str, pattern: str) -> bool:

@@ -6,6 +6,7 @@ place. A segment knows nothing of other segments, nor of what was deleted since.
 
 from __future__ import annotations
 
+import re
 import stat
 import threading
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ Vectors = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 STORE: Final = "chunks.sqlite"
 ROWS: Final = "rows.npy"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9]+|[\u3400-\u9fff]+")
 _MASKS: Final = 16
 """Filters whose masks are remembered."""
 
@@ -100,10 +102,21 @@ class Segment:
             mask &= np.array(fits, dtype=np.bool_)[self.rows[:, DOCUMENT]]
         if where.heading:
             fits = [where.fits_heading(heading) for heading in self.store.headings()]
-            mask &= np.array(fits, dtype=np.bool_)[self.rows[:, HEADING]]
+            under = np.array(fits, dtype=np.bool_)[self.rows[:, HEADING]]
+            inside = self.store.chunks_with(_telling(where.heading))
+            under[[at for at, chunk in inside if where.fits_sections(chunk)]] = True
+            mask &= under
         if where.language:
             mask &= (self.rows[:, CHINESE] == 1) == (where.language == "zh")
         return mask
+
+
+def _telling(heading: str) -> str:
+    """What must stand in a chunk that has this heading in it: its longest stretch that markup cannot part.
+
+    Cased letters beyond ASCII are left out, which SQLite does not know to be the same.
+    """
+    return max(_PLAIN.findall(heading.rpartition(">")[2]), key=len, default="")
 
 
 def write_segment(

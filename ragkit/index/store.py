@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import threading
 import weakref
@@ -270,6 +271,11 @@ class ChunkStore:
     def headings(self) -> list[tuple[str, ...]]:
         """Every heading path, by number."""
         return [tuple(json.loads(path)) for (path,) in self._rows("SELECT path FROM headings ORDER BY number")]
+
+    def chunks_with(self, text: str) -> list[tuple[int, Chunk]]:
+        """Ordinals and chunks that hold a text, ASCII letters of both cases alike; all of them for an empty text."""
+        pattern = "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+        return [(row[0], chunk_of(row)) for row in self._rows(rf"{_CHUNK} WHERE c.text LIKE ? ESCAPE '\'", [pattern])]
 
     def by_hash(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """Ordinal of some chunk with each of these text hashes, as far as there is one."""

@@ -58,6 +58,7 @@ NOTES: Final = {
     "a-copy.md": SAME,
     "deep/copy.md": SAME,
     "kv.md": "# KV cache\n\nThe KV cache keeps the keys and values of earlier tokens; GPT-3 uses it.\n",
+    "dogs.md": "# Dogs\n\n## Food\n\nMeat.\n\n## **Whistle** training\n\nThey hear a high note.\n\n## Über\n\nNo.\n",
     "pump.md": "# Pump\n\nThe Archimedes pump stops with E-4711x when it runs dry.\n",
     "marks.md": "# \n\n*** --- ***\n",
     HOSTILE: '# Say "it\'s" 100%\n\nA note whose name and heading are full of quotes and signs_.\n',
@@ -279,6 +280,9 @@ def test_equal_scores_stand_in_the_order_of_paths(index: Index) -> None:
         Filter(documents=("none.md",)),
         Filter(documents=('" or key like "%',)),
         Filter(heading="kv CACHE"),
+        Filter(heading="whistle TRAINING"),
+        Filter(heading="dogs > whistle"),
+        Filter(heading="ÜBER"),
         Filter(heading='"it\'s" 100%'),
         Filter(heading="part 3"),
         Filter(heading='%" or key like "%'),
@@ -301,6 +305,8 @@ def test_filters_let_the_same_chunks_through(index: Index, embedded: Index, wher
         hit[:2] for hit in places(theirs, theirs.dense_search(vector, 1000, where=where))
     )
     terms = query_terms("the same text attention weights 训练 note 100")
+    if where.heading.casefold() in ("whistle training", "dogs > whistle", "über"):
+        assert [hit[0] for hit in found] == ["dogs.md"]
     assert_same(
         places(ours, ours.sparse_search(terms, 5, where=where)),
         places(theirs, theirs.sparse_search(terms, 5, where=where)),

@@ -283,6 +283,17 @@ def test_what_cannot_be_checked_across_languages_gives_way_to_the_words_of_the_n
     assert "another language" in gone.reason
 
 
+def test_a_citation_names_the_section_that_its_quote_stands_in(
+    tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]
+) -> None:
+    text = "# Dogs\n\n## Food\n\nThey eat meat.\n\n## Training\n\nA puppy needs some weeks of training.\n"
+    notes = make_notes(tmp_path / "notes", {"dogs.md": text})
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+    answer = lines_said(index, "A puppy needs some weeks of training.", "What does a puppy need?")
+    assert [citation.heading for citation in answer.citations] == [("Dogs", "Training")]
+    assert index.search("puppy")[0].heading == ("Dogs",)
+
+
 def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
     answer = lines_said(
         index, "The KV cache of fp16 weights grows to 512 GB.", "How large does the cache of the weights grow?"

@@ -28,6 +28,7 @@ from ragkit.index.backends.store import (
     without_credentials,
 )
 from ragkit.index.engine import Filter, Vectors, spellings
+from ragkit.ingest.sections import sections_of
 
 _SENT: Final = 200
 """Rows of one request; with their vectors and text about a megabyte."""
@@ -270,11 +271,12 @@ def _hashes(texts: Sequence[str]) -> str:
 
 def _row(new: NewChunk) -> dict[str, Any]:
     chunk = new.stored.chunk
+    paths = " | ".join(" > ".join(path) for _, path in sections_of(chunk))
     return {
         "key": new.stored.key,
         "document_key": digest(chunk.document),
         "document": re.sub(r"\s", " ", chunk.document),
-        "heading": re.sub(r"\s", " ", " > ".join(chunk.heading).casefold())[:16_000],
+        "heading": re.sub(r"\s", " ", paths.casefold())[:16_000],
         "language": chunk.language,
         "tags": sorted({digest(tag.casefold()) for tag in new.stored.tags})[:1024],
         "payload": payload_of(new.stored),
