@@ -167,7 +167,8 @@ class Searching(Lookup):
         """The `k` best chunks for each question, as `search` finds them without a chat model.
 
         The questions are embedded as one batch and searched for by one matrix product where the engine
-        has one; a model that runs batches in bfloat16 may move a score by some thousandths.
+        has one; a model that runs batches in bfloat16 moves cosines by some thousandths, and with them the scores of a
+        hybrid search by up to some tenths: hits that are this close may change places.
 
         Raises:
             UsageError: If a question is empty, too long or no text, or k or mode is wrong.

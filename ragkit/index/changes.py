@@ -16,9 +16,9 @@ class Changes:
     """How the documents differ from those of the index."""
 
     put: list[tuple[Document, int, int]] = field(default_factory=list)
-    """New and changed ones with size in bytes and mtime in ns."""
+    """New and changed ones with size in bytes and `ragkit.ingest.loader.changed_ns`."""
     touched: list[tuple[Document, int, int]] = field(default_factory=list)
-    """Those whose file has another size or mtime, but the same content: rewritten only with others."""
+    """Those whose file has another size or time of change, but the same content: rewritten only with others."""
     remove: frozenset[str] = frozenset()
     skipped: list[Skipped] = field(default_factory=list)
     everything: bool = False
@@ -45,7 +45,7 @@ def compare(
     fresh: dict[str, Document | Skipped],
     refused: Path | None,
 ) -> Changes:
-    """Read the files whose size or mtime differ from what was indexed, and tell what changed.
+    """Read the files whose size or time of change differs from what was indexed, and tell what changed.
 
     `fresh` keeps what was read, for a second look under the lock; `refused` is that of `read_all`.
     """

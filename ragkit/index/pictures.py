@@ -23,7 +23,7 @@ from ragkit.index.fsops import with_disk_errors, write_bytes_atomically
 from ragkit.ingest.conversion import Converter
 from ragkit.ingest.formats.base import ConversionError
 from ragkit.ingest.image_refs import pictures_in
-from ragkit.ingest.loader import SourceFile
+from ragkit.ingest.loader import SourceFile, changed_ns
 from ragkit.ingest.pictures import SUFFIXES
 from ragkit.models.clip import SIDE, ClipModel
 from ragkit.values import Document, Picture, PictureHit, Warned
@@ -196,9 +196,9 @@ def _look(file: Path, homes: Sequence[Path], before: _Seen | None) -> _Seen:
         return _Seen(0, 0, reason="outside the folder of notes")
     if not target.is_file():
         return _Seen(0, 0, reason="not a regular file")
-    if before is not None and (before.size, before.mtime_ns) == (info.st_size, info.st_mtime_ns):
+    if before is not None and (before.size, before.mtime_ns) == (info.st_size, changed_ns(info)):
         return before
-    return _Seen(info.st_size, info.st_mtime_ns)
+    return _Seen(info.st_size, changed_ns(info))
 
 
 def _embed(

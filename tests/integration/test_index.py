@@ -82,6 +82,19 @@ def test_a_renamed_file_is_not_embedded_again(notes: Path, folder: Path) -> None
     assert (report.added, report.deleted, report.unchanged, embedder.documents_embedded) == (1, 1, 2, 0)
 
 
+def test_notes_of_one_size_and_time_that_swap_their_names_are_noticed(notes: Path, folder: Path) -> None:
+    for name, text in (("a.md", "The red box holds apples.\n"), ("b.md", "The blue box holds pears.\n")):
+        (notes / name).write_text(text, encoding="utf-8")
+        os.utime(notes / name, (1, 1))
+    assert (notes / "a.md").stat().st_size == (notes / "b.md").stat().st_size
+    Index.open(notes, folder, embedding=HashingEmbedder()).close()
+    (notes / "a.md").rename(notes / "c")
+    (notes / "b.md").rename(notes / "a.md")
+    (notes / "c").rename(notes / "b.md")
+    index = Index.open(notes, folder, embedding=HashingEmbedder())
+    assert (index.report.updated, index.search("blue box")[0].document) == (2, "a.md")
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_deleted_file_is_gone_from_this_leg(notes: Path, folder: Path, mode: str) -> None:
     open_and_ask(folder, notes)
@@ -294,6 +307,26 @@ def test_a_search_that_cannot_be_meant_is_refused(
     index = Index.open(notes, folder, embedding=HashingEmbedder())
     with pytest.raises(UsageError, match=message):
         index.search(query, k=k, mode=mode)  # type: ignore[arg-type]
+
+
+def test_of_a_long_question_its_ends_are_embedded_and_all_words_searched_for(notes: Path, folder: Path) -> None:
+    class Listening(HashingEmbedder):
+        heard: list[str]
+
+        def embed_query(self, text: str) -> list[float]:
+            self.heard.append(text)
+            return super().embed_query(text)
+
+    model = Listening()
+    model.heard = []
+    index = Index.open(notes, folder, embedding=model)
+    middle = "low-rank matrices of LoRA"
+    question = "BEGIN " + "x " * 4_000 + middle + " y" * 4_000 + " END"
+    model.heard.clear()
+    assert index.search(question)[0].document == index.search(middle, mode="sparse")[0].document
+    assert max(map(len, model.heard)) <= 3_001 and any(t.startswith("BEGIN") and t.endswith("END") for t in model.heard)
+    assert [hit.document for hit in index.search_many([question])[0]] == [h.document for h in index.search(question)]
+    assert max(map(len, model.heard)) <= 3_001
 
 
 def test_passages_at_a_line_are_the_chunk_there_and_those_behind(notes: Path, folder: Path) -> None:
