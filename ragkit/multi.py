@@ -106,6 +106,16 @@ class MultiIndex(Opened):
         asked = plan.standalone if rerank else ""
         return self.search_queries(plan.queries, k=k, mode=mode, where=where, rerank=asked, merge=merge)
 
+    def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """The `k` best chunks of all indexes for each question, see `search` and `Index.search_many`.
+
+        Raises:
+            UsageError: If a question is empty, too long or no text, or k or mode is wrong.
+        """
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of questions.", "Pass a single one to search.")
+        return [self.search(query, k, mode, rewrite=False, hyde=False, translate=False) for query in queries]
+
     def plan(self, query: str, **options: Any) -> Plan:
         """The queries that `search` would run, as the first index plans them."""
         return next(iter(self.indexes.values())).plan(query, **options)

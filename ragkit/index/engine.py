@@ -52,7 +52,8 @@ class Filter:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "documents", _texts("documents", self.documents))
-        object.__setattr__(self, "tags", _texts("tags", self.tags))
+        # As notes write them in lists: #plan is the tag plan.
+        object.__setattr__(self, "tags", tuple(tag.strip(" #") or tag for tag in _texts("tags", self.tags)))
         if not isinstance(self.heading, str):
             raise UsageError(f"Filter.heading must be a text, not {self.heading!r}.")
         if not isinstance(self.language, str) or self.language not in _GROUPS:

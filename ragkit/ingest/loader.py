@@ -198,7 +198,7 @@ def make_document(path: str, text: str, content_hash: str = "") -> Document:
 
 
 def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(str(one) for one in value if one is not None) if isinstance(value, list) else str(value)
 
 
 def prefixes(roots: Sequence[Path]) -> list[str]:

@@ -61,7 +61,7 @@ def html_to_markdown(html: str) -> tuple[str, str]:
 
     Scripts, navigation, forms, everything hidden from a reader and what is said to the parser only
     (comments, declarations, processing instructions) is left out; if the page marks its main part,
-    only that is taken. TeX sources of formulas stand in place of their MathML.
+    only that is taken, with the heading of the page. TeX sources of formulas stand in place of their MathML.
     """
     from bs4 import BeautifulSoup
     from bs4.element import CData, PreformattedString
@@ -84,6 +84,9 @@ def html_to_markdown(html: str) -> tuple[str, str]:
         tag.decompose()
     main = soup.find("main") or soup.find(role="main")
     root: Any = main if main is not None and main.get_text(strip=True) else soup
+    above = soup.find("h1")
+    if above is not None and root is main and root.find("h1") is None:
+        root.insert(0, above.extract())
     for tag in root.find_all(list(_BLOCKS)):
         tag.name = _BLOCKS[tag.name]
     text: str = _converter().process_tag(root, parent_tags=set())

@@ -11,6 +11,8 @@ from yaml.events import AliasEvent
 _MAPPING: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*(?:[^\n]*:(?:[ \t\n]|\Z)|\s*\{|\s*\Z)")
 """How front matter begins; prose between two thematic breaks does not."""
 
+_CLOSED: Final = re.compile(r"\n(?:---|\.\.\.)(?:\n|\Z)")
+"""How front matter ends; the dots are YAML's own sign for it."""
 _LONGEST_NUMBER: Final = 400
 
 
@@ -84,11 +86,8 @@ def split_front_matter(text: str) -> tuple[str | None, int]:
     """
     if not text.startswith("---\n"):
         return None, 0
-    close = text.find("\n---", 3)
-    while close != -1:
-        after = close + 4
-        if after >= len(text) or text[after] == "\n":
-            front = text[4 : close + 1]
-            return (front, min(after + 1, len(text))) if _MAPPING.match(front) else (None, 0)
-        close = text.find("\n---", after)
-    return None, 0
+    close = _CLOSED.search(text, 3)
+    if close is None:
+        return None, 0
+    front = text[4 : close.start() + 1]
+    return (front, close.end()) if _MAPPING.match(front) else (None, 0)

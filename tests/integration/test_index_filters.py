@@ -38,6 +38,7 @@ FILTERS = (
     Filter(heading="lstm"),
     Filter(heading="缺点"),
     Filter(tags=("PLAN",)),
+    Filter(tags=("#plan",)),
     Filter(tags=("log", "训练")),
     Filter(language="zh"),
     Filter(language="other"),
@@ -108,6 +109,7 @@ def test_an_accent_is_the_same_however_a_path_spells_it(stored: str, asked: str,
 def test_a_lone_text_is_one_condition_and_any_sequence_is_taken() -> None:
     assert Filter(documents="b.md", tags="nlp") == Filter(documents=("b.md",), tags=("nlp",))  # type: ignore[arg-type]
     assert hash(Filter(documents=["b.md"])) == hash(Filter(documents=("b.md",)))  # type: ignore[arg-type]
+    assert Filter(tags=("#nlp", "#")) == Filter(tags=("nlp", "#"))
     assert not Filter(documents="", tags=[])  # type: ignore[arg-type]
 
 
@@ -340,6 +342,7 @@ def test_several_indexes_are_searched_from_async_code_and_from_chains(two: dict[
     with Index.open_many(two, embedding=HashingEmbedder()) as both:
         hits = both.search("LSTM", k=3)
         assert asyncio.run(both.asearch("LSTM", k=3)) == hits
+        assert both.search_many(["LSTM", "LoRA"], k=3) == [hits, both.search("LoRA", k=3)]
         shown = both.as_retriever(k=3, where={"documents": "work/*"}).invoke("LSTM")
         assert {document.metadata["source"].split("/")[0] for document in shown} == {"work"}
         reply = both.as_tool(k=3).invoke(

@@ -59,3 +59,16 @@ def test_a_bar_in_a_cell_does_not_open_another_column() -> None:
         "| --- | --- |",
         "| p(a\\|b) | `x\\|y` \\|z\\| |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("outside", "inside", "expected"),
+    [
+        ("<h1>Page</h1>", "<p>Text.</p>", ["# Page", "Text."]),
+        ("<h1>Site</h1>", "<h1>Own</h1><p>Text.</p>", ["# Own", "Text."]),
+        ("<p>Banner</p>", "<p>Text.</p>", ["Text."]),
+    ],
+)
+def test_the_heading_of_a_page_stands_above_its_main_part(outside: str, inside: str, expected: list[str]) -> None:
+    text, _ = html_to_markdown(f"<body><header>{outside}</header><main>{inside}</main><p>Foot</p></body>")
+    assert [line for line in text.splitlines() if line] == expected

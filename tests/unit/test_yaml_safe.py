@@ -35,6 +35,7 @@ FRONT = {
     "comment first": ("---\n# note\ntitle: x\n---\nbody", "# note\ntitle: x\n", "body"),
     "flow mapping": ("---\n{title: x}\n---\nbody", "{title: x}\n", "body"),
     "rule below is no second close": ("---\ntitle: x\n---\nbody\n\n---\nmore", "title: x\n", "body\n\n---\nmore"),
+    "closed by dots": ("---\ntitle: x\n...\nbody", "title: x\n", "body"),
     "longer dashes do not close": ("---\na: x\n----\nb: y\n---\nbody", "a: x\n----\nb: y\n", "body"),
 }
 
