@@ -207,12 +207,16 @@ class Budget:
             self._steps += count
 
     def take_step(self) -> bool:
-        """Count one more tool call, unless `most_steps` were made."""
+        """Count one more tool call, here and where it is paid, unless `most_steps` were made."""
         with self._lock:
             if self._most_steps is not None and self._steps >= self._most_steps:
                 return False
             self._steps += 1
+        if self._payer is None or self._payer.take_step():
             return True
+        with self._lock:
+            self._steps -= 1
+        return False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

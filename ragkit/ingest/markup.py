@@ -83,10 +83,11 @@ def html_to_markdown(html: str) -> tuple[str, str]:
     for tag in soup.find_all(_hidden):
         tag.decompose()
     main = soup.find("main") or soup.find(role="main")
-    root: Any = main if main is not None and main.get_text(strip=True) else soup
-    above = soup.find("h1")
-    if above is not None and root is main and root.find("h1") is None:
-        root.insert(0, above.extract())
+    root: Any = soup
+    if main is not None and main.get_text(strip=True):
+        root, above = main, soup.find("h1")
+        if above is not None and main.find("h1") is None:
+            main.insert(0, above.extract())
     for tag in root.find_all(list(_BLOCKS)):
         tag.name = _BLOCKS[tag.name]
     text: str = _converter().process_tag(root, parent_tags=set())

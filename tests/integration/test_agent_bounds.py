@@ -269,6 +269,10 @@ def prints() -> str:
     return "said"
 
 
+def blocks() -> list[dict[str, Any]]:
+    return [{"type": "text", "text": "price 12"}, {"type": "text", "text": "34 units"}]
+
+
 def picture() -> list[dict[str, Any]]:
     return [{"type": "text", "text": "a cat"}, {"type": "image_url", "image_url": {"url": "data:," + "A" * 100_000}}]
 
@@ -286,6 +290,7 @@ def picture() -> list[dict[str, Any]]:
         (huge, f"({100_000_000 - MAX_RESULT_CHARS} characters cut)"),
         (unprintable, "Error: unprintable failed (RuntimeError: no text)"),
         (prints, "said"),
+        (blocks, "price 12\n34 units"),
         (picture, "a cat (1 parts that are no text left out)"),
     ],
 )

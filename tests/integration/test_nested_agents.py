@@ -135,6 +135,17 @@ class Slow(ScriptedChatModel):
         yield from super()._stream(*args, **kwargs)
 
 
+def test_the_steps_of_a_helper_count_for_the_question(index: Index) -> None:
+    inner = loaded(index, *[call("read_note", document="gpu.md", line=n) for n in (1, 2, 3, 4)], DONE)
+    outer = loaded(
+        index, call("ask_helper", question="How large is the KV cache?"), DONE,
+        tools=[inner.as_tool("ask_helper")], settings={"max_question_steps": 4},
+    )  # fmt: skip
+    answer = outer.ask("How large is the KV cache of a 7B model?")
+    # Its own first search, the helper, and two calls of the helper.
+    assert outer.session.spent.steps == 4 and answer.citations
+
+
 def test_a_helper_has_the_time_of_a_question_and_not_that_of_a_tool(index: Index) -> None:
     inner = loaded(index, model=Slow(replies=[DONE]))
     outer = loaded(

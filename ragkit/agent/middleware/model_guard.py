@@ -92,7 +92,8 @@ class ModelGuard(AgentMiddleware[Any, Any]):
             raise ModelError(
                 f"The system prompt and the tools take {fixed:,} tokens; the context window of {self._name} has "
                 f"{window.limit:,}.",
-                "Shorten the agent file, name fewer tools, or raise context_tokens.",
+                "Shorten the agent file, name fewer tools, or raise context_tokens (of a local model) or "
+                "endpoint_context_tokens.",
             )
         messages, cuts = fit(request.messages, window.room - fixed, window.size)
         if cuts:
