@@ -218,6 +218,13 @@ class Budget:
             self._steps -= 1
         return False
 
+    def out_of_steps(self) -> Stop | None:
+        """What says that no tool call is left, here or where it is paid; None while there is one."""
+        with self._lock:
+            if self._most_steps is not None and self._steps >= self._most_steps:
+                return Stop("max_steps", self._most_steps, self._steps)
+        return self._payer.out_of_steps() if self._payer is not None else None
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Time in this block is not counted: a person is asked something."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
-State = Literal["waiting", "working", "done", "missing"]
-_SIGNS: Final[dict[State, str]] = {"waiting": "○", "working": "▸", "done": "✓", "missing": "✗"}
+State = Literal["waiting", "working", "done", "missing", "unreached"]
+_SIGNS: Final[dict[State, str]] = {"waiting": "○", "working": "▸", "done": "✓", "missing": "✗", "unreached": "–"}
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class PlanItem:
 
     text: str
     state: State = "waiting"
-    """``missing``: the notes hold no answer to it."""
+    """``missing``: the notes hold no answer to it; ``unreached``: a budget was used up before that was known."""
 
     @property
     def line(self) -> str:

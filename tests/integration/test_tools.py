@@ -157,7 +157,8 @@ def test_a_setting_allows_by_name(index: Index, writes: tuple[list[str], Any], m
     written, save = writes
     monkeypatch.setenv("RAGKIT_ALLOW_TOOLS", '["save"]')
     bot, _ = loaded(index, call("save", path="a", text="b"), SAY, tools=[save])
-    bot.ask(ASK)
+    [said] = bot.ask(ASK).warnings
+    assert said.startswith("save was not run: the setting allow_tools covers it only with the words of the question")
     assert written == []  # nobody asked for a and b: they could come from a note
     bot, _ = loaded(index, call("save", path="a", text="b"), SAY, tools=[save])
     bot.ask(f"{ASK} save a = b")

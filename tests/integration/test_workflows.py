@@ -103,6 +103,18 @@ def test_the_users_limit_of_steps_holds_over_all_parts_of_a_goal(index: Index, m
     )  # fmt: skip
     answer = bot.ask("研究循环神经网络：缺点和改进")
     assert len([step for step in answer.steps if "budget" not in step.observation]) == 1
+    # Nobody looked, so nothing is said of what the notes hold.
+    assert [item.state for item in answer.plan] == ["done", "unreached"]
+    assert answer.text.endswith("## 没有来得及查\n\n- LSTM 有哪几个门？") and "笔记里没有" not in answer.text
+    assert answer.stop_reason == "max_steps" and "步数预算（1）已用完" in answer.warnings[-1]
+
+
+def test_a_report_of_which_nothing_was_reached_says_so(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGKIT_MAX_QUESTION_TOKENS", "1")
+    bot = agent(index, "researcher", {"questions": ["What is an RNN?", "Which gates has an LSTM?"]})
+    answer = bot.ask("Compare RNN and LSTM")
+    assert answer.abstained and answer.stop_reason == "max_tokens"
+    assert "do not contain" not in answer.text and "## Not looked up" in answer.text
 
 
 def test_what_the_notes_do_not_hold_is_said_in_the_report(index: Index) -> None:

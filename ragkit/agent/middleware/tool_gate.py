@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -21,6 +21,10 @@ from ragkit.agent.tools.arguments import fault, schema_of
 from ragkit.agent.tools.permission import permission_of, source_of
 from ragkit.agent.turn import TurnState
 from ragkit.text.sanitize import one_line
+
+NOT_COVERED: Final = (
+    "the setting allow_tools covers it only with the words of the question as arguments once the model has read notes"
+)
 
 
 class ToolGate(AgentMiddleware[Any, Any]):
@@ -63,6 +67,8 @@ class ToolGate(AgentMiddleware[Any, Any]):
             with self._turn.budget.waiting():
                 yes = self._asked(asked)
             if not yes:
+                if tool.name in self._allowed and not standing:
+                    self._turn.warnings.append(f"{tool.name} was not run: {NOT_COVERED}.")
                 return _error(request, REFUSED)
         return handler(request)
 

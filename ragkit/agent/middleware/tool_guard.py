@@ -127,7 +127,9 @@ def _cap(result: ToolMessage) -> None:
         left_out = sum(1 for block in content if isinstance(block, dict) and block.get("type") != "text")
         # Each block is a text of its own: "12" and "34" are not 1234.
         parts = (block if isinstance(block, str) else str(block.get("text") or "") for block in content)
-        content = "\n".join(filter(None, parts)) or ("" if left_out else json.dumps(content, ensure_ascii=False, default=str))
+        content = "\n".join(filter(None, parts)) or (
+            "" if left_out else json.dumps(content, ensure_ascii=False, default=str)
+        )
     text = content[:MAX_RESULT_CHARS]
     if len(content) > MAX_RESULT_CHARS:
         text += f" …({len(content) - MAX_RESULT_CHARS} characters cut)"

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ragkit.agent.answer import Citation, CitationFound, Event, Thought, Token
+from ragkit.agent.budget import Stop
 from ragkit.agent.compose import Composed, abstention, compose
 from ragkit.agent.extractive import NOTICE
 from ragkit.agent.plan import Plan, PlanItem, State
@@ -57,11 +58,11 @@ _SUMMARISE: Final[dict[Language, str]] = {
 _WORDS: Final[dict[Language, dict[str, str]]] = {
     "zh": {
         "plan": "把目标拆成子问题…", "check": "检查还缺什么…", "sum": "写报告…",
-        "top": "概述", "gaps": "笔记里没有",
+        "top": "概述", "gaps": "笔记里没有", "unreached": "没有来得及查",
     },
     "en": {
         "plan": "splitting the goal into parts…", "check": "checking what is missing…", "sum": "writing the report…",
-        "top": "Summary", "gaps": "Not in the notes",
+        "top": "Summary", "gaps": "Not in the notes", "unreached": "Not looked up",
     },
 }  # fmt: skip
 
@@ -150,7 +151,9 @@ def research(task: Task) -> Outcome:
             _work(task, board, report, before)
     plan = tuple(board.items)
     if not report.texts or task.cancelled.is_set():
-        composed = Composed(abstention(turn), (), tuple(report.removed), 0, abstained=True)
+        # Where a budget ended the search, nothing is known of what the notes hold.
+        text = "\n\n".join([turn.stop.says(goal), *_left_open(language, plan)]) if turn.stop else abstention(turn)
+        composed = Composed(text, (), tuple(report.removed), 0, abstained=True)
         return Outcome(composed, turn, goal, plan=plan, warnings=tuple(report.warnings))
     summary = ""
     if chat is not None and len(report.texts) > 1:
@@ -176,7 +179,15 @@ def _work(task: Task, board: _Board, report: _Report, first: int) -> None:
         board.set(at, "working")
         found = task.answered(board.items[at].text, tell)
         if not task.cancelled.is_set():
-            board.set(at, "done" if report.take(at, found, quoted=task.parts.chat.extractive) else "missing")
+            taken = report.take(at, found, quoted=task.parts.chat.extractive)
+            stop = None if taken else _cut_off(found.turn)
+            report.turn.stop = report.turn.stop or stop
+            board.set(at, "done" if taken else "unreached" if stop else "missing")
+
+
+def _cut_off(part: TurnState) -> Stop | None:
+    """The budget that ended a part before it was known whether the notes answer it."""
+    return part.stop or (None if part.passages else part.budget.out_of_steps())
 
 
 def parts_of(task: Task, goal: str, language: Language, chat: StructuredChat | None) -> list[str]:
@@ -274,10 +285,17 @@ def _written(language: Language, summary: str, plan: Sequence[PlanItem], report:
         sections.append(f"## {words['top']}\n\n{summary}")
     # A part that was tried again in other words has one section, under its first name.
     sections.extend(f"## {plan[at].text}\n\n{text}" for at, text in report.texts.items())
-    gaps = [item.text for at, item in enumerate(plan) if item.state == "missing" and not _later(plan, at)]
-    if gaps:
-        sections.append("\n".join([f"## {words['gaps']}", "", *(f"- {gap}" for gap in gaps)]))
-    return "\n\n".join(sections)
+    return "\n\n".join(sections + _left_open(language, plan))
+
+
+def _left_open(language: Language, plan: Sequence[PlanItem]) -> list[str]:
+    """Sections that list what has no answer: what the notes lack, and what was not looked up."""
+    sections = []
+    for state, title in (("missing", "gaps"), ("unreached", "unreached")):
+        items = [item.text for at, item in enumerate(plan) if item.state == state and not _later(plan, at)]
+        if items:
+            sections.append("\n".join([f"## {_WORDS[language][title]}", "", *(f"- {item}" for item in items)]))
+    return sections
 
 
 def _later(plan: Sequence[PlanItem], at: int) -> bool:
