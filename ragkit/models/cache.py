@@ -5,6 +5,7 @@ Entries are found by what decides the result: the model's identity and the text 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -41,19 +42,36 @@ class _Completes(Protocol):
 class KeyValueFile:
     """Bytes by key in one SQLite file. Safe to use from several threads and processes.
 
+    A file that may only be read, as in an index on a read-only disk, gives what it has and takes nothing.
+
     Raises:
         RagkitError: On any call, if the file is damaged or cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
+        self._read_only = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # SQLite gives its other files the mode of the first.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
-        except (OSError, sqlite3.Error) as exc:
+            # Beside a file it keeps others, which a folder must let it make.
+            self._read_only = not os.access(path.parent, os.W_OK)
+        except OSError as exc:
+            if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not os.access(path, os.R_OK):
+                raise _unusable(path, exc) from exc
+            self._read_only = True
+        try:
+            if self._read_only:
+                # Nobody can change it here, so it needs no lock, and no other files beside it; but what a program that
+                # was killed left in its log belongs to it.
+                log = path.with_name(f"{path.name}-wal")
+                how = "mode=ro" if log.is_file() and log.stat().st_size else "immutable=1"
+                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, check_same_thread=False)
+            else:
+                self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
+        except sqlite3.Error as exc:
             raise _unusable(path, exc) from exc
         self._path = path
         self._lock = threading.Lock()
@@ -70,7 +88,9 @@ class KeyValueFile:
         return found
 
     def put(self, entries: Mapping[str, bytes]) -> None:
-        """Keep these entries; either all are written or none."""
+        """Keep these entries; either all are written or none. A file that may only be read keeps none."""
+        if self._read_only:
+            return
         with self._lock, self._errors(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries.items())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -148,3 +150,25 @@ def test_entries_cut_short_are_computed_again(tmp_path: Path) -> None:
     assert np.array_equal(again.encode_documents(TEXTS), expected)
     assert CachedCompletions(model, "m", KeyValueFile(path)).complete_json("s", "u", {}) == {"a": 1}
     assert (again.computed, model.calls) == (3, 2)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_file_that_may_only_be_read_gives_what_it_has(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = KeyValueFile(tmp_path / "c")
+    first.put({"a": b"1"})
+    first.close()
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    if what == "file":
+        monkeypatch.setattr("ragkit.models.cache.os.open", refused)
+    else:
+        monkeypatch.setattr("ragkit.models.cache.os.access", lambda path, how: how != os.W_OK)
+    file = KeyValueFile(tmp_path / "c")
+    file.put({"b": b"2"})
+    assert file.get(["a", "b"]) == {"a": b"1"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
