@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 from ragkit.errors import UsageError
+from ragkit.memory.asking import without_asking
 from ragkit.text.sanitize import clean_question
 from ragkit.values import Document
 
@@ -121,12 +122,12 @@ def new_item(
 
 
 def clean_text(text: str) -> str:
-    """`text` as it is remembered: one line, nothing invisible.
+    """`text` as it is remembered: one line, nothing invisible, and not the words that ask to remember it.
 
     Raises:
         UsageError: If nothing is left, or more than 500 characters are.
     """
-    line = " ".join(clean_question(text).split())
+    line = without_asking(" ".join(clean_question(text).split()))
     if not re.search(r"\w", line):
         raise UsageError("There is nothing to remember in an empty text.", "Say a fact in words.")
     if len(line) > MAX_CHARS:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from ragkit.memory.items import MemoryItem
 from ragkit.memory.relation import Relation, ask, relate
-from ragkit.memory.statements import statement
+from ragkit.memory.statements import plain, statement
 from ragkit.retrieval.rewrite import StructuredModel
 
 Outcome = Literal["added", "merged", "superseded", "outranked", "outdated"]
@@ -97,7 +97,7 @@ class Draft:
     def _merge(self, new: MemoryItem, old: MemoryItem) -> Added:
         """Confirm `old`; the fuller wording stays, unless it comes from where less trust is."""
         better = new.rank > old.rank
-        fuller = len(new.text) > len(old.text) and new.rank >= old.rank
+        fuller = _fullness(new.text) > _fullness(old.text) and new.rank >= old.rank
         merged = replace(
             old,
             text=new.text if fuller else old.text,
@@ -134,6 +134,13 @@ class Draft:
             del self.items[item.id]
             _log.info("memory %s (%s, %s trust) is evicted", item.id, item.origin, item.trust)
         return gone
+
+
+def _fullness(text: str) -> tuple[int, int, int]:
+    """How much a wording says: its length without what only introduces it, the capitals of its names, its length."""
+    # Every sentence begins with one, "Actually" too.
+    capitals = 0 if text.isupper() else sum(char.isupper() and char != "I" for char in text[1:])
+    return len(plain(text)), capitals, len(text)
 
 
 def _outdated(new: MemoryItem, old: MemoryItem) -> bool:

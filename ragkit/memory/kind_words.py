@@ -94,6 +94,53 @@ UNITS: Final[dict[str, str]] = {
     for unit in units.split()
 }
 """Units by what they measure: a cat may be 3 years and 5 kg."""
+KNOWN_NAMES: Final = _set(
+    """aachen accra algiers amsterdam ankara antwerp athens atlanta auckland baghdad baku baltimore bangalore bangkok
+    barcelona basel beijing beirut belfast belgrade bergen berlin bern birmingham bogota bologna bordeaux boston
+    bratislava brisbane bristol brussels bucharest budapest cairo calgary cambridge canberra cardiff casablanca
+    chengdu chennai chicago chongqing cleveland cologne copenhagen dakar dallas damascus delhi denver detroit dhaka
+    doha dortmund dresden dubai dublin durban edinburgh edmonton florence frankfurt geneva genoa ghent glasgow
+    gothenburg graz guangzhou halifax hamburg hangzhou hanoi harbin havana helsinki houston hyderabad istanbul
+    jakarta jeddah jerusalem johannesburg kampala karachi kathmandu kiev kolkata krakow kyiv kyoto lagos lahore
+    leeds leipzig lille lima lisbon liverpool ljubljana london lucerne luxembourg lyon madrid malaga manchester
+    manila marseille melbourne memphis miami milan milwaukee minneapolis minsk monaco montevideo montreal moscow
+    mumbai munich nairobi nanjing naples nashville newcastle nuremberg osaka oslo ottawa oxford palermo paris perth
+    philadelphia phoenix pittsburgh porto portland prague pune quito reykjavik riga rome rotterdam salzburg santiago
+    sapporo seattle seoul seville shanghai shenzhen singapore sofia stockholm strasbourg stuttgart suzhou sydney
+    taipei tallinn tampa tbilisi tehran tianjin tokyo toronto toulouse trieste tunis turin utrecht valencia
+    vancouver venice vienna vilnius warsaw wellington winnipeg wuhan yokohama zagreb zurich
+    algeria argentina armenia australia austria bangladesh belgium bolivia brazil bulgaria california cambodia
+    cameroon canada china colombia croatia cuba cyprus denmark ecuador egypt england estonia ethiopia finland
+    florida france germany ghana greece hungary iceland india indonesia iran iraq ireland israel italy japan kenya
+    kuwait latvia lebanon lithuania malaysia malta mexico mongolia morocco myanmar nepal netherlands nigeria norway
+    ontario oregon pakistan panama peru philippines poland portugal qatar quebec romania russia scotland senegal
+    serbia slovakia slovenia spain sweden switzerland syria taiwan tanzania texas thailand tunisia uganda ukraine
+    uruguay venezuela vietnam wales zambia zimbabwe manhattan brooklyn
+    aaron adam adrian alan albert alex alexander alice alison amanda amy andrea andrew angela anna anne anthony
+    arthur barbara ben benjamin bob brian bruce carl carlos carol caroline catherine charles charlotte chris
+    christina christopher claire clara claudia daniel david deborah dennis diana donald dorothy douglas edward elena
+    elizabeth ellen emily emma eric erik eva evelyn fatima fiona francis gary george greg hannah harry heather helen
+    henry hugo ian ingrid isabel jacob james jane janet jason jeff jennifer jessica jim joan joe john jonathan
+    joseph joshua juan judith julia julie karen kate katherine keith kenneth kevin klaus larry laura lauren leo
+    linda lisa louis lucas lucy luke margaret maria marie martin mary matthew megan michael michelle mike mohammed
+    monica nancy natalie nathan nicholas nicole nina oliver olivia pamela patricia paul paula peter philip rachel
+    ralph raymond rebecca richard robert roger ronald ruth ryan samantha samuel sandra sarah scott sean sharon
+    simon sophie stephen steve steven stuart susan thomas tim timothy tom tony valerie vera victoria vincent walter
+    wendy william yusuf zoe
+    accenture adobe airbnb airbus alibaba amazon anthropic apple baidu barclays bbc boeing bosch bytedance cern
+    chrysler cisco citibank deepmind deloitte dropbox ebay ericsson facebook ford gitlab github goldman google
+    honda huawei ibm ikea instagram intel jpmorgan kpmg lenovo linkedin mckinsey mercedes meta microsoft mozilla nasa
+    netflix nokia novartis nvidia openai oracle panasonic paypal pfizer philips pinterest pwc qualcomm reddit renault
+    roche salesforce samsung sap shopify siemens sony spotify stripe tencent tesla tiktok toyota twitter uber unicef
+    vodafone volkswagen volvo walmart wikimedia xiaomi yahoo zalando harvard stanford yale princeton caltech
+    """
+) | frozenset(
+    "new york|los angeles|san francisco|san diego|san jose|las vegas|washington dc|salt lake city|hong kong|kuala "
+    "lumpur|ho chi minh city|new delhi|tel aviv|abu dhabi|cape town|buenos aires|rio de janeiro|sao paulo|mexico "
+    "city|the hague|st petersburg|new zealand|south korea|south africa|saudi arabia|sri lanka|costa rica|united "
+    "kingdom|united states|new jersey|goldman sachs".split("|")
+)
+"""Cities, countries, given names and companies that are no common words, as people write them in lower case."""
 
 SURNAMES: Final = frozenset(
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏"

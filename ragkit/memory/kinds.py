@@ -16,6 +16,7 @@ from ragkit.memory.kind_words import (
     DEMONYMS,
     DESCRIBING,
     FUNCTION,
+    KNOWN_NAMES,
     NUMBERS,
     SURNAMES,
     UNITS,
@@ -162,7 +163,20 @@ def _latin(raw: str, slot: str, how: How, cased: bool, chinese: bool) -> frozens
     if how == "shaped":
         return frozenset({"word"})
     bare = not (cased or article) and len(words) < 3 and not COMMON.intersection(word.lower() for word in words)
-    return frozenset({"name"}) if bare else frozenset()
+    return frozenset({"name"}) if bare or _known(words, slot) else frozenset()
+
+
+def _known(words: list[str], slot: str) -> bool:
+    """Whether the words are a name that everybody knows, so that no capital is needed to see it.
+
+    "I live in toronto" has a capital as any English sentence does, and "toronto" none: without this it would be a
+    description as "fear" is.
+    """
+    folded = [word.lower().strip(".!,") for word in words]
+    starts = {" ".join(folded[:count]) for count in (1, 2, 3)}
+    # "central london" is there; "visiting london" is no manager.
+    ends = set() if slot in _PEOPLE else {" ".join(folded[1:])}
+    return not KNOWN_NAMES.isdisjoint(starts | ends)
 
 
 def _named(words: list[str], slot: str, cased: bool) -> bool:

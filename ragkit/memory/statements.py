@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from ragkit.memory.asking import without_asking
 from ragkit.memory.kinds import cased_as, how_named, kinds
 from ragkit.text.language import count_cjk
 from ragkit.text.tokens import fold, fold_case_kept, tokenize
@@ -151,7 +152,7 @@ _CHANGE: Final = re.compile(
 
 def plain(text: str) -> str:
     """A sentence folded, its contractions written out, without what only introduces it or says "now"."""
-    folded = fold(text).replace("’", "'").strip(_STOP)
+    folded = fold(without_asking(text)).replace("’", "'").strip(_STOP)
     for _ in range(2):
         folded = _FILLERS.sub("", folded)
     for pattern, written in _SHORT:

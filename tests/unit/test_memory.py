@@ -81,6 +81,50 @@ def test_duplicates_merge_and_count(home: Path) -> None:
     assert item.text == "我住在北京。" and item.said == 3, "a file does not reword what the user said"
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("please remember that I live in toronto", "I live in Toronto"),
+        ("Remember: I live in Toronto", "I live in Toronto"),
+        ("Can you remember that I live in Toronto?", "I live in Toronto"),
+        ("I live in Toronto, please remember that.", "I live in Toronto"),
+    ],
+)
+def test_what_asks_to_remember_is_no_part_of_the_fact(said: str, kept: str, home: Path) -> None:
+    store = memory(home)
+    store.add("I live in Toronto")
+    assert store.add(said).outcome == "merged"
+    assert [item.text for item in store.items()] == [kept]
+    assert store.add("I live in Berlin").outcome == "superseded"
+    assert [item.text for item in store.items()] == ["I live in Berlin"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("请记住：我住在北京", "我住在北京"),
+        ("记住我住在北京", "我住在北京"),
+        ("帮我记一下项目截止日期是3月1日", "项目截止日期是3月1日"),
+        ("我的生日是5月1日，别忘了", "我的生日是5月1日"),
+        ("note that the port is 8080", "the port is 8080"),
+        ("Remember to buy milk", "Remember to buy milk"),
+        ("Note taking is my hobby", "Note taking is my hobby"),
+        ("记住单词很难", "记住单词很难"),
+        ("别忘了买牛奶", "别忘了买牛奶"),
+        ("remember that", "remember that"),
+    ],
+)
+def test_only_what_asks_to_remember_is_left_out(said: str, kept: str, home: Path) -> None:
+    assert memory(home).add(said).item.text == kept
+
+
+def test_of_two_wordings_that_say_the_same_the_one_with_the_names_capitals_stays(home: Path) -> None:
+    store = memory(home)
+    for text in ("I live in toronto", "I live in Toronto", "Actually, I live in toronto now"):
+        store.add(text)
+    assert [item.text for item in store.items()] == ["I live in Toronto"]
+
+
 def test_contradictions_supersede_and_the_history_stays(home: Path) -> None:
     store = memory(home)
     old = store.add("I live in Paris").item

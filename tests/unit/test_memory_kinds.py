@@ -82,6 +82,10 @@ OF_ONE_KIND = [
     ("我今年二十五岁", "我今年26岁"),
     ("我叫阿强", "叫我小强"),
     ("my manager is bob", "my manager is alice"),
+    ("I live in toronto", "I live in Berlin"),
+    ("I live in new york", "I've moved to Berlin"),
+    ("I work at google", "I work at Meta"),
+    ("My manager is bob", "My manager is Alice"),
     ("My major is mechanical engineering", "My major is physics"),
 ]
 OF_OTHER_KINDS = [
@@ -95,6 +99,9 @@ OF_OTHER_KINDS = [
     ("I live in Berlin", "I live in a small flat"),
     ("I live in Berlin", "I live in constant fear"),
     ("i live in berlin", "i live in a tent"),
+    ("I live in Berlin", "I live in hope"),
+    ("I work at Google", "I work for justice"),
+    ("My manager is Bob", "My manager is visiting london"),
     ("My name is Ann", "Call me tomorrow at nine"),
     ("My name is Ann", "Call me maybe later"),
     ("My name is Ann", "Call me when Bob arrives"),
