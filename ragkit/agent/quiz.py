@@ -114,7 +114,7 @@ def sections_of(hit: Hit) -> list[Section]:
     for mark in marks:
         end = mark.start() if mark else len(prose)
         text = prose[begun:end]
-        if len(points_of(text)) > 1:
+        if points_of(text):
             found.append(Section(one_line(heading, 120), text, hit.start_line + prose.count("\n", 0, begun)))
         if mark:
             # "Pitfalls" alone would ask about nothing.
@@ -126,7 +126,9 @@ def sections_of(hit: Hit) -> list[Section]:
 def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> tuple[Hit, Section] | None:
     """A part of a note to ask about that was not asked about before; None if there is none left.
 
-    Without a topic the notes take turns, so that one session wanders through all of them.
+    With a topic it has a word of it, unless the passage is in another language and has none; one of a single
+    sentence must have it in its heading. Without a topic the notes take turns, so that one session wanders through
+    all of them.
     """
     if topic:
         hits = index.search(topic, k=_CANDIDATES, rewrite=False, hyde=False)
@@ -144,14 +146,26 @@ def choose(index: Index, topic: str, seen: Sequence[tuple[str, int]]) -> tuple[H
         near = (hit for path in fresh[start:] + fresh[:start] for hit in index.passages_at(path, 1, after=8))
     wanted = set(content_terms(topic))
     for hit in near:
-        sections = [part for part in sections_of(hit) if (hit.document, part.line) not in seen]
-        if sections:
-            return hit, max(sections, key=lambda part: _mass(index, wanted, part))
+        fresh_parts = [part for part in sections_of(hit) if (hit.document, part.line) not in seen]
+        # "LSTM" stands in Chinese notes too; only where no word of the topic does, there is nothing to go by.
+        apart = crosses_languages(topic, hit.chunk) and not _mass(index, wanted, hit.chunk.search_text)
+        if sections := [part for part in fresh_parts if _may_ask(index, wanted, hit, part, apart=apart)]:
+            return hit, max(sections, key=lambda part: _mass(index, wanted, f"{part.heading}\n{part.text}"))
     return None
 
 
-def _mass(index: Index, wanted: set[str], part: Section) -> float:
-    return sum(index.idf(term) for term in wanted & set(tokenize(f"{part.heading}\n{part.text}")))
+def _may_ask(index: Index, wanted: set[str], hit: Hit, part: Section, *, apart: bool) -> bool:
+    """Whether a part may be asked about: a passage that is about the topic has parts that are not."""
+    several = len(points_of(part.text)) > 1
+    if not wanted or apart:
+        return several
+    # The section itself, or the whole note, may have been asked for.
+    above = f"{hit.document}\n{' '.join(hit.heading)}\n{part.heading}"
+    return _mass(index, wanted, f"{above}\n{part.text}" if several else part.heading) > 0
+
+
+def _mass(index: Index, wanted: set[str], text: str) -> float:
+    return sum(index.idf(term) for term in wanted & set(tokenize(text)))
 
 
 def ask(hit: Hit, part: Section, topic: str, language: str, chat: StructuredChat | None) -> Asked:

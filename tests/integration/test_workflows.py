@@ -258,6 +258,25 @@ def test_a_topic_that_the_notes_lack_is_not_asked_about(index: Index) -> None:
     assert agent(index, "quizmaster").ask("quiz me on zxqv9").abstained
 
 
+def test_the_section_that_was_asked_for_is_asked_about_and_none_beside_it(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    softmax = "## Softmax\n\nSoftmax turns scores into weights. The weights add up to one.\n\n"
+    cache = "## KV cache\n\nThe KV cache keeps the keys and values of earlier tokens.\n\n"
+    (notes / "attention.md").write_text(f"# Attention\n\n{softmax}{cache}", encoding="utf-8")
+    with Index.open(notes, tmp_path / "index", embedding=HashingEmbedder()) as small:
+        bot = agent(small, "quizmaster")
+        assert bot.ask("quiz me on KV cache").text == "Please explain: Attention / KV cache."
+        last = bot.ask("It keeps the keys and values of earlier tokens")
+        assert "1 of 1" in last.text and "no more questions on this topic" in last.text and "Softmax" not in last.text
+        # Of the whole note, what has more than one point comes first.
+        assert agent(small, "quizmaster").ask("quiz me on attention").text == "Please explain: Attention / Softmax."
+        # A vector that is near is no word of the topic.
+        bot = agent(small, "quizmaster")
+        small.model.relevance_floor = -1.0
+        assert bot.ask("quiz me on quantum gravity").abstained
+
+
 def test_a_model_words_the_question_and_finds_points_in_other_words(index: Index) -> None:
     bot = agent(
         index, "quizmaster", {"question": "为什么循环神经网络难以处理长序列？"}, {"made": [True, True]}, {"question": "LSTM 靠什么控制信息？"},
