@@ -17,7 +17,7 @@ from ragkit.agent.extractive import DOWN, NOTICE, quote_passages
 from ragkit.agent.json_protocol import FROM_LINES, GAVE_UP, QUOTED, SENTENCES
 from ragkit.agent.own_words import REPLACED
 from ragkit.agent.requests import asks_a_tool
-from ragkit.agent.results import tool_results
+from ragkit.agent.results import DIRECT, tool_results
 from ragkit.agent.retry import corrected
 from ragkit.agent.tools import NOTE_TOOLS
 from ragkit.agent.tools.results import PREFIX
@@ -69,6 +69,10 @@ def finish(turn: TurnState, final: AIMessage | None, chat: ChatModel) -> Compose
     Raises:
         ModelError: If the model wrote nothing at all.
     """
+    direct = str(final.additional_kwargs.get(DIRECT, "")) if final is not None else ""
+    if direct:
+        # The program's tool vouches for its own addresses.
+        return _without_links(turn, Composed(direct, (), (), 0, abstained=False), direct)
     return _with_staleness(turn, _without_links(turn, _checked(turn, final, chat)))
 
 
@@ -208,10 +212,12 @@ def _without_instructions(turn: TurnState, message: AIMessage) -> tuple[AIMessag
     return AIMessage(text or " ", additional_kwargs=extras), removed
 
 
-def _without_links(turn: TurnState, composed: Composed) -> Composed:
-    """An address stays where the question or a cited passage holds it; a passage that is not cited vouches for none."""
+def _without_links(turn: TurnState, composed: Composed, direct: str = "") -> Composed:
+    """An address stays where the question, a cited passage or a `direct` result holds it; no other vouches for one."""
     cited = [turn.passages[citation.marker - 1].text for citation in composed.citations]
-    clean = unlinked(composed.text, addresses([turn.question, *cited]), LINK_REMOVED[answer_language(turn.question)])
+    clean = unlinked(
+        composed.text, addresses([turn.question, direct, *cited]), LINK_REMOVED[answer_language(turn.question)]
+    )
     gone = tuple(Removed(sentence=target, reason=UNVOUCHED) for target in clean.removed)
     return replace(composed, text=clean.text, removed=(*composed.removed, *gone))
 

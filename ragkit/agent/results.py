@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Sequence
 from typing import Final
+
+from langchain_core.messages import BaseMessage, ToolMessage
 
 from ragkit.agent.approval import REFUSED
 from ragkit.agent.requests import asked_for
+from ragkit.agent.spotlight import Spotlight
 from ragkit.agent.turn import TurnState
 from ragkit.citations.support import numbers_in
 from ragkit.text.language import answer_language
@@ -30,6 +34,8 @@ _UNIT: Final = re.compile(
     r"(?<=[\d%])\s*(?:[KMGTP]i?B|bytes?|bits?|FLOPs?|tokens?|percent|dollars?|hours?|seconds?|ms|字节|比特|秒|小时|元|块钱?|个|次|倍|万|亿)(?![A-Za-z])",
     re.IGNORECASE,
 )
+DIRECT: Final = "ragkit_direct"
+"""Key in ``additional_kwargs`` of a final message: what a tool returned, which is the answer."""
 _LINE: Final = 300
 _LINES: Final = 61
 _ROUNDED: Final = 0.01
@@ -80,6 +86,25 @@ def tool_results(turn: TurnState, said: str | None = None) -> str:
             words = next((words for sign, words in _KEPT if step.observation.startswith(sign)), _NOT_KEPT)
             parts.append(words[language].format(one_line(str(step.arguments.get("text", "")), _LINE)))
     return "\n".join(parts)
+
+
+def direct_result(messages: Sequence[BaseMessage], direct: Collection[str], spotlight: Spotlight) -> str:
+    """What the last calls returned, where all of them are calls of tools whose result is the answer; else empty.
+
+    Args:
+        messages: The conversation so far.
+        direct: Names of such tools.
+        spotlight: Has marked what they returned.
+    """
+    last: list[BaseMessage] = []
+    for message in reversed(messages):
+        if not isinstance(message, ToolMessage):
+            break
+        if message.name not in direct or message.status == "error":
+            return ""
+        last.insert(0, message)
+    texts = (spotlight.plain(message.text) for message in last)
+    return "\n\n".join(re.sub(rf"\A{_HEAD.pattern}[^\n]*\n", "", text) for text in texts)
 
 
 def _says(said: str, calculation: str) -> bool:

@@ -24,9 +24,11 @@ from ragkit.agent.json_protocol import GAVE_UP, MAX_REPAIRS, SENTENCES, THOUGHT,
 from ragkit.agent.middleware.tool_guard import failure, message_of
 from ragkit.agent.replies import tidy
 from ragkit.agent.requests import asked_for, asks_nothing_else, offered, settled
+from ragkit.agent.results import DIRECT, direct_result
 from ragkit.agent.said import reply_of
 from ragkit.agent.sheets import sheet_of
 from ragkit.agent.spotlight import HEADED
+from ragkit.agent.tools.permission import answers_directly
 from ragkit.agent.turn import TurnCancelled, TurnState, call_key
 from ragkit.errors import ModelError
 from ragkit.text.language import answer_language
@@ -69,6 +71,9 @@ class TurnControl(AgentMiddleware[Any, Any]):
         turn = self._turn
         if turn.cancelled.is_set():
             raise TurnCancelled
+        direct = {_name(tool) for tool in request.tools if answers_directly(tool)}
+        if direct and (text := direct_result(request.messages, direct, turn.spotlight)):
+            return AIMessage("", additional_kwargs={GAVE_UP: "the tool has answered", DIRECT: text})
         if stop := turn.budget.over():
             return self._stopped(stop)
         if not turn.calls and turn.max_steps > 0 and not self._needs_no_search(request):

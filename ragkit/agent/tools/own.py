@@ -74,7 +74,30 @@ def callable_here(tool: BaseTool) -> BaseTool:
     """`tool`, or a copy that can be called without an event loop, if it has nothing but a coroutine."""
     if isinstance(tool, StructuredTool) and tool.func is None and tool.coroutine is not None:
         return tool.model_copy(update={"func": _blocking(tool.coroutine)})
-    return tool
+    if isinstance(tool, StructuredTool) or type(tool)._arun is BaseTool._arun:
+        return tool
+    copy = tool.model_copy()
+    # No field of the model: only so the class, its schema and its callbacks stay what they are.
+    object.__setattr__(copy, "_run", _either(tool._run, tool._arun))
+    return copy
+
+
+def _either(run: Callable[..., Any], arun: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, or `arun` where `run` itself says that it is not there; LangChain has tools define it all the same."""
+
+    @functools.wraps(run)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except NotImplementedError as exc:
+            frames = exc.__traceback__.tb_next if exc.__traceback__ else None
+            if frames is None or frames.tb_next is not None:
+                raise  # from further within: something was done
+            # It is of the kind that `run` gets; what `arun` needs is another.
+            kwargs.pop("run_manager", None)
+            return awaited(arun(*args, **kwargs), nobody_waits)
+
+    return either
 
 
 def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:

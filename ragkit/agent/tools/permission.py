@@ -13,6 +13,7 @@ from ragkit.errors import UsageError
 
 _PERMISSION: Final = "ragkit_permission"
 _SOURCE: Final = "ragkit_source"
+_DIRECT: Final = "ragkit_direct"
 
 
 def permission_of(tool: BaseTool) -> Permission:
@@ -24,6 +25,11 @@ def permission_of(tool: BaseTool) -> Permission:
 def source_of(tool: BaseTool) -> str:
     """Where a tool comes from, for whoever is asked about it; empty for those of ragkit."""
     return str((tool.metadata or {}).get(_SOURCE, ""))
+
+
+def answers_directly(tool: Any) -> bool:
+    """Whether what a tool returns is the answer: LangChain's ``return_direct``, which `as_tools` takes over."""
+    return bool((getattr(tool, "metadata", None) or {}).get(_DIRECT))
 
 
 def with_permission(tool: BaseTool, permission: Permission, *, source: str = "") -> BaseTool:
@@ -80,5 +86,10 @@ def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[
         each: BaseTool = callable_here(thing if isinstance(thing, BaseTool) else tool(thing))
         if each.name in made or each.name in taken:
             raise UsageError(f"Two tools are called {each.name!r}.", "Give one of them another name.")
+        if each.return_direct:
+            # The turn itself ends by it: LangChain's loop would end by a call that failed, too.
+            each = each.model_copy(
+                update={"return_direct": False, "metadata": {**(each.metadata or {}), _DIRECT: True}}
+            )
         made[each.name] = each
     return tuple(made.values())
