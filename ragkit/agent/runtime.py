@@ -32,6 +32,7 @@ from ragkit.agent.run import Run
 from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent, model_named
 from ragkit.agent.spotlight import HEADED
+from ragkit.agent.tools.own import check_name
 from ragkit.agent.tools.permission import as_tools, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError, UsageError
@@ -266,7 +267,11 @@ class Agent(AgentParts):
         Each call is a conversation of its own. As a tool of another agent it is paid from that one's budgets and
         ends with it, and what it is asked counts as written by a model: for its tools with effects somebody must
         be there to say yes (`approve`), unless their arguments are the user's own words.
+
+        Raises:
+            UsageError: If no model can call a tool of this name.
         """
+        check_name(name, 'Give it another one: as_tool("ask_notes").')
         from langchain_core.tools import StructuredTool
 
         def run(question: str) -> tuple[str, Answer]:

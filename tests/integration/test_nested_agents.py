@@ -19,6 +19,7 @@ from langchain_core.tools import BaseTool
 
 from ragkit import Agent, Index, load_settings, tool
 from ragkit.agent.answer import ToolCalled
+from ragkit.errors import UsageError
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
 NOTES = {
@@ -242,3 +243,9 @@ def test_an_effect_of_a_helper_is_not_made_twice_after_a_kill(
     assert resumed.returncode == 0, resumed.stderr
     assert "not known whether ask_helper took effect" in resumed.stdout
     assert (tmp_path / "paid").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["问 笔记", "", "ask helper", "a" * 65])
+def test_an_agent_is_no_tool_of_a_name_that_no_model_can_call(index: Index, name: str) -> None:
+    with pytest.raises(UsageError, match=r"No model can call a tool .*letters A-Z and a-z, digits, _ and -"):
+        loaded(index, DONE).as_tool(name)

@@ -60,6 +60,11 @@ def silent(text: str) -> str:
     return text
 
 
+def 天气(city: str) -> str:
+    """Weather of a city."""
+    return f"{city}: sunny"
+
+
 def configured(path: str, config: str) -> str:
     """Has an argument that never arrives."""
     return path + config
@@ -76,7 +81,10 @@ def open_ended(*texts: str) -> str:
         ([untyped], "argument 'text' of untyped has no type"),
         ([silent], "silent has no docstring"),
         ([open_ended], "takes \\*texts"),
-        ([lambda x: x], "cannot be a tool"),
+        ([lambda x: x], "No model can call a tool '<lambda>'.*letters A-Z.*tool\\(function, name="),
+        ([天气], "No model can call a tool '天气'.*letters A-Z.*tool\\(function, name="),
+        ([StructuredTool.from_function(days, name="问 笔记")], "No model can call a tool '问 笔记'.*tool\\(it, name="),
+        ([StructuredTool.from_function(days, name="a" * 65)], "1 to 64 of the letters"),
         ([3], "cannot be a tool"),
         ([days, days], "Two tools are called 'days'"),
         ([configured], "argument 'config' of configured has a name that LangChain keeps"),
@@ -85,6 +93,13 @@ def open_ended(*texts: str) -> str:
 def test_what_cannot_be_a_tool_is_refused(things: list[Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         as_tools(things)
+
+
+def test_what_no_model_can_call_is_given_a_name() -> None:
+    (named,) = as_tools([tool(天气, name="weather")])
+    assert (named.name, named.invoke({"city": "Oslo"}), permission_of(named)) == ("weather", "Oslo: sunny", "read")
+    (renamed,) = as_tools([tool(StructuredTool.from_function(days, name="问 笔记"), name="days_of", permission="read")])
+    assert renamed.name == "days_of"
 
 
 def test_an_unknown_permission_is_refused() -> None:

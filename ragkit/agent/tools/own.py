@@ -15,15 +15,38 @@ from ragkit.agent.coroutines import awaited, nobody_waits
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What endpoints accept as the name of a function."""
 
 _INJECTED: Final = frozenset("self args kwargs config runtime callbacks run_manager state store".split())
 """Arguments that never reach a tool from a model: the framework fills them in itself."""
 
 
-def from_function(function: Callable[..., Any]) -> BaseTool:
+def check_name(name: str, remedy: str) -> str:
+    """The name of a tool; what endpoints do not accept would end every question with an error of theirs.
+
+    Args:
+        name: Any text.
+        remedy: How to give another one.
+
+    Raises:
+        UsageError: If no model can call it.
+    """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"No model can call a tool {str(name)[:80]!r}: a name has 1 to 64 of the letters A-Z and a-z, digits, "
+            "_ and -.",
+            remedy,
+        )
+    return name
+
+
+def from_function(function: Callable[..., Any], name: str | None = None) -> BaseTool:
     """The tool that calls `function`: its name, its docstring, and a schema from its types.
+
+    Args:
+        function: With a type for each argument and a docstring.
+        name: What models call it; None takes the function's own name.
 
     A coroutine function is awaited on the event loop that asked by `aask` or `astream`, else on one of its own; it
     is cancelled when its time is over or the question is.
@@ -32,11 +55,10 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
         UsageError: If it cannot be a tool: no name, no docstring, an argument without a type or of
             a type that has no schema.
     """
-    name = getattr(function, "__name__", "")
-    if not callable(function) or not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{function!r} cannot be a tool.", "Hand over a function with a name, or a LangChain BaseTool."
-        )
+    if not callable(function):
+        raise UsageError(f"{function!r} cannot be a tool.", "Hand over a function, or a LangChain BaseTool.")
+    own = getattr(function, "__name__", "") if name is None else name
+    name = check_name(own, 'Rename the function, or give it a name: tool(function, name="weather").')
     if not inspect.getdoc(function):
         raise UsageError(
             f"The function {name} has no docstring.", "Say in one line what it does: the model reads it to choose."
@@ -45,6 +67,8 @@ def from_function(function: Callable[..., Any]) -> BaseTool:
         hints = get_type_hints(function)
     except NameError as exc:
         raise UsageError(f"The function {name} has a type that cannot be found: {exc}.", "Import it.") from exc
+    except TypeError as exc:
+        raise UsageError(f"The types of {name} cannot be read: {exc}.", "Hand over a plain function.") from exc
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
             raise UsageError(

@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.tools import BaseTool
 
 from ragkit.agent.approval import PERMISSIONS, Permission
-from ragkit.agent.tools.own import callable_here, from_function
+from ragkit.agent.tools.own import callable_here, check_name, from_function
 from ragkit.errors import UsageError
 
 _PERMISSION: Final = "ragkit_permission"
@@ -49,23 +49,28 @@ def with_permission(tool: BaseTool, permission: Permission, *, source: str = "")
     return tool.model_copy(update={"metadata": metadata})
 
 
-def tool(target: Callable[..., Any] | BaseTool | None = None, /, *, permission: Permission = "read") -> Any:
+def tool(
+    target: Callable[..., Any] | BaseTool | None = None, /, *, permission: Permission = "read", name: str | None = None
+) -> Any:
     """Make a typed function, or a LangChain tool, a tool with a permission; also as a decorator.
 
     Args:
         target: Function with a type for each argument and a docstring, or a LangChain tool.
         permission: What it may do; ``write`` and ``network`` are asked about before each call.
+        name: What models call it: at most 64 letters, digits, ``_`` and ``-``; None takes the name that it has.
 
     Returns:
         A ``BaseTool``; without `target` the decorator that makes one.
 
     Raises:
-        UsageError: If an argument has no type, the docstring is missing, or the permission is unknown.
+        UsageError: If an argument has no type, the docstring is missing, no model can call it by its name, or the
+            permission is unknown.
     """
     if target is None:
-        return lambda function: tool(function, permission=permission)
-    made = target if isinstance(target, BaseTool) else from_function(target)
-    return with_permission(made, permission)
+        return lambda function: tool(function, permission=permission, name=name)
+    if not isinstance(target, BaseTool):
+        return with_permission(from_function(target, name), permission)
+    return with_permission(target if name is None else target.model_copy(update={"name": name}), permission)
 
 
 def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[str] = ()) -> tuple[BaseTool, ...]:
@@ -84,6 +89,7 @@ def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[
     made: dict[str, BaseTool] = {}
     for thing in things:
         each: BaseTool = callable_here(thing if isinstance(thing, BaseTool) else tool(thing))
+        check_name(each.name, 'Give it another name: tool(it, name="weather").')
         if each.name in made or each.name in taken:
             raise UsageError(f"Two tools are called {each.name!r}.", "Give one of them another name.")
         if each.return_direct:
