@@ -17,10 +17,10 @@ from langgraph.types import Command
 
 from ragkit.agent.approval import REFUSED, Approval, ApprovalAsked, Approve
 from ragkit.agent.coroutines import decided
+from ragkit.agent.middleware.tool_guard import told_of
 from ragkit.agent.tools.arguments import fault, schema_of
 from ragkit.agent.tools.permission import permission_of, source_of
 from ragkit.agent.turn import TurnState
-from ragkit.text.sanitize import one_line
 
 NOT_COVERED: Final = (
     "the setting allow_tools covers it only with the words of the question as arguments once the model has read notes"
@@ -85,9 +85,7 @@ class ToolGate(AgentMiddleware[Any, Any]):
         try:
             return decided(approve, approval, self._turn.cancelled.is_set)
         except BaseException as exc:  # whatever goes wrong in it, nobody said yes
-            reason = one_line(str(exc), 400)
-            failure = f"{type(exc).__name__}{': ' if reason else ''}{reason}"
-            self._turn.warnings.append(f"approve failed for {approval.tool} ({failure}); the call was not made.")
+            self._turn.warnings.append(f"approve failed for {approval.tool} ({told_of(exc)}); the call was not made.")
             return False
 
 

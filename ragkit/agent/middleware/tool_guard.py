@@ -43,10 +43,9 @@ class ToolFailures(AgentMiddleware[Any, Any]):
             # An interrupt that waits for a person, or the end of the turn: no failure.
             raise
         except (RagkitError, NotInTime) as exc:
-            return failure(call, one_line(str(exc), 900))
+            return failure(call, _said(exc, 900) or type(exc).__name__)
         except BaseException as exc:  # a tool that calls sys.exit must not end the program
-            reason = one_line(str(exc), 400)
-            return failure(call, f"{call['name']} failed ({type(exc).__name__}{': ' if reason else ''}{reason})")
+            return failure(call, f"{call['name']} failed ({told_of(exc)})")
 
 
 class ToolGuard(AgentMiddleware[Any, Any]):
@@ -104,6 +103,19 @@ class ToolGuard(AgentMiddleware[Any, Any]):
 def failure(call: Any, reason: str) -> ToolMessage:
     """The result of a call that has none."""
     return ToolMessage(f"Error: {reason}", tool_call_id=call["id"], name=call["name"], status="error")
+
+
+def told_of(exc: BaseException) -> str:
+    """The kind of an error and what it says, on one line; the code of a program that says it may fail, too."""
+    reason = _said(exc, 400)
+    return f"{type(exc).__name__}{': ' if reason else ''}{reason}"
+
+
+def _said(exc: BaseException, limit: int) -> str:
+    try:
+        return one_line(str(exc), limit)
+    except BaseException:
+        return ""
 
 
 def message_of(result: ToolMessage | Command[Any]) -> ToolMessage | None:

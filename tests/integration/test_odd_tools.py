@@ -1,4 +1,4 @@
-"""Tools of LangChain's own kinds in the running loop: coroutines only, and results that are the answer."""
+"""Odd tools in the running loop: coroutines only, results that are the answer, errors without words."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from langchain_core.tools import tool as langchain_tool
 
 from ragkit import Agent, Index, load_settings, tool
 from ragkit.agent.answer import Answer
+from ragkit.agent.approval import Approval
+from ragkit.errors import RagkitError
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
 PLAIN = "---\nname: plain\ndescription: d\ntools: [search_notes]\nrewrite: never\ntranslate: never\n---\nYou answer.\n"
@@ -26,12 +28,13 @@ def index(tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path])
     return Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
 
 
-def asked(index: Index, things: list[Any], *replies: Any, way: str = "native", asynchronous: bool = False) -> Answer:
+def asked(
+    index: Index, things: list[Any], *replies: Any, way: str = "native", asynchronous: bool = False, approve: Any = None
+) -> Answer:
     Path("plain.md").write_text(PLAIN, encoding="utf-8")
     model = ScriptedChatModel(replies=list(replies))
-    bot = Agent.load(
-        "plain.md", index=index, model=model, settings=load_settings(tool_calling=way, memory="off"), tools=things
-    )
+    settings = load_settings(tool_calling=way, memory="off")
+    bot = Agent.load("plain.md", index=index, model=model, settings=settings, tools=things, approve=approve)
     answer = asyncio.run(bot.aask("Place the order")) if asynchronous else bot.ask("Place the order")
     assert len(model.calls) == len(replies), "no model is asked behind the answer"
     return answer
@@ -124,3 +127,40 @@ def test_a_direct_tool_beside_another_does_not_end_the_turn(index: Index) -> Non
     both = AIMessage("", tool_calls=[*call("place", "42").tool_calls, *call("waits", "tea").tool_calls])  # type: ignore[union-attr]
     answer = asked(index, [tool(place), tool(Waits(), permission="read")], both, "waited for tea [3].")
     assert "waited for tea" in answer.text
+
+
+class Speechless(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class SpeechlessOfOurs(RagkitError):
+    """As tools of ragkit raise them."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [(Speechless(), "breaks failed (Speechless)"), (SpeechlessOfOurs(""), "SpeechlessOfOurs")],
+)
+def test_an_error_that_cannot_be_put_in_words_is_a_message_all_the_same(
+    index: Index, raised: Exception, said: str
+) -> None:
+    def breaks(text: str) -> str:
+        """Break."""
+        raise raised
+
+    answer = asked(index, [breaks], call("breaks", "it"), "No.")
+    assert answer.steps[-1].observation == f"Error: {said}"
+
+
+def test_an_approval_that_fails_without_words_is_a_no(index: Index) -> None:
+    def approve(approval: Approval) -> bool:
+        raise Speechless
+
+    answer = asked(index, [tool(Waits(), permission="write")], call("waits", "tea"), "No.", approve=approve)
+    assert any("approve failed for waits (Speechless)" in warning for warning in answer.warnings)
