@@ -33,7 +33,7 @@ from ragkit.agent.sessions import Session, UnfinishedTurn
 from ragkit.agent.spec import AgentSpec, load_agent, model_named
 from ragkit.agent.spotlight import HEADED
 from ragkit.agent.tools.own import check_name
-from ragkit.agent.tools.permission import as_tools, with_permission
+from ragkit.agent.tools.permission import as_tools, several, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError, UsageError
 from ragkit.memory.conversation import ConversationMemory
@@ -85,8 +85,8 @@ class Agent(AgentParts):
         session: Session | None = None,
         settings: Settings | None = None,
         *,
-        tools: Sequence[BaseTool | Callable[..., Any]] = (),
-        middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] | BaseTool | Callable[..., Any] = (),
+        middleware: Sequence[AgentMiddleware[Any, Any]] | AgentMiddleware[Any, Any] = (),
         approve: Approve | None = None,
         servers: McpTools | None = None,
         memory: Memory | None = None,
@@ -94,6 +94,11 @@ class Agent(AgentParts):
         _check_index(index)
         if session is not None and not isinstance(session, Session):
             raise UsageError(f"The session is a {type(session).__name__}.", "Pass Session.open(home, name).")
+        if memory is not None and not isinstance(memory, Memory):
+            raise UsageError(
+                f"The memory is a {type(memory).__name__}: {memory!r:.80}.", 'Pass Memory.open(user="ann"), or None.'
+            )
+        tools, middleware = several(tools), several(middleware)
         settings = settings or index.settings
         guard = open_guard(settings, index.model)
         if servers is None and spec.header.mcp:
@@ -134,8 +139,8 @@ class Agent(AgentParts):
         model: str | BaseChatModel | None = None,
         settings: Settings | None = None,
         session: Session | str | None = None,
-        tools: Sequence[BaseTool | Callable[..., Any]] = (),
-        middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] | BaseTool | Callable[..., Any] = (),
+        middleware: Sequence[AgentMiddleware[Any, Any]] | AgentMiddleware[Any, Any] = (),
         memory: Memory | None = None,
         approve: Approve | None = None,
     ) -> Agent:
@@ -161,6 +166,7 @@ class Agent(AgentParts):
         """
         _check_index(index)
         settings = settings or index.settings
+        tools = several(tools)
         own = [str(getattr(each, "name", None) or getattr(each, "__name__", "")) for each in tools]
         spec = load_agent(agent, settings.agents_dir, own)
         if not isinstance(model, str | None) and not callable(getattr(model, "invoke", None)):

@@ -31,6 +31,7 @@ FOLDER: Final = "sessions"
 """Below the home folder."""
 TURN_SUFFIX: Final = ".turn"
 """Of the file that holds an unfinished turn."""
+_NAME_CHARS: Final = 64
 _CITATION: Final = frozenset(field.name for field in dataclasses.fields(Citation))
 
 
@@ -265,10 +266,16 @@ def session_path(home: str | Path, identity: str) -> Path:
     """The file of a session.
 
     Raises:
-        UsageError: If the name has other characters than letters, digits, ``-`` and ``_``.
+        UsageError: If the name has other characters than letters, digits, ``-`` and ``_``, begins with one of the
+            latter two, or is longer than 64 characters.
     """
-    if not isinstance(identity, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", identity):
-        raise UsageError(f"Session name {identity!r} is not allowed.", "Use letters, digits, - and _.")
+    allowed = f"Use letters, digits, - and _, at most {_NAME_CHARS}."
+    if not isinstance(identity, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", identity):
+        raise UsageError(f"Session name {str(identity)[:80]!r} is not allowed.", allowed)
+    if len(identity) > _NAME_CHARS:
+        raise UsageError(f"A session name of {len(identity):,} characters is too long: {identity[:20]}….", allowed)
+    if identity[0] in "-_":
+        raise UsageError(f"Session name {identity!r} begins with {identity[0]}.", "Begin it with a letter or a digit.")
     return folder_of(home) / f"{identity}.jsonl"
 
 

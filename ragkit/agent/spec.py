@@ -11,11 +11,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ragkit.agent.examples import Example, ExampleError, split_examples
+from ragkit.agent.examples import Call, Example, ExampleError, split_examples
 from ragkit.agent.header import TOOL_NAMES, AgentHeader, McpServer
 from ragkit.content import content_dir
 from ragkit.errors import AgentError, ConfigError
@@ -186,12 +187,27 @@ def _parsed(path: Path, text: str, own: Collection[str] = ()) -> AgentSpec:
             line = text.count("\n", 0, body + call.offset) + 1
             remedy = "List it under tools, or hand it over as tools=."
             raise AgentError(f"{path}:{line}: the example calls {call.tool!r}.", remedy)
+        if call.tool in header.tools and (wrong := _wrong_call(call)):
+            line = text.count("\n", 0, body + call.offset) + 1
+            raise AgentError(f"{path}:{line}: the example calls {call.tool}, but {wrong[0]}.", wrong[1])
     if not prompt:
         raise AgentError(
             f"{path}:{text.count(chr(10), 0, body) + 1}: the system prompt is empty.",
             "Write it below the front matter.",
         )
     return AgentSpec(header, prompt, path, examples)
+
+
+def _wrong_call(call: Call) -> tuple[str, str] | None:
+    """What is wrong with the arguments of an example's call, and those that its tool takes; None if they fit."""
+    # Only here: reading an agent without examples needs no tool.
+    from ragkit.agent.tools import ARGUMENTS
+    from ragkit.agent.tools.arguments import fault
+
+    arguments = ARGUMENTS[call.tool]
+    if found := fault(arguments.model_json_schema(), call.arguments):
+        return found, f"Arguments of {call.tool}: {', '.join(arguments.model_fields)}."
+    return None
 
 
 def _wrong_header(path: Path, text: str, wrong: ValidationError) -> AgentError:
@@ -205,8 +221,20 @@ def _wrong_header(path: Path, text: str, wrong: ValidationError) -> AgentError:
         keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
         reason = error["msg"].removeprefix("Value error, ")
         faults[f"{path}:{_line_of(text, keys)}: {'.'.join(keys) or 'front matter'}: {reason}."] = None
-    fields = McpServer.model_fields if errors[0]["loc"][:1] == ("mcp",) else AgentHeader.model_fields
-    return AgentError(" ".join(faults), f"Allowed keys: {', '.join(fields)}." if misspelt else "")
+    above = [str(part) for part in errors[0]["loc"][:-1]]
+    where = f"Allowed keys{' of ' if above else ''}{'.'.join(above)}"
+    return AgentError(" ".join(faults), f"{where}: {', '.join(_keys(above))}." if misspelt else "")
+
+
+def _keys(above: list[str]) -> list[str]:
+    """The keys that may stand below these keys of a front matter."""
+    model: type[BaseModel] = AgentHeader
+    for key in above:
+        # The name of a server is no key of the model; what is below it is.
+        field = model.model_fields.get(key)
+        kinds = [field.annotation, *get_args(field.annotation)] if field is not None else []
+        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
+    return list(model.model_fields)
 
 
 def _text(path: Path) -> str:

@@ -107,7 +107,7 @@ def new_item(
     if trust is not None and trust not in TRUSTS:
         raise UsageError(f"Unknown trust {trust!r}.", f"Allowed: {', '.join(TRUSTS)}.")
     if _SESSION.fullmatch(session) is None:
-        raise UsageError(f"Session name {session!r} is not allowed.", "Use letters, digits, - and _.")
+        raise UsageError(f"Session name {session!r} is not allowed.", "Use letters, digits, - and _, at most 64.")
     moment = check_time(time) if time else now()
     digest = hashlib.blake2b(f"{line}\0{moment}".encode(), digest_size=6).hexdigest()
     return MemoryItem(

@@ -9,8 +9,9 @@ from typing import Any, TypedDict
 
 import pytest
 import typing_extensions
+from langchain.agents.middleware import ToolRetryMiddleware
 
-from ragkit import Agent, Index, load_settings
+from ragkit import Agent, Index, load_settings, tool
 from ragkit.agent.session_store import delete_session, known_session, list_sessions, to_markdown
 from ragkit.agent.sessions import Session
 from ragkit.agent.spec import parse_agent
@@ -61,6 +62,49 @@ def test_a_session_may_be_named(index: Index, home: Path) -> None:
         loaded(index, session="../monday")
     with pytest.raises(UsageError, match=r"The session is a PosixPath.*Session\.open\(home, name\)"):
         loaded(index, session=Path("monday"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("-x", "Session name '-x' begins with -"),
+        ("a" * 300, "300 characters is too long: a+….*at most 64"),
+        ("a b", "Session name 'a b' is not allowed"),
+    ],
+)
+def test_what_is_wrong_with_the_name_of_a_session_is_said(index: Index, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        loaded(index, session=name)
+
+
+def lone(city: str) -> str:
+    """Say a city."""
+    return city
+
+
+@pytest.mark.parametrize("tools", [lone, tool(lone), [lone], None])
+def test_a_lone_tool_is_taken_as_the_only_one(index: Index, tools: Any) -> None:
+    assert [each.name for each in loaded(index, tools=tools).tools] == ["lone"] * (tools is not None)
+
+
+def test_a_lone_middleware_is_taken_as_the_only_one(index: Index) -> None:
+    assert len(loaded(index, middleware=ToolRetryMiddleware()).middleware) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"memory": "ann"}, r"The memory is a str: 'ann'\. .*Memory\.open\(user="),
+        ({"middleware": ["x"]}, r"'x' is no middleware\. .*AgentMiddleware"),
+        ({"middleware": [ToolRetryMiddleware]}, "is no middleware"),
+        ({"middleware": 3}, "3 is no middleware"),
+        ({"tools": "lone"}, "'lone' cannot be a tool"),
+        ({"tools": 3}, "3 cannot be a tool"),
+    ],
+)
+def test_what_is_no_part_of_an_agent_is_refused(index: Index, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        loaded(index, **given)
 
 
 def test_homes_are_paths_or_texts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,3 +181,19 @@ def test_every_fault_of_an_agent_file_is_named(tmp_path: Path) -> None:
         f":{line}: {key}: " in said for line, key in ((2, "name"), (4, "max_steps"), (5, "tolos"), (6, "hyde"))
     ] == [True] * 4
     assert said.index("tolos") < said.index("max_steps") and "Allowed keys:" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("sampling: {anwser: {temperature: 1}}", "Allowed keys of sampling: rewrite, act, answer"),
+        ("sampling: {answer: {temprature: 1}}", "Allowed keys of sampling.answer: temperature"),
+        ("mcp: {files: {comand: x}}", "Allowed keys of mcp.files: command"),
+    ],
+)
+def test_the_keys_that_are_allowed_are_those_of_the_place(tmp_path: Path, key: str, said: str) -> None:
+    path = tmp_path / "mine.md"
+    path.write_text(f"---\nname: mine\ndescription: d\n{key}\n---\nYou answer.\n", encoding="utf-8")
+    with pytest.raises(AgentError) as caught:
+        parse_agent(path)
+    assert said in str(caught.value)

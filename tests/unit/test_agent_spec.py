@@ -156,6 +156,14 @@ def test_examples_speak_the_protocol_of_the_model(tmp_path: Path) -> None:
             'P\n\n## Example\n\nQuestion: q\nCall: rm {"x": 1}\nObservation: o\nAnswer: a\n',
             ":12: the example calls 'rm'",
         ),
+        (
+            'P\n\n## Example\n\nQuestion: q\nCall: search_notes {"q": "x"}\nObservation: o\nAnswer: a\n',
+            ":12: the example calls search_notes, but arguments: Additional properties are not allowed ('q' was unexpected)",
+        ),
+        (
+            'P\n\n## Example\n\nQuestion: q\nCall: search_notes {"query": 5}\nObservation: o\nAnswer: a\n',
+            "Arguments of search_notes: query.",
+        ),
         ("\n\n## Example\n\nQuestion: q\nAnswer: a\n", "system prompt is empty"),
     ],
 )

@@ -16,9 +16,14 @@ def check_hooks(middleware: Sequence[AgentMiddleware[Any, Any]]) -> None:
     """Refuse middleware that would do nothing, or fail at the first call.
 
     Raises:
-        UsageError: If one has a hook as a coroutine only.
+        UsageError: If one is none, or has a hook as a coroutine only.
     """
     for member in middleware:
+        if not isinstance(member, AgentMiddleware):
+            raise UsageError(
+                f"{member!r:.80} is no middleware.",
+                "Pass objects of LangChain's AgentMiddleware: middleware=[ToolRetryMiddleware()].",
+            )
         for hook in _HOOKS:
             if has_hook(member, f"a{hook}") and not has_hook(member, hook):
                 raise UsageError(

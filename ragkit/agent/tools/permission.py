@@ -73,6 +73,15 @@ def tool(
     return with_permission(target if name is None else target.model_copy(update={"name": name}), permission)
 
 
+def several(given: Any) -> list[Any]:
+    """What was handed over as a list, where one thing alone, or None, was handed over instead."""
+    if given is None:
+        return []
+    # A tool of LangChain can be iterated: over its fields.
+    alone = isinstance(given, BaseTool | str) or callable(given) or not isinstance(given, Iterable)
+    return [given] if alone else list(given)
+
+
 def as_tools(things: Iterable[BaseTool | Callable[..., Any]], taken: Collection[str] = ()) -> tuple[BaseTool, ...]:
     """Tools of a program's own, each with a permission.
 
