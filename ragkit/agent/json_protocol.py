@@ -25,6 +25,7 @@ from pydantic import Field
 
 from ragkit.agent.line_answers import Sheet
 from ragkit.agent.reply_parsing import parse_reply, partial_object, unescape_latex
+from ragkit.agent.tool_lines import BOUNDS, is_number, tool_line
 from ragkit.citations.markers import with_markers
 from ragkit.errors import ModelError
 from ragkit.models.constraints import stream_constrained
@@ -47,6 +48,18 @@ SHORT_THOUGHT: Final = 120
 GAVE_UP: Final = "ragkit_gave_up"
 _MAX_SENTENCES: Final = 6
 _ACTION: Final = '"action"'
+_KEPT: Final = (
+    "type",
+    "enum",
+    "const",
+    "items",
+    "anyOf",
+    "maxLength",
+    "minLength",
+    "properties",
+    "required",
+    "additionalProperties",
+)
 
 
 class JsonProtocolModel(BaseChatModel):
@@ -199,21 +212,15 @@ def _tool_action(tool: dict[str, Any], argument_values: dict[str, list[Any]]) ->
     properties = {}
     for name, field in (parameters.get("properties") or {}).items():
         values = argument_values.get(f"{tool['name']}.{name}")
-        keep = (
-            "type",
-            "enum",
-            "const",
-            "items",
-            "anyOf",
-            "maxLength",
-            "minLength",
-            "properties",
-            "required",
-            "additionalProperties",
-        )
-        properties[name] = {"enum": values} if values else {key: field[key] for key in keep if key in field}
+        properties[name] = {"enum": values} if values else _kept(field)
     arguments = {**_object(properties), "required": list(parameters.get("required", properties))}
     return _object({"tool": {"const": tool["name"]}, "arguments": arguments})
+
+
+def _kept(field: dict[str, Any]) -> dict[str, Any]:
+    """What constrained decoders know of the schema of an argument."""
+    bounds = {key: field[key] for key in (*BOUNDS, "minItems", "maxItems") if is_number(field.get(key))}
+    return {**{key: field[key] for key in _KEPT if key in field}, **bounds}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -253,9 +260,7 @@ def _instructions(tools: Sequence[dict[str, Any]], cited: bool, thought_chars: i
         f'Reply with one JSON object {{{thought}"action": {{...}}}}. The action is one of:',
         f'- {{"tool": "answer", "sentences": [{{"text": a sentence{sources}}}]}}: if the passages answer it.',
     ]
-    for tool in tools:
-        names = ", ".join((tool.get("parameters") or {}).get("properties") or {})
-        lines.append(f'- {{"tool": "{tool["name"]}", "arguments": {{{names}}}}}: {tool.get("description", "")}')
+    lines += map(tool_line, tools)
     if cited:
         lines.append('- {"tool": "give_up", "reason": ...}: the passages do not contain the answer.')
     return "\n".join(lines)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import Field
 
+from ragkit import tool as own_tool
 from ragkit.agent.json_protocol import (
     GAVE_UP,
     SENTENCES,
@@ -194,3 +197,46 @@ def test_the_prompt_that_is_measured_is_the_one_that_is_sent() -> None:
     model.invoke([rules, HumanMessage("?")], citable=[1])
     assert ModelGuard._made_base(request) == inner.calls[0].messages[0].text
     assert "fetch_page" in inner.calls[0].messages[0].text
+
+
+def forecast(
+    city: Annotated[str, Field(description="Name of the city, in English.")],
+    days: Annotated[int, Field(ge=1, le=7)] = 1,
+    unit: Literal["celsius", "fahrenheit"] | None = None,
+) -> str:
+    """Weather to come."""
+    return city
+
+
+FORECAST = convert_to_openai_tool(own_tool(forecast))["function"]
+
+
+def test_arguments_of_own_tools_are_explained_with_their_values() -> None:
+    (prompt,) = to_plain_messages([SystemMessage("S")], [FORECAST], cited=True)
+    assert (
+        '- {"tool": "forecast", "arguments": {city, days, unit}}: Weather to come. (city: Name of the city, in English; '
+        'days: at least 1, at most 7; unit: one of "celsius" "fahrenheit")\n'
+    ) in prompt.text
+
+
+def test_shipped_tools_and_plain_arguments_stay_short() -> None:
+    described = {"query": {"type": "string", "description": "what to look for"}}
+    tools = [{**SEARCH, "parameters": {"properties": described}}, {**SEARCH, "name": "mine"}]
+    (prompt,) = to_plain_messages([SystemMessage("S")], tools, cited=True)
+    assert '- {"tool": "search_notes", "arguments": {query}}: search\n' in prompt.text
+    assert '- {"tool": "mine", "arguments": {query}}: search\n' in prompt.text
+
+
+def test_long_descriptions_and_lists_of_values_are_cut() -> None:
+    field = {"type": "string", "description": "x" * 5000, "enum": [f"value {n}" for n in range(100)]}
+    tool = {"name": "mine", "description": "d", "parameters": {"properties": {f"a{n}": field for n in range(20)}}}
+    (prompt,) = to_plain_messages([SystemMessage("S")], [tool], cited=True)
+    assert len(prompt.text) < 1200 and "value 3" not in prompt.text
+
+
+def test_bounds_hold_in_the_schema_too() -> None:
+    schema = reply_schema([FORECAST], [1], {})
+    with pytest.raises(ValueError, match=r"action\.arguments\.days: 9 is greater than"):
+        parse_reply(reply({"tool": "forecast", "arguments": {"city": "Oslo", "days": 9}}), schema)
+    old = {"name": "old", "parameters": {"properties": {"n": {"type": "integer", "exclusiveMinimum": True}}}}
+    parse_reply(reply({"tool": "old", "arguments": {"n": 1}}), reply_schema([old], [1], {}))
