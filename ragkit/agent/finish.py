@@ -51,6 +51,7 @@ LINK_REMOVED: Final = {"zh": "（链接已移除）", "en": "(link removed)"}
 UNVOUCHED: Final = "a link that stands in no cited source"
 INSTRUCTIONS: Final = "it repeats the instructions of the agent"
 PIECED: Final = "the answer is pieced together from words that never stood together"
+REMNANT: Final = "nothing of the answer holds but a part of this"
 NUMBERLESS: Final = "the question asks for a number, and nothing that holds names one"
 _INSTRUCTION: Final = 24
 """Characters from which on a sentence of the agent file is more than a common phrase."""
@@ -149,6 +150,9 @@ def _beside_the_question(turn: TurnState, composed: Composed) -> str:
     """Why what a small model wrote is no answer, although passages bear it out; empty if it may be one."""
     if _pieced_together(turn, composed):
         return PIECED
+    partly = {citation.verdict for citation in composed.citations} == {"partly"}
+    if partly and composed.removed and turn.judgement.probability < turn.judgement.fit.sure:
+        return REMNANT
     said = " ".join(sentence.text for sentence in composed.kept)
     numberless = asks_for_a_number(turn.question) and not names_a_number(said, turn.question)
     return NUMBERLESS if numberless else ""

@@ -14,6 +14,7 @@ import pytest
 from ragkit import Agent, Index, load_settings
 from ragkit.agent import own_words
 from ragkit.agent.answer import Answer, Done, Token
+from ragkit.agent.finish import REMNANT
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
@@ -301,6 +302,21 @@ def test_an_answer_that_is_pieced_together_is_declined(index: Index) -> None:
     assert [verdict.verdict for verdict in answer.verdicts] == ["stitched"]
     assert answer.abstained and answer.citations == () and answer.text.startswith("The notes do not contain an answer")
     assert answer.removed[0].sentence == "The KV cache of fp16 weights grows to 512 GB."
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_left_of_an_answer_and_only_partly_borne_out_is_declined(
+    alone: bool, tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]
+) -> None:
+    text = "ControlNet freezes the U-Net and copies its encoder as a branch that takes edges, depth and poses as conditions."
+    notes = make_notes(tmp_path / "notes", {"control.md": f"# ControlNet\n\n{text}\n"})
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+    left = "So theta sets the strength of depth and poses as conditions."
+    said = left if alone else f"Strengths are set by a mixing scheduler. {left}"
+    answer = lines_said(index, said, "How are the strengths of depth and poses as conditions set?")
+    assert answer.verdicts[-1].verdict == "partly" and answer.abstained == (not alone)
+    if not alone:
+        assert (answer.removed[-1].sentence, answer.removed[-1].reason) == (left, REMNANT)
 
 
 @pytest.mark.parametrize(
