@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,9 @@ def remembered_notes(settings: Settings) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     for path in paths:
-        if not path.exists():
+        with suppress(PermissionError):  # whoever reads them says so
+            if path.exists():
+                continue
             raise IngestError(
                 f"The notes indexed last are gone: {path}",
                 "Index others with `ragkit index PATH`, or name them with --notes.",

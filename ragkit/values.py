@@ -177,6 +177,11 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SkippedFolder(Skipped):
+    """A folder that could not be looked into: nobody knows whether what was indexed from it is still there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warned:
     """A file that was read and indexed, but not quite as it stands, and why."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,30 @@ def bundled_e5(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from ragkit.models.embeddings import BundledE5Model
 
     return BundledE5Model(tmp_path_factory.mktemp("e5-home"))
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Permissions of files count in this thread, for root too: no capability is in effect during the test."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("this platform has no permissions to take away")
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        header, before, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+        refused = libc.capget(header, before)
+        none[:] = [0, before[1], before[2], 0, before[4], before[5]]  # effective, permitted, inheritable; twice
+        refused = refused or libc.capset(header, none)
+    except (OSError, AttributeError):
+        refused = 1
+    if refused:
+        pytest.skip("root cannot put its capabilities aside here")
+    try:
+        yield
+    finally:
+        libc.capset(header, before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

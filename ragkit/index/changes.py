@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ragkit.index.snapshot import Snapshot
-from ragkit.ingest.loader import SourceFile, read_all
+from ragkit.ingest.loader import SourceFile, read_all, unread
 from ragkit.values import Document, Skipped
 
 
@@ -47,6 +47,8 @@ def compare(
 ) -> Changes:
     """Read the files whose size or time of change differs from what was indexed, and tell what changed.
 
+    Documents of a folder that cannot be looked into now stay as they are.
+
     `fresh` keeps what was read, for a second look under the lock; `refused` is that of `read_all`.
     """
     known = old.files() if old is not None else {}
@@ -62,5 +64,5 @@ def compare(
             continue
         same = source.path in known and known[source.path].content_hash == result.content_hash
         (plan.touched if same else plan.put).append((result, source.size, source.mtime_ns))
-    plan.remove = frozenset(known.keys() - present)
+    plan.remove = frozenset(path for path in known.keys() - present if not unread(path, skipped))
     return plan

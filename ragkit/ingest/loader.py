@@ -30,7 +30,7 @@ from ragkit.ingest.formats import all_formats, format_of
 from ragkit.ingest.formats.base import Converted, Format
 from ragkit.ingest.pages import with_pages
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
-from ragkit.values import Document, Skipped
+from ragkit.values import Document, Skipped, SkippedFolder
 
 MAX_BYTES: Final = 20 * 1024 * 1024
 """A note above this size is skipped; formats have limits of their own."""
@@ -72,25 +72,51 @@ def scan(roots: Sequence[Path]) -> tuple[list[SourceFile], list[Skipped]]:
     UTF-8 is read as GBK if it can be, else its bytes are written as ``\xNN``.
 
     Raises:
-        IngestError: If a root does not exist.
+        IngestError: If a root does not exist, or is a folder that cannot be looked into.
     """
     found: dict[str, SourceFile] = {}
     skipped: list[Skipped] = []
     for root, prefix in zip(roots, prefixes(roots), strict=True):
-        if not root.exists():
-            raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
+        _check_root(root)
         base, home = (root.parent, None) if root.is_file() else (root, root.resolve())
         for file, problem in _find(root):
             path = prefix + readable(file.relative_to(base))
             if path in found:  # a name in GBK beside the same one in UTF-8
                 path = prefix + readable(file.relative_to(base), escape=True)
             try:
+                if isinstance(problem, OSError):
+                    # One that is gone since it was listed is no folder to wait for.
+                    gone = isinstance(problem, FileNotFoundError | NotADirectoryError)
+                    skipped.append((Skipped if gone else SkippedFolder)(path=path, reason=_reason(problem)))
+                    continue
                 if problem or path in found:
                     raise ValueError(problem or f"{found[path].file} has the same path in the index")
                 found[path] = _inspect(file, home, path)
             except (OSError, ValueError) as exc:
                 skipped.append(Skipped(path=path, reason=_reason(exc)))
     return [found[path] for path in sorted(found)], sorted(skipped, key=lambda item: item.path)
+
+
+def _check_root(root: Path) -> None:
+    try:
+        there = root.exists()
+        if there and root.is_dir():
+            _look_into(root)
+    except OSError as exc:
+        raise IngestError(f"{root} cannot be read: {_reason(exc)}.", "Check the permissions of your notes.") from exc
+    if not there:
+        raise IngestError(f"No such file or folder: {root}", "Check the path of your notes.")
+
+
+def _look_into(folder: Path) -> None:
+    """Raise an OSError if the files of `folder` cannot be reached; it needs more rights than to list their names."""
+    os.scandir(folder).close()
+    os.stat(os.path.join(folder, "."))
+
+
+def unread(path: str, skipped: Sequence[Skipped]) -> bool:
+    """Whether the document lies in a folder that could not be looked into: it is not known to be gone."""
+    return any(isinstance(item, SkippedFolder) and path.startswith(f"{item.path}/") for item in skipped)
 
 
 def below(path: Path, roots: Sequence[str]) -> str | None:
@@ -213,8 +239,11 @@ def prefixes(roots: Sequence[Path]) -> list[str]:
     ]
 
 
-def _find(root: Path) -> Iterator[tuple[Path, str]]:
-    """Documents and links below a root, each with the reason why it is not read, or an empty string."""
+def _find(root: Path) -> Iterator[tuple[Path, str | OSError]]:
+    """Documents and links below a root, each with the reason why it is not read, or an empty string.
+
+    Folders that cannot be looked into come with the error.
+    """
     if root.is_file():
         own, meant = root.name, root.resolve().name
         if any(is_note(name) or format_of(name) for name in (own, meant)):
@@ -227,17 +256,27 @@ def _find(root: Path) -> Iterator[tuple[Path, str]]:
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, followlinks=False, onerror=unreadable.append):
         at = Path(folder)
-        names[:] = sorted(name for name in names if not name.startswith(".") and not _is_no_notes(at / name))
-        for name in names:
+        seen = sorted(name for name in names if not name.startswith("."))
+        names.clear()
+        for name in seen:
+            if _is_no_notes(at / name):
+                continue
             if (at / name).is_symlink():
                 yield at / name, "symbolic link to a folder; to index it, name it as a folder of notes"
+                continue
+            try:
+                _look_into(at / name)
+            except OSError as exc:
+                yield at / name, exc
+            else:
+                names.append(name)
         for name in sorted(files):
             if name.startswith(".") or (name == MANIFEST and _is_index(at)):
                 continue
             if _is_read(name) or why_unread(name):
                 yield at / name, why_unread(name)
     for error in unreadable:
-        yield Path(error.filename), _reason(error)
+        yield Path(error.filename), error
 
 
 def _is_read(name: str) -> bool:
@@ -246,7 +285,7 @@ def _is_read(name: str) -> bool:
 
 def _is_no_notes(folder: Path) -> bool:
     """Whether a program keeps `folder`: an index, installed packages, a virtual environment."""
-    return folder.name in _GENERATED_FOLDERS or (folder / "pyvenv.cfg").is_file() or _is_index(folder)
+    return folder.name in _GENERATED_FOLDERS or os.path.isfile(folder / "pyvenv.cfg") or _is_index(folder)
 
 
 def _is_index(folder: Path) -> bool:

@@ -423,6 +423,22 @@ def test_added_changed_and_deleted_notes_are_seen_and_only_they_are_embedded(mak
     third.close()
 
 
+def test_what_was_sent_from_a_folder_that_cannot_be_read_now_stays(
+    make: Make, tmp_path: Path, unprivileged: None
+) -> None:
+    notes = write(tmp_path / "notes", NOTES)
+    make(notes).close()
+    (notes / "deep").chmod(0)
+    try:
+        index = make(notes)
+    finally:
+        (notes / "deep").chmod(0o700)
+    assert index.report is not None
+    assert (index.report.deleted, index.report.unchanged) == (0, len(NOTES))
+    assert [item.path for item in index.report.skipped] == ["deep"]
+    index.close()
+
+
 def test_notes_that_did_not_change_embed_and_write_nothing(make: Make, tmp_path: Path) -> None:
     notes = write(tmp_path / "notes", NOTES)
     first = make(notes)

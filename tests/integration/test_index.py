@@ -117,6 +117,26 @@ def test_a_file_that_became_unreadable_is_reported_and_gone(notes: Path, folder:
     assert index.document("rnn.md") is None
 
 
+def test_what_was_indexed_from_a_folder_that_cannot_be_read_now_stays(
+    notes: Path, folder: Path, unprivileged: None
+) -> None:
+    open_and_ask(folder, notes)
+    write(notes, {"new.md": "# New\n\nzebra\n"})
+    (notes / "deep").chmod(0)
+    try:
+        with contextlib.closing(Index.open(notes, folder, embedding=HashingEmbedder())) as index:
+            report = index.report
+            assert report is not None
+            assert (report.added, report.deleted, report.unchanged) == (1, 0, len(NOTES))
+            assert [(item.path, item.reason) for item in report.skipped] == [("deep", "Permission denied")]
+            assert index.search("low-rank matrices", k=1)[0].document == "deep/lora.md"
+    finally:
+        (notes / "deep").chmod(0o700)
+    (notes / "deep" / "lora.md").unlink()
+    with contextlib.closing(Index.open(notes, folder, embedding=HashingEmbedder())) as index:
+        assert index.report is not None and index.report.deleted == 1
+
+
 def test_notes_that_vanish_altogether_leave_the_index_as_it_was(notes: Path, folder: Path) -> None:
     before = open_and_ask(folder, notes)
     for file in list(notes.rglob("*.md")):

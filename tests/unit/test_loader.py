@@ -187,6 +187,25 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
     assert skipped == {"locked": "Permission denied"}
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o300])
+def test_a_folder_that_cannot_be_looked_into_is_named_and_the_others_are_read(
+    tmp_path: Path, unprivileged: None, mode: int
+) -> None:
+    root = write(tmp_path / "root", a="x")
+    locked = write(root / "locked", b="y")
+    locked.chmod(mode)
+    try:
+        documents, skipped = load(root)
+        with pytest.raises(IngestError, match="locked cannot be read: Permission denied"):
+            scan([locked])
+        with pytest.raises(IngestError, match="cannot be read: Permission denied" if mode == 0 else "."):
+            scan([locked / "deeper"])
+    finally:
+        locked.chmod(0o700)
+    assert set(documents) == {"a.md"}
+    assert skipped == {"locked": "Permission denied"}
+
+
 def test_an_empty_folder_holds_no_note(tmp_path: Path) -> None:
     assert scan([tmp_path]) == ([], [])
 

@@ -45,7 +45,7 @@ from ragkit.index.backends.store import (
 from ragkit.index.engine import Vectors
 from ragkit.index.fingerprint import IndexSettings, Progress, check_fingerprint
 from ragkit.index.language_axis import LanguageAxis
-from ragkit.ingest.loader import SourceFile, nothing_readable, read_all, scan
+from ragkit.ingest.loader import SourceFile, nothing_readable, read_all, scan, unread
 from ragkit.models.embeddings import EmbeddingModel, unit
 from ragkit.text.tokens import ANALYSER_VERSION, tokenize
 from ragkit.values import IndexReport, Skipped, Warned
@@ -164,6 +164,10 @@ class _Run:
                 kept.add(source.path)
             else:
                 changed.append(source)
+        for path in self._known:
+            if unread(path, skipped) and (state := self._committed(path)) is not None:
+                states[path] = state
+                kept.add(path)
         self._bytes_total = sum(source.size for source in changed) or 1
         for source, document in read_all(changed):
             state = self._committed(source.path)
