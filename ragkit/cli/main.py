@@ -164,8 +164,9 @@ def _run(arguments: list[str]) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except _ClickException as exc:
-        # The message repeats what was typed, which may have been pasted from anywhere.
-        exc.message = one_line(str(exc.message), 600)
+        # The message repeats what was typed, which may have been pasted from anywhere; help does not.
+        if type(exc).__name__ != "NoArgsIsHelpError":
+            exc.message = one_line(str(exc.message), 600)
         shown = io.StringIO()
         exc.show(file=shown)
         stderr.print(printable(shown.getvalue()), end="")

@@ -157,6 +157,14 @@ def test_bad_input_is_one_clear_line(
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("group", [[], ["eval"], ["memory"], ["feedback"], ["train"]])
+def test_a_bare_command_shows_its_help_as_it_is(place: tuple[Path, dict[str, str]], group: list[str]) -> None:
+    bare, asked = run(place, *group), run(place, *group, "--help")
+    assert (bare.returncode, bare.stdout, asked.returncode) == (2, "", 0)
+    assert bare.stderr.strip() == asked.stdout.strip()
+    assert len(bare.stderr.splitlines()) > 5
+
+
 def test_a_question_of_a_megabyte_is_refused(place: tuple[Path, dict[str, str]]) -> None:
     result = run(place, "ask", "-", "--model", "extractive", "--index", "ix", text="问" * 400_000)
     assert result.returncode == 2
