@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ragkit.cli.approve import can_ask, servers_of
-from ragkit.cli.common import emit_json, say, state
+from ragkit.cli.common import emit_json, path_given, say, state
 from ragkit.errors import AgentError
 from ragkit.text.sanitize import one_line
 
@@ -66,7 +66,9 @@ def show(agent: Annotated[str, typer.Argument(help="Name or file of the agent.")
 
 @app.command("check")
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Agent files; none: all that can be found.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Agent files; none: all that can be found.", parser=path_given)
+    ] = None,
 ) -> None:
     """Check agent files: unknown keys and tools, names that two files have, examples. Fails if one is wrong."""
     from ragkit.agent.spec import duplicate, find_agents, load_agent

@@ -28,6 +28,21 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+def path_given(named: str | Path) -> Path:
+    """What every option and argument that names a path is read by.
+
+    Typer itself takes an empty path for the working folder, and a file that may not be read for wrong usage.
+
+    Raises:
+        UsageError: If it is empty.
+    """
+    if not str(named).strip():
+        from ragkit.opening import given_path
+
+        return given_path(named)
+    return Path(named)
+
+
 def ensure_streams() -> None:
     """Give standard input and output that are closed something harmless to stand for them.
 

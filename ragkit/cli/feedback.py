@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ragkit.cli.common import emit_json, note, notes_in_use, say, state
+from ragkit.cli.common import emit_json, note, notes_in_use, path_given, say, state
 from ragkit.errors import FeedbackError, IngestError, UsageError
 from ragkit.feedback.export import Exported, Row, check_form, export
 from ragkit.feedback.notes import NotesNow
@@ -98,7 +98,9 @@ def review(
 @app.command("export")
 def export_feedback(
     form: Annotated[str, typer.Option("--as", help="eval, pairs or sft.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="JSONL file; else standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="JSONL file; else standard output.", parser=path_given)
+    ] = None,
     include_new: Annotated[bool, typer.Option("--include-new", help="Good answers that nobody reviewed too.")] = False,
 ) -> None:
     """Export reviewed feedback as questions, training pairs or chat examples, without personal data.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, warn
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, warn
 from ragkit.cli.index_care import keep, refuse_backend
 from ragkit.errors import ModelError, RagkitError, UsageError
 
@@ -22,7 +22,9 @@ def run(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="PATH...", help="Folders or files: notes, PDF, Word, PowerPoint, HTML, EPUB, Jupyter, code."
+            metavar="PATH...",
+            help="Folders or files: notes, PDF, Word, PowerPoint, HTML, EPUB, Jupyter, code.",
+            parser=path_given,
         ),
     ] = None,
     rebuild: Annotated[

@@ -29,7 +29,7 @@ from ragkit.cli import (
     train,
     verify,
 )
-from ragkit.cli.common import drop_closed_output, ensure_streams, set_up_logging, state, stderr
+from ragkit.cli.common import drop_closed_output, ensure_streams, path_given, set_up_logging, state, stderr
 from ragkit.errors import RagkitError, UsageError
 from ragkit.redact import redacted
 from ragkit.text.sanitize import one_line, printable
@@ -67,9 +67,12 @@ def _version(value: bool) -> None:
 def root(
     context: typer.Context,
     index_dir: Annotated[
-        list[Path] | None, typer.Option("--index", metavar="DIR", help="Index folder; for search also several.")
+        list[Path] | None,
+        typer.Option("--index", metavar="DIR", help="Index folder; for search also several.", parser=path_given),
     ] = None,
-    notes: Annotated[Path | None, typer.Option("--notes", metavar="DIR", help="Notes to work on.")] = None,
+    notes: Annotated[
+        Path | None, typer.Option("--notes", metavar="DIR", help="Notes to work on.", parser=path_given)
+    ] = None,
     backend: Annotated[
         str | None, typer.Option("--backend", metavar="NAME", help="Where the index is: faiss, milvus or pinecone.")
     ] = None,
@@ -79,7 +82,9 @@ def root(
     collection: Annotated[
         str | None, typer.Option("--collection", metavar="NAME", help="Collection in the backend.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Configuration file.", parser=path_given)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More on stderr.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")] = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragkit.cli.common import emit_json, note, say, state
+from ragkit.cli.common import emit_json, note, path_given, say, state
 from ragkit.errors import IngestError, MemoryFailure, UsageError
 from ragkit.text.sanitize import one_line
 
@@ -105,7 +105,9 @@ def forget(
 @app.command("export")
 def export(
     user: User = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="JSON file; else standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="JSON file; else standard output.", parser=path_given)
+    ] = None,
 ) -> None:
     """Write everything that is remembered as JSON."""
     memory = _open(user)
@@ -128,7 +130,7 @@ def export(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="What `export` wrote; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(help="What `export` wrote; - reads standard input.", parser=path_given)],
     user: User = None,
 ) -> None:
     """Take in an export; what it says is trusted less than what you said here."""

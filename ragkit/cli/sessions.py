@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.cli.common import emit_json, note, say, state
+from ragkit.cli.common import emit_json, note, path_given, say, state
 from ragkit.errors import AgentError, UsageError
 from ragkit.text.sanitize import one_line
 
@@ -103,7 +103,9 @@ def delete(
 @app.command("export")
 def export(
     session: _Id,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write it here instead of to the screen.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Write it here instead of to the screen.", parser=path_given)
+    ] = None,
 ) -> None:
     """Write a conversation as Markdown, with every citation and its quote."""
     from ragkit.agent.session_store import known_session, to_markdown

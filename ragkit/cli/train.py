@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -28,15 +28,26 @@ def _group() -> None:
 def embedding(
     pairs: Annotated[
         list[Path] | None,
-        typer.Option("--pairs", metavar="FILE", dir_okay=False, help="JSONL of query, positive, negative; repeatable."),
+        typer.Option(
+            "--pairs",
+            metavar="FILE",
+            dir_okay=False,
+            help="JSONL of query, positive, negative; repeatable.",
+            parser=path_given,
+        ),
     ] = None,
     pairs_from: Annotated[
         Path | None,
-        typer.Option("--pairs-from", metavar="DATASET", help="Make pairs from its questions outside the test split."),
+        typer.Option(
+            "--pairs-from",
+            metavar="DATASET",
+            help="Make pairs from its questions outside the test split.",
+            parser=path_given,
+        ),
     ] = None,
-    dataset: Annotated[Path, typer.Option(metavar="DATASET", help="Its test split compares before and after.")] = Path(
-        "evals/llm-interview"
-    ),
+    dataset: Annotated[
+        Path, typer.Option(metavar="DATASET", help="Its test split compares before and after.", parser=path_given)
+    ] = Path("evals/llm-interview"),
     epochs: Annotated[float, typer.Option(min=0.01, help="Times that every pair is seen.")] = 1.0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many steps; -1: after the epochs.")] = -1,
     batch_size: Annotated[int, typer.Option(min=2, help="Pairs a step.")] = 8,
@@ -45,7 +56,10 @@ def embedding(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", file_okay=False, help="Folder of the new model; else one below $RAGKIT_HOME/models."
+            metavar="DIR",
+            file_okay=False,
+            help="Folder of the new model; else one below $RAGKIT_HOME/models.",
+            parser=path_given,
         ),
     ] = None,
 ) -> None:

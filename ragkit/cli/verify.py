@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.cli.common import emit_json, note, notes_in_use, say, state
+from ragkit.cli.common import emit_json, note, notes_in_use, path_given, say, state
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line
 
@@ -37,7 +37,7 @@ def run(
     from ragkit.ingest.loader import nothing_readable, read_all, scan
     from ragkit.values import Document
 
-    text = sys.stdin.read() if answer == "-" else _read(Path(answer))
+    text = sys.stdin.read() if answer == "-" else _read(path_given(answer))
     began = time.monotonic()
     roots = notes_in_use(state.settings())
     files, skipped = scan([Path(root) for root in roots])
@@ -72,10 +72,10 @@ def run(
         raise typer.Exit(1)
 
 
-def _read(path: Path) -> str:
+def _read(file: Path) -> str:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"{path} is larger than {_MOST_BYTES:,} bytes.", "Check a part of it.")
-        return path.read_text(encoding="utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+        if file.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{file} is larger than {_MOST_BYTES:,} bytes.", "Check a part of it.")
+        return file.read_text(encoding="utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}.", "Check the path.") from exc
+        raise UsageError(f"{file} cannot be read: {exc.strerror}.", "Check the path.") from exc

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from ragkit.cli import main
+from ragkit.cli.common import path_given
 from ragkit.models.e5_engine import locate_e5
 
 if locate_e5() is None:
@@ -145,6 +147,14 @@ def test_models_and_doctor_answer_in_json(place: tuple[Path, dict[str, str]]) ->
         (["ask", "x", "--session", "../x", "--model", "extractive", "--index", "ix"], 2, "Session name"),
         (["eval", "retrieval", "none"], 1, "Data set not found"),
         (["search", "x", "--config", "none.toml"], 2, "Configuration file not found"),
+        (["index", ""], 2, "The path is empty"),
+        (["index", "notes", ""], 2, "The path is empty"),
+        (["search", "x", "--index", ""], 2, "The path is empty"),
+        (["search", "x", "--index="], 2, "The path is empty"),
+        (["search", "x", "--notes", " "], 2, "The path is empty"),
+        (["search", "x", "--config", ""], 2, "The path is empty"),
+        (["eval", "retrieval", ""], 2, "The path is empty"),
+        (["verify", ""], 2, "The path is empty"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -155,6 +165,18 @@ def test_bad_input_is_one_clear_line(
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_every_parameter_that_is_a_path_refuses_an_empty_one() -> None:
+    def commands(group: Any) -> list[Any]:
+        inner = [one for child in group.registered_groups for one in commands(child.typer_instance)]
+        return [info.callback for info in group.registered_commands] + inner
+
+    callbacks = [main.root, *commands(main.app)]
+    hints = [get_type_hints(callback, include_extras=True) for callback in callbacks if callback is not None]
+    taken = [hint for found in hints for hint in found.values() if "pathlib" in str(get_args(hint)[:1])]
+    assert len(taken) > 40
+    assert [hint for hint in taken if get_args(hint)[1].parser is not path_given] == []
 
 
 @pytest.mark.parametrize("group", [[], ["eval"], ["memory"], ["feedback"], ["train"]])

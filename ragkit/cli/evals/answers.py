@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.judge import LABELS_FILE
 from ragkit.cli.evals.judges import JudgeModels, agreement_facts
 from ragkit.cli.evals.report import check_places, write_both
@@ -34,7 +34,9 @@ _WIDE: Final = 140
 
 
 def run(
-    dataset: Annotated[Path, typer.Argument(help="questions.jsonl or its folder, BEIR folder, SQuAD JSON.")],
+    dataset: Annotated[
+        Path, typer.Argument(help="questions.jsonl or its folder, BEIR folder, SQuAD JSON.", parser=path_given)
+    ],
     agent: Annotated[str | None, typer.Option(help="Name or file of the agent.")] = None,
     model: Annotated[str | None, typer.Option(help="Chat model, e.g. local, openai:NAME@URL, extractive.")] = None,
     limit: Annotated[
@@ -50,7 +52,10 @@ def run(
         str | None, typer.Option(metavar="M", help="Chat model that grades; default: the one that answers.")
     ] = None,
     labels: Annotated[
-        Path, typer.Option(metavar="FILE", help="Graded answers that the judge's agreement is reported with.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="Graded answers that the judge's agreement is reported with.", parser=path_given
+        ),
     ] = LABELS_FILE,
     support_judge: Annotated[
         str,
@@ -60,13 +65,20 @@ def run(
         ),
     ] = "term",
     rows: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Answers as they finish; a run broken off goes on from it.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Answers as they finish; a run broken off goes on from it.", parser=path_given
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every answer to this file.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the report with every answer to this file.", parser=path_given),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one self-contained HTML page with every answer.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write one self-contained HTML page with every answer.", parser=path_given
+        ),
     ] = None,
 ) -> None:
     """Citations, correctness, abstention, tool calls and cost of an agent's answers, with 95 % intervals."""

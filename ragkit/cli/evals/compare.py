@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, say, state, stdout
 from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import one_line, printable
 
@@ -64,8 +64,8 @@ def run(
 
 
 def trec(
-    qrels: Annotated[Path, typer.Argument(help="TREC qrels file.")],
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC run files.")],
+    qrels: Annotated[Path, typer.Argument(help="TREC qrels file.", parser=path_given)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC run files.", parser=path_given)],
 ) -> None:
     """Metrics of TREC run files, made by ragkit or by any other system."""
     from ragkit.evaluation.trec import read_qrels, read_run, trec_metrics
@@ -85,7 +85,9 @@ def trec(
 
 
 def failures(
-    report: Annotated[Path, typer.Argument(help="Report of `eval retrieval --out` or `eval run --out`.")],
+    report: Annotated[
+        Path, typer.Argument(help="Report of `eval retrieval --out` or `eval run --out`.", parser=path_given)
+    ],
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="Which data set, where the report has several.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_report
 from ragkit.errors import UsageError
 from ragkit.text.sanitize import one_line
@@ -19,13 +19,19 @@ LABELS_FILE: Final = Path("evals/judge/labels.jsonl")
 
 def run(
     labels: Annotated[
-        Path, typer.Option(metavar="FILE", help="Graded answers: id, language, question, reference, answer, label.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="Graded answers: id, language, question, reference, answer, label.", parser=path_given
+        ),
     ] = LABELS_FILE,
     model: Annotated[str | None, typer.Option(help="Chat model that grades, e.g. local, openai:NAME@URL.")] = None,
     rows: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Grades as they come; a run broken off goes on from it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Grades as they come; a run broken off goes on from it.", parser=path_given),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the report to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write the report to this file.", parser=path_given)
+    ] = None,
 ) -> None:
     """Accuracy and Cohen's kappa of a judge against graded answers."""
     from ragkit.evaluation.judge import LABELS, AnswerJudge, agreement, keep_agreement, load_labels

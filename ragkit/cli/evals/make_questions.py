@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state
 from ragkit.errors import ModelError, UsageError
 from ragkit.text.sanitize import one_line
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 def make(
-    notes: Annotated[Path, typer.Argument(help="Folder or file of notes.")],
-    out: Annotated[Path, typer.Option("--out", help="Drafts file (JSONL); an existing one is gone on with.")],
+    notes: Annotated[Path, typer.Argument(help="Folder or file of notes.", parser=path_given)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Drafts file (JSONL); an existing one is gone on with.", parser=path_given)
+    ],
     count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Drafts wanted in the file.")] = 50,
     model: Annotated[str | None, typer.Option("--model", help="Chat model, e.g. local, openai:NAME@URL.")] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option("--against", help="Question set whose questions are not asked again; repeatable."),
+        typer.Option(
+            "--against", help="Question set whose questions are not asked again; repeatable.", parser=path_given
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice of passages.")] = 0,
 ) -> None:
@@ -60,8 +64,10 @@ def make(
 
 
 def review(
-    drafts: Annotated[Path, typer.Argument(help="File that make-questions wrote.")],
-    into: Annotated[Path, typer.Option("--into", help="Question set (JSONL) that accepted ones are appended to.")],
+    drafts: Annotated[Path, typer.Argument(help="File that make-questions wrote.", parser=path_given)],
+    into: Annotated[
+        Path, typer.Option("--into", help="Question set (JSONL) that accepted ones are appended to.", parser=path_given)
+    ],
     accept_all: Annotated[
         bool, typer.Option("--accept-all", help="Accept every open draft unread; the set is then no gold standard.")
     ] = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ragkit.cli.common import emit_json, note, state
+from ragkit.cli.common import emit_json, note, path_given, state
 from ragkit.errors import ConfigError, RagkitError
 from ragkit.index.fsops import write_json_atomically
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def run(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.json...", help="Reports of `eval retrieval --out`.")],
-    html: Annotated[Path, typer.Option("--html", help="The page to write.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE.json...", help="Reports of `eval retrieval --out`.", parser=path_given)
+    ],
+    html: Annotated[Path, typer.Option("--html", help="The page to write.", parser=path_given)],
 ) -> None:
     """One self-contained HTML page, with plots, of one or several saved reports."""
     from ragkit.evaluation.html import require_libraries

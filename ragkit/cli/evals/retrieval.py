@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_all, write_html, write_report
 from ragkit.cli.evals.tables import headline_table
 from ragkit.text.sanitize import printable
@@ -31,7 +31,8 @@ _RUN_HELP = (
 
 def run(
     datasets: Annotated[
-        list[Path], typer.Argument(metavar="DATASET...", help="BEIR folder, SQuAD JSON, questions.jsonl.")
+        list[Path],
+        typer.Argument(metavar="DATASET...", help="BEIR folder, SQuAD JSON, questions.jsonl.", parser=path_given),
     ],
     mode: Annotated[list[str] | None, typer.Option("--mode", "--run", help=_RUN_HELP)] = None,
     compare: Annotated[
@@ -45,9 +46,15 @@ def run(
         bool, typer.Option("--cache", help="Reuse what the chat model replied before; its latency is then left out.")
     ] = False,
     by_type: Annotated[bool, typer.Option("--by-type", help="Also tables by question type and language.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.")] = None,
-    trec: Annotated[Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the full report, for `eval compare`.", parser=path_given)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write one self-contained HTML page with plots.", parser=path_given)
+    ] = None,
+    trec: Annotated[
+        Path | None, typer.Option("--trec", help="Write TREC run and qrels files to this folder.", parser=path_given)
+    ] = None,
 ) -> None:
     """Hit rate, MRR, nDCG, recall and precision of each run, with 95 % intervals and tests against the first."""
     from ragkit.evaluation.datasets import answerable, load_dataset, select

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stderr, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stderr, stdout
 from ragkit.cli.evals.report import check_places, write_all, write_report
 from ragkit.cli.evals.retrieval import say_left_out, without_rows
 from ragkit.cli.evals.tables import headline_table
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 def run(
-    suite: Annotated[Path, typer.Argument(help="Suite file, such as evals/suites/ci.yaml.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Write the full report to this file.")] = None,
+    suite: Annotated[Path, typer.Argument(help="Suite file, such as evals/suites/ci.yaml.", parser=path_given)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the full report to this file.", parser=path_given)
+    ] = None,
     update_baseline: Annotated[
         bool, typer.Option("--update-baseline", help="Write the suite's baseline instead of comparing with it.")
     ] = False,

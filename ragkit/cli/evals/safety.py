@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_both
 from ragkit.text.sanitize import one_line, printable
 
@@ -21,16 +21,20 @@ _RATES = ("detection", "false_alarms", "precision")
 
 def run(
     dataset: Annotated[
-        Path, typer.Argument(help="Labelled texts: questions.jsonl, or the folder that holds it.")
+        Path, typer.Argument(help="Labelled texts: questions.jsonl, or the folder that holds it.", parser=path_given)
     ] = Path("evals/safety"),
     errors: Annotated[
         bool, typer.Option("--errors", help="Also list what was missed and what was a false alarm.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every text to this file.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the report with every text to this file.", parser=path_given),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one self-contained HTML page with every error.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write one self-contained HTML page with every error.", parser=path_given
+        ),
     ] = None,
 ) -> None:
     """Detection and false alarms of the safety filter, with 95 % intervals."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_report
 from ragkit.cli.evals.run import check_no_corpus
 from ragkit.text.sanitize import printable
@@ -20,12 +20,21 @@ _SHOWN = 10
 
 
 def run(
-    file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Data sets, and values by setting.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="SWEEP.yaml", help="Data sets, and values by setting.", parser=path_given)
+    ],
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Points to try; default: the file's.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the report with all trials to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the report with all trials to this file.", parser=path_given)
+    ] = None,
     rows: Annotated[
         Path | None,
-        typer.Option("--rows", metavar="FILE", help="Trials as they finish; a sweep broken off goes on from it."),
+        typer.Option(
+            "--rows",
+            metavar="FILE",
+            help="Trials as they finish; a sweep broken off goes on from it.",
+            parser=path_given,
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier sweep measured.")] = False,
 ) -> None:

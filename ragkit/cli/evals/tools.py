@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 from rich.table import Table
 
-from ragkit.cli.common import emit_json, note, open_index, progress_bar, say, state, stdout
+from ragkit.cli.common import emit_json, note, open_index, path_given, progress_bar, say, state, stdout
 from ragkit.cli.evals.report import check_places, write_report
 from ragkit.text.sanitize import one_line, printable
 
@@ -24,7 +24,7 @@ _FEW: Final = 10
 
 
 def run(
-    tasks: Annotated[Path, typer.Argument(help="tasks.jsonl or its folder.")] = TASKS,
+    tasks: Annotated[Path, typer.Argument(help="tasks.jsonl or its folder.", parser=path_given)] = TASKS,
     agent: Annotated[
         str | None, typer.Option(help="Name or file of the agent; default: agent.md beside the tasks.")
     ] = None,
@@ -34,10 +34,12 @@ def run(
     ] = "auto",
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only N tasks, each kind in its share.")] = None,
     rows: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Tasks as they finish; a run broken off goes on from it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Tasks as they finish; a run broken off goes on from it.", parser=path_given),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the report with every task to this file.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the report with every task to this file.", parser=path_given),
     ] = None,
 ) -> None:
     """Valid calls, right tools, task success, steps, tokens and seconds of an agent with its tools."""
