@@ -100,8 +100,18 @@ class DatasetError(RagkitError):
     """An evaluation data set is missing or malformed."""
 
 
+class UnknownRunError(DatasetError, UsageError):
+    """A run, or a split, is named that there cannot be (exit code 2)."""
+
+
 class MemoryFailure(RagkitError):
     """The long-term memory cannot be used."""
+
+
+class UnknownMemoryError(MemoryFailure, UsageError):
+    """No memory has the id that was named, or several have: what was asked is well said, but cannot be done."""
+
+    exit_code = 1
 
 
 class FeedbackError(RagkitError):

@@ -283,20 +283,30 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
 
 
 def _read_config(config: Path | None, given: dict[str, Any]) -> tuple[Path | None, dict[str, Any]]:
-    if config is not None and not config.is_file():
+    if config is not None and not _is_file(config):
         raise ConfigError(f"Configuration file not found: {config}", "Check the path given with --config.")
     home = given.get("home") or os.environ.get("RAGKIT_HOME")
     home = Path(home) if home else user_data_path("ragkit", appauthor=False)
     candidates = [config] if config else [_FOUND_HERE, home / "ragkit.toml"]
     for file in candidates:
-        if file is not None and file.is_file():
+        if file is not None and _is_file(file):
             try:
                 values = tomllib.loads(file.read_text(encoding="utf-8"))
                 _warn_of_readers(file, values)
                 return file, values
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
                 raise ConfigError(f"{file} is not valid TOML: {exc}.", "Mend the line it names.") from exc
+            except OSError as exc:
+                raise ConfigError(f"{file} cannot be read: {exc.strerror}.", "Check its permissions.") from exc
     return None, {}
+
+
+def _is_file(file: Path) -> bool:
+    """Whether it is one, as far as anybody can tell: what cannot be looked at is said when it is read."""
+    try:
+        return file.is_file()
+    except OSError:
+        return True
 
 
 def _warn_of_readers(file: Path, values: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ragkit.cli.common import emit_json, note, notes_in_use, path_given, say, state
-from ragkit.errors import UsageError
+from ragkit.errors import IngestError, UsageError
 from ragkit.text.sanitize import one_line
 
 _MOST_BYTES = 2_000_000
@@ -78,4 +78,4 @@ def _read(file: Path) -> str:
             raise UsageError(f"{file} is larger than {_MOST_BYTES:,} bytes.", "Check a part of it.")
         return file.read_text(encoding="utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as exc:
-        raise UsageError(f"{file} cannot be read: {exc.strerror}.", "Check the path.") from exc
+        raise IngestError(f"{file} cannot be read: {exc.strerror}.", "Check the path.") from exc

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from ragkit.errors import DatasetError, UsageError
+from ragkit.errors import DatasetError, UnknownRunError, UsageError
 from ragkit.retrieval.rewrite import Turn
 from ragkit.values import Document
 
@@ -103,10 +103,11 @@ def select(dataset: Dataset, split: str = "all", limit: int | None = None, types
         types: Only questions of these types; empty takes all.
 
     Raises:
-        DatasetError: If the split or a type is unknown, or nothing is left.
+        UnknownRunError: If the split is unknown.
+        DatasetError: If a type is unknown, or nothing is left.
     """
     if split not in SPLITS:
-        raise DatasetError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
+        raise UnknownRunError(f"Unknown split {split!r}.", f"Allowed: {', '.join(SPLITS)}.")
     known = sorted({question.type for question in dataset.questions})
     if unknown := [name for name in types if name not in known]:
         raise DatasetError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ragkit.errors import DatasetError
+from ragkit.errors import DatasetError, UnknownRunError
 from ragkit.retrieval.legs import Mode
 from ragkit.retrieval.planner import Policy
 from ragkit.retrieval.retriever import MODES, check_mode
@@ -49,7 +49,8 @@ def parse_run(name: str) -> RunSpec:
     """The run of this name.
 
     Raises:
-        DatasetError: If the mode or a transform is unknown, or the settings file is not there.
+        UnknownRunError: If the mode or a transform is unknown.
+        DatasetError: If the settings file is not there.
     """
     file, colon, rest = name.rpartition(":")
     config = None
@@ -60,5 +61,5 @@ def parse_run(name: str) -> RunSpec:
             raise DatasetError(f"Run {name!r}: there is no settings file {config}.", _ALLOWED)
     mode, *extras = rest.split("+")
     if mode not in MODES or set(extras) - set(TRANSFORMS):
-        raise DatasetError(f"Unknown run {name!r}.", _ALLOWED)
+        raise UnknownRunError(f"Unknown run {name!r}.", _ALLOWED)
     return RunSpec(name, check_mode(mode), frozenset(extras), config)

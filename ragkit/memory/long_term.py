@@ -187,7 +187,8 @@ class Memory:
             What was forgotten.
 
         Raises:
-            UsageError: If an id fits no item, or several.
+            UnknownMemoryError: If an id fits no item, or several.
+            UsageError: If none is given.
         """
         found: list[MemoryItem] = []
 

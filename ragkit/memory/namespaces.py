@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from ragkit.errors import MemoryFailure, UsageError
+from ragkit.errors import MemoryFailure, UnknownMemoryError, UsageError
 from ragkit.index.manifest import MANIFEST
 from ragkit.memory.items import ORIGINS, TRUSTS, MemoryItem, check_time
 
@@ -82,12 +82,12 @@ def find(items: Mapping[str, MemoryItem], given: str) -> str:
     """The id among `items` that `given` is, or begins like with at least 4 digits.
 
     Raises:
-        UsageError: If there is none, or several.
+        UnknownMemoryError: If there is none, or several.
     """
     if given in items:
         return given
     found = [key for key in items if key.startswith(given)] if len(given) >= 4 else []
     if len(found) != 1:
         what = "No memory has" if not found else f"{len(found)} memories have"
-        raise UsageError(f"{what} the id {given[:40]!r}.", "`ragkit memory list` shows the ids.")
+        raise UnknownMemoryError(f"{what} the id {given[:40]!r}.", "`ragkit memory list` shows the ids.")
     return found[0]

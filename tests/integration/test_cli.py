@@ -155,6 +155,9 @@ def test_models_and_doctor_answer_in_json(place: tuple[Path, dict[str, str]]) ->
         (["search", "x", "--config", ""], 2, "The path is empty"),
         (["eval", "retrieval", ""], 2, "The path is empty"),
         (["verify", ""], 2, "The path is empty"),
+        (["eval", "retrieval", "none", "--mode", "magic"], 2, "Unknown run 'magic'"),
+        (["memory", "forget", "nosuch"], 1, "No memory has the id 'nosuch'"),
+        (["sessions", "show", "nosuch"], 1, "There is no session 'nosuch'"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -185,6 +188,36 @@ def test_a_bare_command_shows_its_help_as_it_is(place: tuple[Path, dict[str, str
     assert (bare.returncode, bare.stdout, asked.returncode) == (2, "", 0)
     assert bare.stderr.strip() == asked.stdout.strip()
     assert len(bare.stderr.splitlines()) > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["index", "closed.md"], 1),
+        (["search", "x", "--notes", "closed.md"], 1),
+        (["search", "x", "--notes", "folder"], 1),
+        (["search", "x", "--notes", "folder/deeper"], 1),
+        (["verify", "closed.md"], 1),
+        (["eval", "retrieval", "closed.md"], 1),
+        (["memory", "import", "closed.md"], 1),
+        (["search", "x", "--config", "closed.md"], 2),  # as one that is not there
+        (["search", "x", "--config", "folder/deeper"], 2),
+    ],
+)
+def test_what_may_not_be_read_is_one_line_with_the_code_of_what_is_not_there(
+    capsys: pytest.CaptureFixture[str], unprivileged: None, arguments: list[str], code: int
+) -> None:
+    Path("closed.md").write_text("# x\n", encoding="utf-8")
+    Path("folder").mkdir()
+    for closed in ("closed.md", "folder"):
+        Path(closed).chmod(0)
+    try:
+        with pytest.raises(SystemExit) as left:
+            main.main(arguments)
+    finally:
+        Path("folder").chmod(0o700)
+    [line] = capsys.readouterr().err.splitlines()
+    assert (left.value.code, "Permission denied" in line) == (code, True), line
 
 
 def test_a_question_of_a_megabyte_is_refused(place: tuple[Path, dict[str, str]]) -> None:
