@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -183,7 +184,12 @@ def _beir(path: Path) -> Dataset:
     _warn_of_absent(judged.keys() - {question.id for question in questions}, "judged queries", path / "queries.jsonl")
     wanted = {gold.document for question in questions for gold in question.gold}
     _warn_of_absent(wanted - {document.path for document in documents}, "relevant documents", path / "corpus.jsonl")
-    return Dataset(path.name or path.resolve().name, tuple(questions), tuple(documents), by_document=True)
+    return Dataset(_name_of(path), tuple(questions), tuple(documents), by_document=True)
+
+
+def _name_of(folder: Path) -> str:
+    """What the folder is called, however it is named from the working folder (``.``, ``..``)."""
+    return Path(os.path.abspath(folder)).name
 
 
 def _warn_of_absent(names: set[str], what: str, file: Path) -> None:
@@ -353,11 +359,11 @@ def _own(path: Path, notes: Path | None) -> Dataset:
         )  # fmt: skip
     if not questions:
         raise DatasetError(f"{path} holds no question.", "")
-    return Dataset(path.parent.name, tuple(questions.values()), notes=notes or _notes_of(path))
+    return Dataset(_name_of(path.parent), tuple(questions.values()), notes=notes or _notes_of(path))
 
 
 def _notes_of(path: Path) -> Path:
-    folder = content_dir("corpora") / path.parent.name
+    folder = content_dir("corpora") / _name_of(path.parent)
     if not folder.is_dir():
         raise DatasetError(f"There are no notes for {path}.", "Name them with --notes DIR.")
     return folder

@@ -51,7 +51,7 @@ class DatasetRef(Strict):
     @property
     def label(self) -> str:
         path = Path(self.path)
-        return self.name or (path.parent.name if path.name == "questions.jsonl" else path.stem)
+        return self.name or (path.name == "questions.jsonl" and path.parent.name) or path.stem
 
     def load(self, root: Path, split: str) -> Dataset:
         """The answerable questions of one split, under the name of this reference; `limit` counts these only.

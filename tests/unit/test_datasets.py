@@ -172,6 +172,20 @@ def test_a_ragkit_set_is_read(tmp_path: Path) -> None:
     assert load_dataset(file.parent, notes=tmp_path) == dataset
 
 
+def test_a_set_is_called_after_its_folder_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"id": "1", "question": "q", "language": "en", "type": "lexical", "gold": []}
+    jsonl(tmp_path / "mine" / "qs.jsonl", row)
+    beir(tmp_path / "mine" / "beir")
+    monkeypatch.chdir(tmp_path / "mine")
+    for path in (Path("qs.jsonl"), Path("./qs.jsonl"), Path("beir/../qs.jsonl"), Path("../mine/qs.jsonl")):
+        assert load_dataset(path, tmp_path).name == "mine"
+    monkeypatch.chdir(tmp_path / "mine" / "beir" / "qrels")
+    assert load_dataset(Path(".."), tmp_path).name == "beir"
+    assert load_dataset(Path("../../qs.jsonl"), tmp_path).name == "mine"
+
+
 def test_a_question_with_empty_gold_is_one_that_has_no_answer(tmp_path: Path) -> None:
     dataset = load_dataset(jsonl(tmp_path / "q.jsonl", {**OWN, "gold": []}), notes=tmp_path)
     assert dataset.questions[0].gold == ()
