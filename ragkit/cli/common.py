@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,8 +24,10 @@ from ragkit.text.sanitize import escape_json, one_line, printable
 if TYPE_CHECKING:
     from ragkit.api import Index
 
-stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-stdout = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+_COLORS: Final[Literal["auto"] | None] = None if os.environ.get("NO_COLOR") else "auto"
+"""Rich itself leaves bold and dim where NO_COLOR asks for plain text; without a colour system it writes no style."""
+stderr = Console(stderr=True, color_system=_COLORS, highlight=False, markup=False, emoji=False, soft_wrap=True)
+stdout = Console(color_system=_COLORS, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def path_given(named: str | Path) -> Path:

@@ -70,18 +70,32 @@ def controls(text: str) -> set[str]:
     return set(re.findall(hidden, text)) - ALLOWED
 
 
-@pytest.fixture(scope="module")
-def printed(child_environment: dict[str, str]) -> dict[str, str]:
-    """What the terminal got on each path, all classes together."""
+def shown(environment: dict[str, str]) -> str:
+    """All that the program writes to a terminal."""
     tests = str(Path(__file__).resolve().parents[1])
-    environment = {**child_environment, "TERM": "dumb"}
     child = pexpect.spawn(
         sys.executable, ["-c", PROGRAM, tests], env=environment, encoding="utf-8", codec_errors="surrogateescape",
         timeout=120, dimensions=(50, 160), echo=False,
     )  # fmt: skip
     child.expect_exact("==end==")
-    parts = re.split(r"==([a-z -]+)==", child.before)
     child.close(force=True)
+    return str(child.before)
+
+
+@pytest.mark.parametrize(
+    ("variables", "styled"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False)],
+)
+def test_no_color_leaves_no_style(child_environment: dict[str, str], variables: dict[str, str], styled: bool) -> None:
+    unset = {name: value for name, value in child_environment.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    text = shown({**unset, "TERM": "xterm-256color", **variables})
+    assert bool(re.search(r"\x1b\[[0-9;]*m", text)) == styled
+
+
+@pytest.fixture(scope="module")
+def printed(child_environment: dict[str, str]) -> dict[str, str]:
+    """What the terminal got on each path, all classes together."""
+    parts = re.split(r"==([a-z -]+)==", shown({**child_environment, "TERM": "dumb"}))
     found: dict[str, str] = {}
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
         found[name] = found.get(name, "") + text
