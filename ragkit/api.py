@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from ragkit.index.manifest import read_manifest
 from ragkit.index.model_choice import choose_model, model_for
 from ragkit.index.sentences import SentenceVectors
 from ragkit.index.snapshot import Snapshot
+from ragkit.ingest.loader import distinct_roots
 from ragkit.models.cache import is_local
 from ragkit.models.embeddings import Embedder, EmbeddingModel
 from ragkit.multi import MultiIndex, names_for, open_all
@@ -49,6 +51,9 @@ __all__ = [
     "remember_notes",
     "remembered_notes",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class Index(Opened, Searching):
@@ -100,6 +105,7 @@ class Index(Opened, Searching):
 
         Args:
             notes: Folder(s) or file(s) of notes; None opens `index_dir`, or the backend's collection, as it is.
+                What is named twice, or lies within another of them, is indexed once, with a warning in the log.
             index_dir: Index folder; None keeps it under ``$RAGKIT_HOME``, named after the notes. Not with a `backend`.
             embedding: Model name, path or LangChain ``Embeddings``; None takes the setting. An
                 existing index goes on with the model it was built with.
@@ -116,7 +122,9 @@ class Index(Opened, Searching):
         """
         settings = settings or load_settings()
         cut = index_settings(settings)
-        roots = note_roots(notes)
+        roots, twice = distinct_roots(note_roots(notes))
+        for line in twice:
+            logger.warning("%s", line)
         if settings.backend != "faiss":
             if index_dir is not None:
                 raise UsageError(f"Both an index folder and backend {settings.backend} were named.", "Leave one out.")

@@ -47,10 +47,13 @@ def run(
 ) -> None:
     """Index notes and documents; only what changed is embedded again. They become the notes in use."""
     from ragkit.api import Index, remember_notes
+    from ragkit.ingest.loader import distinct_roots
     from ragkit.models.chat import resolve_chat
 
     settings = state.settings()
-    roots = list(paths or ([settings.notes] if settings.notes else []))
+    roots, twice = distinct_roots(list(paths or ([settings.notes] if settings.notes else [])))
+    for line in twice:
+        note(line, style="yellow")
     if verify or repair or compact:
         care: Literal["verify", "repair", "compact"] = "verify" if verify else "repair" if repair else "compact"
         refuse_backend(settings, care)

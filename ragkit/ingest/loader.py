@@ -140,6 +140,36 @@ def below(path: Path, roots: Sequence[str]) -> str | None:
     return None
 
 
+def distinct_roots(roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """`roots` without those whose notes another one has already, and a line about each that is left out.
+
+    That is the same folder named again, and what is read below another; each note would be there twice.
+    """
+    places = [root.resolve() for root in roots]
+    kept: list[Path] = []
+    said: list[str] = []
+    for i, (root, inner) in enumerate(zip(roots, places, strict=True)):
+        if inner in places[:i]:
+            said.append(f"{root} was named twice; it is indexed once.")
+        elif outer := next((o for o, place in zip(roots, places, strict=True) if _is_read_below(inner, place)), None):
+            said.append(f"{root} is within {outer}; it is indexed once.")
+        else:
+            kept.append(root)
+    return kept, said
+
+
+def _is_read_below(place: Path, root: Path) -> bool:
+    """Whether a scan of `root` reads the file or folder `place`: it is nothing hidden and nothing that is left out."""
+    if place == root or not place.is_relative_to(root):
+        return False
+    parts = place.relative_to(root).parts
+    if any(part.startswith(".") for part in parts):
+        return False
+    file = os.path.isfile(place)
+    folders = [root.joinpath(*parts[: i + 1]) for i in range(len(parts) - file)]
+    return not any(map(_is_no_notes, folders)) and (not file or _is_read(place.name))
+
+
 def nothing_readable(roots: Sequence[str], skipped: Sequence[Skipped]) -> IngestError:
     """What to raise where no file below `roots` could be read; says why the first was skipped."""
     reasons = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""

@@ -239,6 +239,17 @@ def test_an_index_inside_its_notes_does_not_index_itself(notes: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
+def test_notes_that_are_named_twice_are_indexed_once(
+    notes: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(Index.open([notes, notes, notes / "deep"], folder, embedding=HashingEmbedder())) as index:
+        assert set(index.documents()) == set(NOTES)
+    assert caplog.messages == [
+        f"{notes} was named twice; it is indexed once.",
+        f"{notes / 'deep'} is within {notes}; it is indexed once.",
+    ]
+
+
 def test_folders_whose_names_are_no_utf8_work(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path)
     notes, folder = (Path(os.fsdecode(raw + name)) for name in (b"/\xb1\xca\xbc\xc7", b"/idx_\xb1"))

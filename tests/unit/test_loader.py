@@ -10,7 +10,7 @@ import pytest
 from ragkit.errors import IngestError
 from ragkit.ingest import loader
 from ragkit.ingest.chunker import chunk_document
-from ragkit.ingest.loader import make_document, read_all, scan
+from ragkit.ingest.loader import distinct_roots, make_document, read_all, scan
 from ragkit.values import Document, Skipped
 
 
@@ -214,6 +214,21 @@ def test_two_roots_with_the_same_file_names_keep_both(tmp_path: Path) -> None:
     one, two = write(tmp_path / "one", a="一"), write(tmp_path / "two", a="二")
     documents, _ = load(one, two)
     assert {path: document.text for path, document in documents.items()} == {"one/a.md": "一", "two/a.md": "二"}
+
+
+def test_a_root_named_twice_or_within_another_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "n1", a="一")
+    inner, hidden, other = write(root / "sub", b="二"), write(root / ".hidden", c="三"), write(tmp_path / "n10", d="四")
+    installed = write(root / "node_modules" / "x", e="五")
+    (root / "link").symlink_to(other)
+    monkeypatch.chdir(tmp_path)
+    assert distinct_roots([root, Path("n1"), other]) == ([root, other], ["n1 was named twice; it is indexed once."])
+    said = f"{inner} is within {root}; it is indexed once."
+    assert distinct_roots([inner, root]) == ([root], [said]) and distinct_roots([root, inner])[0] == [root]
+    assert distinct_roots([root, inner, inner, inner / "b.md"])[0] == [root]
+    # What a scan of the outer one passes over has to be named, and is.
+    apart = [root, hidden, installed, root / "link", hidden / "c.md"]
+    assert distinct_roots(apart) == (apart[:4], [f"{hidden / 'c.md'} is within {hidden}; it is indexed once."])
 
 
 def test_two_roots_of_the_same_name_are_numbered(tmp_path: Path) -> None:
