@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict, field_validator
 
+from ragkit.errors import UsageError
 from ragkit.index.engine import Filter
 from ragkit.retrieval.legs import Mode
+from ragkit.retrieval.retriever import check_question
+from ragkit.text.sanitize import clean_question
 from ragkit.values import Hit
+
+T = TypeVar("T")
 
 
 def to_langchain(hit: Hit) -> LangChainDocument:
@@ -78,9 +83,14 @@ class IndexRetriever(BaseRetriever):
 
 
 def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> BaseTool:
-    """A LangChain tool that searches an index: text for the model, hits as the artifact."""
+    """A LangChain tool that searches an index: text for the model, hits as the artifact.
+
+    A question that cannot be searched for (an empty one) is answered by a text that says so: whichever loop of an
+    agent calls the tool, its model can ask again.
+    """
 
     def run(query: str) -> tuple[str, list[Hit]]:
+        tell_model(lambda: check_question(clean_question(query)))
         hits = index.search(query, k=k)
         text = "\n\n".join(f"[{h.rank}] {h.where}\n{h.text}" for h in hits)
         return text or "No passage found.", hits
@@ -90,4 +100,17 @@ def search_tool(index: Searchable, name: str = "search_notes", k: int = 5) -> Ba
         name=name,
         description="Search the notes; returns numbered passages.",
         response_format="content_and_artifact",
+        handle_tool_error=True,
     )
+
+
+def tell_model(check: Callable[[], T]) -> T:
+    """What `check` returns; a question that it refuses is the model's to mend, not the program's.
+
+    Raises:
+        ToolException: Which LangChain makes the reply of a tool with ``handle_tool_error``.
+    """
+    try:
+        return check()
+    except UsageError as exc:
+        raise ToolException(str(exc)) from exc

@@ -36,6 +36,7 @@ from ragkit.agent.tools.own import check_name
 from ragkit.agent.tools.permission import as_tools, several, with_permission
 from ragkit.api import Index
 from ragkit.errors import AgentError, RagkitError, UsageError
+from ragkit.interop import tell_model
 from ragkit.memory.conversation import ConversationMemory
 from ragkit.memory.long_term import Memory, beside
 from ragkit.models.chat import ChatModel, resolve_chat, wrap_chat
@@ -284,7 +285,8 @@ class Agent(AgentParts):
             caller = CALLER.get() or Caller()
             helper = copy.copy(self)
             helper.session = Session()
-            answer = _answer(helper._stream(self.check(question), Either(caller.cancelled), caller=caller))
+            asked = tell_model(lambda: self.check(question))
+            answer = _answer(helper._stream(asked, Either(caller.cancelled), caller=caller))
             sources = "\n".join(f"[{c.marker}] {c.where}" for c in answer.citations)
             return f"{answer.text}\n\n{sources}".strip(), answer
 
@@ -295,6 +297,7 @@ class Agent(AgentParts):
             response_format="content_and_artifact",
             # Its own budgets, and those of whoever asks, end a call.
             metadata={SECONDS: self.limits[0].seconds or _LONGEST_CALL},
+            handle_tool_error=True,
         )
         return with_permission(made, "read")
 

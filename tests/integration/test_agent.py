@@ -309,6 +309,9 @@ def test_agent_as_a_tool_gives_text_and_the_answer(index: Index) -> None:
     )
     assert "rnn.md:" in message.text
     assert isinstance(message.artifact, Answer)
+    assert "The question is empty" in tool.invoke({"question": " "})
+    refused = tool.invoke({"type": "tool_call", "id": "2", "name": tool.name, "args": {"question": ""}})
+    assert refused.status == "error" and "The question is empty" in refused.text
 
 
 async def test_async_twins(index: Index) -> None:

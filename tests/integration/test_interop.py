@@ -93,6 +93,16 @@ def test_the_tool_gives_text_to_the_model_and_hits_to_the_program(index: Index) 
         assert f"[{hit.rank}] {hit.document}:{hit.start_line}-{hit.end_line}\n{hit.text}" in reply.content
 
 
+@pytest.mark.parametrize(
+    ("query", "said"), [("", "is empty"), (" \n", "is empty"), ("猫" * 90_000, "has 90,000 characters")]
+)
+def test_the_tool_tells_the_model_what_is_wrong_with_a_question(index: Index, query: str, said: str) -> None:
+    tool = index.as_tool()
+    assert said in tool.invoke({"query": query})
+    reply = tool.invoke({"name": tool.name, "args": {"query": query}, "id": "call-1", "type": "tool_call"})
+    assert (reply.status, reply.artifact) == ("error", None) and said in reply.content
+
+
 def test_the_tool_declares_its_name_and_its_one_argument(index: Index) -> None:
     tool = index.as_tool(name="find")
     assert tool.name == "find"
