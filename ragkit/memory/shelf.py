@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from ragkit.errors import IndexCorruptError, IndexMismatchError, MemoryFailure
+from ragkit.errors import IndexCorruptError, IndexFailure, IndexMismatchError, MemoryFailure
 from ragkit.index.commit import Change, Commit, collect_garbage
 from ragkit.index.fingerprint import IndexSettings, check_fingerprint
 from ragkit.index.manifest import MANIFEST, read_manifest
@@ -171,6 +171,10 @@ class Shelf:
                 f"The memory in {self.folder}: {exc.message}",
                 "Embed it anew with `ragkit memory rebuild`, or go back to the setting it was made with.",
             ) from exc
+        except IndexFailure as exc:
+            if "--index" not in exc.remedy:
+                raise
+            raise IndexFailure(exc.message, "Set RAGKIT_HOME to a folder you may write to.") from exc
 
 
 class _Known:

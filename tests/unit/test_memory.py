@@ -209,6 +209,13 @@ def test_everything_can_be_forgotten(home: Path) -> None:
     assert store.add("I know a thing").outcome == "added"
 
 
+def test_a_home_that_may_not_be_written_to_is_named(home: Path, unprivileged: None) -> None:
+    home.mkdir()
+    home.chmod(0o500)
+    with pytest.raises(IndexFailure, match=r"Permission denied\. Set RAGKIT_HOME to a folder you may write to"):
+        memory(home).add("I know a thing")
+
+
 @pytest.mark.parametrize("given", ["", "zzzz", "ab", "*", "now/1", "../x"])
 def test_an_id_that_fits_nothing_changes_nothing(home: Path, given: str) -> None:
     store = memory(home)
