@@ -97,7 +97,7 @@ def review(
 
 @app.command("export")
 def export_feedback(
-    form: Annotated[str, typer.Option("--as", help="eval, pairs or sft.")],
+    form: Annotated[str, typer.Option("--as", help="eval, pairs or sft.")] = "eval",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="JSONL file; else standard output.", parser=path_given)
     ] = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -35,7 +36,7 @@ from ragkit.redact import redacted
 from ragkit.text.sanitize import one_line, printable
 
 _INTERRUPTED = 130
-_GLOBAL_FLAGS = {"--json", "--debug", "-v", "-vv", "--verbose", "-q", "--quiet"}
+_GLOBAL_FLAGS = re.compile(r"--(?:json|debug|verbose|quiet)|-[vq]+")
 _GLOBAL_VALUES = {"--index", "--config", "--notes", "--backend", "--uri", "--collection"}
 _EPILOG = (
     "Global options (anywhere): --index DIR, --notes DIR, --backend NAME, --uri ADDRESS, --collection NAME, "
@@ -129,7 +130,7 @@ def globals_first(arguments: list[str]) -> list[str]:
         if argument == "--":
             rest.extend(arguments[i:])
             break
-        if argument in _GLOBAL_FLAGS or any(argument.startswith(f"{name}=") for name in _GLOBAL_VALUES):
+        if _GLOBAL_FLAGS.fullmatch(argument) or any(argument.startswith(f"{name}=") for name in _GLOBAL_VALUES):
             front.append(argument)
         elif argument in _GLOBAL_VALUES and i + 1 < len(arguments):
             front.extend(arguments[i : i + 2])

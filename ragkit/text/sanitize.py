@@ -60,6 +60,8 @@ _JSON: Final[dict[int, str]] = {
     **dict.fromkeys(_SURROGATES, "\ufffd"),
 }
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_BYTES: Final = re.compile("[\udc80-\udcff]{2,}")
+"""How Python hands on what stands in arguments and on standard input and is none of the locale's characters."""
 
 
 def runs_of(codes: Iterable[int]) -> re.Pattern[str]:
@@ -95,7 +97,8 @@ def clean_question(text: str) -> str:
     """What was asked, as text that every part of the way to an answer can take.
 
     Arguments and terminal lines that are no UTF-8 arrive with lone surrogates, which no encoder
-    takes; they and control characters become spaces. Two halves of one character are joined.
+    takes; they and control characters become spaces. Two halves of one character are joined, and so are the
+    bytes of one in UTF-8: under ``LC_ALL=C`` a question in Chinese consists of them.
     Invisible characters, which split words that were copied from elsewhere, are left out.
 
     Raises:
@@ -104,7 +107,11 @@ def clean_question(text: str) -> str:
     if not isinstance(text, str):
         raise UsageError(f"A question must be a text, not {text!r}.")
     joined = _PAIR.sub(lambda pair: pair.group().encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    return joined.translate(_QUESTION)
+    return _BYTES.sub(_read_as_utf8, joined).translate(_QUESTION)
+
+
+def _read_as_utf8(run: re.Match[str]) -> str:
+    return run.group().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def escape_json(text: str) -> str:

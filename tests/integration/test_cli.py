@@ -87,6 +87,11 @@ def test_global_options_may_stand_in_front(place: tuple[Path, dict[str, str]]) -
     assert as_json(run(place, "--json", "--index", "ix", "search", "注意力"))["hits"]
 
 
+@pytest.mark.parametrize("flags", ["-v", "-vv", "-vvv", "-vvvv", "-qq"])
+def test_a_flag_that_counts_stands_in_front_however_often(flags: str) -> None:
+    assert main.globals_first(["search", "注意力", flags, "--", flags]) == [flags, "search", "注意力", "--", flags]
+
+
 def test_ask_keeps_its_contract(place: tuple[Path, dict[str, str]]) -> None:
     value = as_json(run(place, "ask", "GRU 有几个门？", "--model", "extractive", "--index", "ix", "--json"))
     assert value.keys() >= {"answer", "abstained", "citations", "steps", "model", "embedding_model", "usage", "seconds"}
@@ -298,6 +303,14 @@ def test_a_question_in_bytes_that_are_no_utf8(place: tuple[Path, dict[str, str]]
     assert json.loads(result.stdout)["citations"]
     result = shell(place, "$RAGKIT search --index ix --json -q $'\\xff\\xfeGRU'")
     assert json.loads(result.stdout)["query"].strip() == "GRU"
+
+
+@posix
+def test_a_chinese_question_where_the_locale_has_no_chinese(place: tuple[Path, dict[str, str]]) -> None:
+    base, environment = place
+    plain = (base, {**environment, "LC_ALL": "C", "PYTHONUTF8": "0"})
+    value = as_json(run(plain, "search", "GRU 有几个门", "--index", "ix", "--json", "-q"))
+    assert value["query"] == "GRU 有几个门" and value["hits"][0]["document"] == "attention.md"
 
 
 def test_notes_are_indexed_although_they_cannot_be_remembered(place: tuple[Path, dict[str, str]]) -> None:

@@ -253,6 +253,8 @@ def test_without_feedback_every_command_says_so(home: Path, rag: Callable[..., t
     assert "Nothing to review" in rag("feedback", "review")[1]
     code, out, err = rag("feedback", "export", "--as", "pairs")
     assert (code, out) == (0, "") and "no feedback yet" in err
+    code, out, _ = rag("feedback", "export", "--json")
+    assert code == 0 and (json.loads(out)["form"], json.loads(out)["rows"]) == ("eval", [])
     assert not (home / "feedback").exists()
 
 

@@ -89,6 +89,8 @@ def test_json_keeps_every_text_without_lone_surrogates(text: str) -> None:
     [
         ("\udcff\udcfequokka", "quokka"),
         ("\ufffdquokka\x1b", "quokka"),
+        ("\udce7\udc8c\udcab", "猫"),
+        ("a\udce7\udc8cb", "a  b"),
         ("\ud83d\ude00", "\U0001f600"),
         ("注\u200b意\u00ad力\u202e", "注意力"),
         ("a\nb\tc", "a\nb\tc"),
