@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,19 @@ def _group() -> None:
     """Train models on feedback."""
 
 
+def _files(paths: list[Path] | None) -> list[Path] | None:
+    for path in paths or ():
+        if os.path.isdir(path):
+            raise typer.BadParameter(f"{path} is a folder.")
+    return paths
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and os.path.isfile(path):
+        raise typer.BadParameter(f"{path} is a file.")
+    return path
+
+
 @app.command("embedding")
 def embedding(
     pairs: Annotated[
@@ -31,7 +45,7 @@ def embedding(
         typer.Option(
             "--pairs",
             metavar="FILE",
-            dir_okay=False,
+            callback=_files,
             help="JSONL of query, positive, negative; repeatable.",
             parser=path_given,
         ),
@@ -57,7 +71,7 @@ def embedding(
         Path | None,
         typer.Option(
             metavar="DIR",
-            file_okay=False,
+            callback=_folder,
             help="Folder of the new model; else one below $RAGKIT_HOME/models.",
             parser=path_given,
         ),

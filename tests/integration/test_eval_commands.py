@@ -208,6 +208,9 @@ def test_a_folder_in_place_of_a_file_is_refused_in_one_line(tmp_path: Path, comm
 def test_a_folder_of_pairs_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(whole_app, ["train", "embedding", "--pairs", str(tmp_path)])
     assert result.exit_code == 2 and "--pairs" in result.output
+    (tmp_path / "model").touch()
+    result = CliRunner().invoke(whole_app, ["train", "embedding", "--out", str(tmp_path / "model")])
+    assert result.exit_code == 2 and "--out" in result.output
 
 
 def test_a_broken_second_data_set_is_said_before_the_first_is_measured(
