@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,19 +27,13 @@ from ragkit.ingest.decode import UndecodableError, decode_note
 from ragkit.ingest.file_kinds import is_note, why_unread
 from ragkit.ingest.formats import all_formats, format_of
 from ragkit.ingest.formats.base import Converted, Format
+from ragkit.ingest.generated import GENERATED, MANIFEST, is_generated_folder, is_index
 from ragkit.ingest.pages import with_pages
 from ragkit.ingest.yaml_safe import load_yaml, split_front_matter
 from ragkit.values import Document, Skipped, SkippedFolder
 
 MAX_BYTES: Final = 20 * 1024 * 1024
 """A note above this size is skipped; formats have limits of their own."""
-_GENERATED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
-_GENERATED: Final = re.compile(
-    r"(?:package-lock|npm-shrinkwrap|composer\.lock)\.json|.*\.min\.m?js|pnpm-lock\.yaml", re.IGNORECASE
-)
-"""Written by programs for programs."""
-MANIFEST: Final = "MANIFEST.json"
-_GENERATION: Final = re.compile(r"(gen|seg)-\d{20}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ def _is_read_below(place: Path, root: Path) -> bool:
         return False
     file = os.path.isfile(place)
     folders = [root.joinpath(*parts[: i + 1]) for i in range(len(parts) - file)]
-    return not any(map(_is_no_notes, folders)) and (not file or _is_read(place.name))
+    return not any(map(is_generated_folder, folders)) and (not file or _is_read(place.name))
 
 
 def nothing_readable(roots: Sequence[str], skipped: Sequence[Skipped]) -> IngestError:
@@ -289,7 +282,7 @@ def _find(root: Path) -> Iterator[tuple[Path, str | OSError]]:
         seen = sorted(name for name in names if not name.startswith("."))
         names.clear()
         for name in seen:
-            if _is_no_notes(at / name):
+            if is_generated_folder(at / name):
                 continue
             if (at / name).is_symlink():
                 yield at / name, "symbolic link to a folder; to index it, name it as a folder of notes"
@@ -301,7 +294,7 @@ def _find(root: Path) -> Iterator[tuple[Path, str | OSError]]:
             else:
                 names.append(name)
         for name in sorted(files):
-            if name.startswith(".") or (name == MANIFEST and _is_index(at)):
+            if name.startswith(".") or (name == MANIFEST and is_index(at)):
                 continue
             if _is_read(name) or why_unread(name):
                 yield at / name, why_unread(name)
@@ -310,23 +303,7 @@ def _find(root: Path) -> Iterator[tuple[Path, str | OSError]]:
 
 
 def _is_read(name: str) -> bool:
-    return is_note(name) or (format_of(name) is not None and not _GENERATED.fullmatch(name))
-
-
-def _is_no_notes(folder: Path) -> bool:
-    """Whether a program keeps `folder`: an index, installed packages, a virtual environment."""
-    return folder.name in _GENERATED_FOLDERS or os.path.isfile(folder / "pyvenv.cfg") or _is_index(folder)
-
-
-def _is_index(folder: Path) -> bool:
-    """Whether ragkit wrote `folder`: an index, or a generation of an index that shares its folder with notes."""
-    if _GENERATION.fullmatch(folder.name):
-        return True
-    try:
-        data = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and {"generation", "seal"} <= data.keys()
+    return is_note(name) or (format_of(name) is not None and not GENERATED.fullmatch(name))
 
 
 def _inspect(file: Path, home: Path | None, path: str) -> SourceFile:

@@ -17,7 +17,7 @@ import format_samples as samples
 import pytest
 
 from ragkit.ingest import archive as archives
-from ragkit.ingest import conversion, loader, worker
+from ragkit.ingest import conversion, generated, worker
 from ragkit.ingest.conversion import Converter, LimitError
 from ragkit.ingest.formats import format_of
 from ragkit.ingest.formats.base import ConversionError
@@ -470,7 +470,7 @@ def test_generated_files_and_folders_of_programs_are_no_notes(tmp_path: Path) ->
         (tmp_path / name).write_text("var a = 1", encoding="utf-8")
     (tmp_path / "env" / "pyvenv.cfg").write_text("home = /usr", encoding="utf-8")
     assert [source.path for source in scan([tmp_path])[0]] == ["kept.js"]
-    assert loader.MANIFEST == "MANIFEST.json"
+    assert generated.MANIFEST == "MANIFEST.json"
 
 
 def test_what_took_too_much_is_not_tried_again_until_it_changes(
