@@ -1,9 +1,10 @@
 """Time to the first token of an answer: the 1st and the 3rd question of a session with a local model.
 
-    RAGKIT_HOME=/tmp/rk python evals/bench/first_token.py [--model local] [--notes DIR]
+    RAGKIT_HOME=/tmp/rk python evals/bench/first_token.py [--model local] [--notes DIR] [--cold]
 
 The 1st question pays for what the 3rd finds in llama.cpp's cache: rules, tools and format at the beginning of the
-prompt. The model is loaded before, so that its file is in neither of them. Counted is the time from the question to
+prompt. The models are loaded before, so that their files are in neither of them; with ``--cold`` the 1st question
+loads them, as that of a fresh ``ragkit chat`` does. Counted is the time from the question to
 the first piece of the answer that can be shown, with search and all model calls before it. Prints one JSON object.
 """
 
@@ -35,12 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="local")
     parser.add_argument("--notes", type=Path, default=None)
+    parser.add_argument("--cold", action="store_true")
     given = parser.parse_args()
     settings = load_settings(embedding_model="bundled", sentence_vectors="off")
     index = Index.open(given.notes or default_corpus(), settings=settings)
     agent = Agent.load("interview", index=index, model=given.model)
-    agent.chat.model()
-    index.search("warm")
+    if not given.cold:
+        agent.chat.model()
+        index.search("warm")
     rows = [{"question": question, **first_token(agent, question)} for question in QUESTIONS]
     ratio = rows[2]["first_token"] / rows[0]["first_token"]  # type: ignore[operator]
     print(
