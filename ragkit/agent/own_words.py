@@ -16,6 +16,7 @@ from ragkit.citations.atoms import analyse
 from ragkit.citations.checker import CONTRARY
 from ragkit.citations.markers import without_markers
 from ragkit.citations.support import (
+    FENCED,
     SUPPORTED,
     best_span,
     body_spans,
@@ -24,10 +25,11 @@ from ragkit.citations.support import (
     numbers_in,
     support,
 )
-from ragkit.citations.verdicts import Verdict
+from ragkit.citations.verdicts import Span, Verdict
 from ragkit.models.embeddings import BUNDLED
 from ragkit.text.sanitize import one_line
 from ragkit.text.tokens import tokenize
+from ragkit.values import Chunk
 
 OWN_WORDS: Final = "the note bears it out in part only; its own words stand instead"
 ACROSS: Final = "its source is in another language, so it cannot be checked; the note's own words stand instead"
@@ -93,11 +95,17 @@ def ruling_of(turn: TurnState, sentence: str, verdict: Verdict) -> Ruling:
             return Ruling(quotes, ACROSS)
     chunks = [(marker, turn.passages[marker - 1].chunk) for marker in verdict.sources]
     for claim in (sentence, _beyond(sentence, turn.question)):
-        said = [(n, best_span([claim], chunk, turn.index.idf, turn.index.similarity).quote) for n, chunk in chunks]
+        spans = [(n, chunk, best_span([claim], chunk, turn.index.idf, turn.index.similarity)) for n, chunk in chunks]
+        said = [(n, span.quote) for n, _, span in spans]
         alike = bool(claim) and all(support(claim, quote, turn.index.idf).share >= _ALIKE for _, quote in said)
-        if alike and (quotes := _quotes(said)):
+        if alike and not any(_is_code(chunk, span) for _, chunk, span in spans) and (quotes := _quotes(said)):
             return Ruling(quotes, OWN_WORDS)
     return Ruling(reason="; ".join(otherwise)) if otherwise else Ruling(weak=True)
+
+
+def _is_code(chunk: Chunk, span: Span) -> bool:
+    """Whether a quote stands in a block of code: a line of it says nothing in place of a sentence."""
+    return any(block.start() <= span.start - chunk.start < block.end() for block in FENCED.finditer(chunk.text))
 
 
 def _line_elsewhere(turn: TurnState, sentence: str) -> list[_Line]:
