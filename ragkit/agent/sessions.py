@@ -12,6 +12,7 @@ import dataclasses
 import json
 import re
 import secrets
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -291,12 +292,12 @@ def _shown(arguments: dict[str, Any]) -> str:
 
 
 def _state(path: Path | None) -> tuple[int, int, int] | None:
-    """What changes when a file does; None if it is not there."""
+    """What changes when a file does; None if it is not there, or no file: a device may have no end."""
     try:
         told = path.stat() if path else None
     except OSError:
         return None
-    return (told.st_ino, told.st_size, told.st_mtime_ns) if told else None
+    return (told.st_ino, told.st_size, told.st_mtime_ns) if told and stat.S_ISREG(told.st_mode) else None
 
 
 def _now() -> str:
