@@ -78,6 +78,11 @@ class Step:
     observation: str
     seconds: float
 
+    @property
+    def failed(self) -> bool:
+        """Whether the call gave no result."""
+        return self.observation.startswith("Error")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:

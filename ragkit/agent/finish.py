@@ -125,7 +125,7 @@ def _from_elsewhere(turn: TurnState, composed: Composed) -> bool:
 
     A tool that was on offer and gave nothing is no such thing: having one must not make the notes answer all.
     """
-    if any(step.tool not in NOTE_TOOLS and not step.observation.startswith("Error") for step in turn.steps):
+    if any(step.tool not in NOTE_TOOLS and not step.failed for step in turn.steps):
         return True
     cited = any(citation.document.startswith((MEMORY, PREFIX)) for citation in composed.citations)
     return cited or asks_a_tool(turn.question) or bool(turn.named)
@@ -148,24 +148,24 @@ def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Compose
 
 def _beside_the_question(turn: TurnState, composed: Composed) -> str:
     """Why what a small model wrote is no answer, although passages bear it out; empty if it may be one."""
-    if _pieced_together(turn, composed):
-        return PIECED
-    partly = {citation.verdict for citation in composed.citations} == {"partly"}
-    if partly and composed.removed and turn.judgement.probability < turn.judgement.fit.sure:
-        return REMNANT
+    if turn.judgement.probability < turn.judgement.fit.sure:
+        if _pieced_together(composed):
+            return PIECED
+        if composed.removed and {citation.verdict for citation in composed.citations} == {"partly"}:
+            return REMNANT
     said = " ".join(sentence.text for sentence in composed.kept)
     numberless = asks_for_a_number(turn.question) and not names_a_number(said, turn.question)
     return NUMBERLESS if numberless else ""
 
 
-def _pieced_together(turn: TurnState, composed: Composed) -> bool:
+def _pieced_together(composed: Composed) -> bool:
     """Whether a small model put an answer together from words that never stood together, and nothing of it holds.
 
     So it answers questions on a subject of the notes whose every word is there and only the asked fact is not.
     """
     names = {verdict.verdict for verdict in composed.verdicts}
     holds = names & {"supported", "misattributed"}
-    return "stitched" in names and not holds and turn.judgement.probability < turn.judgement.fit.sure
+    return "stitched" in names and not holds
 
 
 def _instead(turn: TurnState, composed: Composed, notice: dict[str, str]) -> Composed:

@@ -74,7 +74,7 @@ def tool_results(turn: TurnState, said: str | None = None) -> str:
     asked, language = asked_for(turn.question), answer_language(turn.question)
     parts: list[str] = []
     for tool, label in _LABELS.items():
-        found = [s.observation for s in turn.steps if s.tool == tool and not s.observation.startswith("Error")]
+        found = [s.observation for s in turn.steps if s.tool == tool and not s.failed]
         if said is not None:
             found = [text for text in found if tool == "calculate" and not _says(said, text)]
         if found and tool in asked:

@@ -239,7 +239,7 @@ class TurnState:
             results = [
                 float(step.observation.rpartition("=")[2]) * scale
                 for step in self.steps
-                if step.tool == "calculate" and not step.observation.startswith("Error")
+                if step.tool == "calculate" and not step.failed
                 for scale in ((1, 100) if share else (1,))
             ]
             return any(round(r, digits) == stated and math.isclose(r, stated, rel_tol=_ROUNDING) for r in results)

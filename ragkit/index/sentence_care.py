@@ -12,6 +12,7 @@ from ragkit.errors import ModelError, RagkitError
 from ragkit.index.engine import Engine
 from ragkit.index.fingerprint import Progress
 from ragkit.index.sentences import FILE, SentenceVectors, is_whole
+from ragkit.models.cache import has_log
 from ragkit.models.embeddings import EmbeddingModel
 
 
@@ -21,8 +22,8 @@ def sentence_damage(folder: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        problem = _problem(path, alone=not _has_log(path))
-        if problem and _has_log(path):
+        problem = _problem(path, alone=not has_log(path))
+        if problem and has_log(path):
             # Somebody wrote while it was read as a file that stands still.
             problem = _problem(path, alone=False)
     except OSError as exc:
@@ -76,8 +77,3 @@ def _problem(path: Path, *, alone: bool) -> str:
     except sqlite3.Error as exc:
         return f"cannot be read: {exc}"
     return f"has {rows} damaged row(s)" if rows else ""
-
-
-def _has_log(path: Path) -> bool:
-    log = path.with_name(f"{path.name}-wal")
-    return log.is_file() and log.stat().st_size > 0

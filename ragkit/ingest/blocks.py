@@ -51,6 +51,34 @@ class Block:
     """Code, table, formula: not to be cut if it fits."""
 
 
+@dataclass(frozen=True)
+class Headings:
+    """The headings above a place in a text, outermost first."""
+
+    entries: tuple[tuple[int, str], ...] = ()
+    """Level and title of each."""
+
+    def then(self, block: Block) -> Headings:
+        """Those above what follows the heading `block`."""
+        above = (entry for entry in self.entries if entry[0] < block.level)
+        return Headings((*above, (block.level, block.title)))
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Their titles; one without a title is none."""
+        return tuple(title for _, title in self.entries if title)
+
+
+def shared_path(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    """What two heading paths begin with."""
+    shared = []
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        shared.append(x)
+    return tuple(shared)
+
+
 def width(text: str) -> float:
     """Length of `text` in Han characters, other characters counting 0.4."""
     han = count_cjk(text)

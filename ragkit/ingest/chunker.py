@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-from ragkit.ingest.blocks import Block, Widths, parse_blocks
+from ragkit.ingest.blocks import Block, Headings, Widths, parse_blocks, shared_path
 from ragkit.ingest.chunk_settings import ChunkSettings
 from ragkit.ingest.code_blocks import code_blocks, is_code
 from ragkit.ingest.yaml_safe import split_front_matter
@@ -96,18 +96,16 @@ def _pieces(document: Document, body: int, width: Widths, settings: ChunkSetting
         blocks = parse_blocks(text, lines, settings.target)
     has_h1 = any(block.level == 1 for block in blocks)
     root = (document.title,) if document.title and not has_h1 else ()
-    path: list[tuple[int, str]] = []
+    above = Headings()
     section: list[Block] = []
     for block in [*blocks, None]:
         if block is None or block.level:
-            heading = (*root, *(title for _, title in path if title))
-            yield from _pack(document.text, section, offsets, heading, width, settings)
+            yield from _pack(document.text, section, offsets, (*root, *above.path), width, settings)
             section = []
         if block is None:
             return
         if block.level:
-            path = [entry for entry in path if entry[0] < block.level]
-            path.append((block.level, block.title))
+            above = above.then(block)
         section.append(block)
 
 
@@ -187,7 +185,7 @@ def _merge_small(width: Widths, pieces: Sequence[_Piece], settings: ChunkSetting
     for piece in pieces:
         last = merged[-1] if merged else None
         if last is not None and _may_join(width, last, piece, settings):
-            shared = _common(last.heading, piece.heading)
+            shared = shared_path(last.heading, piece.heading)
             parent = last.heading_only or last.heading == piece.heading[: len(last.heading)]
             heading = piece.heading if parent and last.heading_only else shared or last.heading
             merged[-1] = _Piece(last.start, piece.end, heading, last.heading_only and piece.heading_only)
@@ -201,17 +199,8 @@ def _may_join(width: Widths, last: _Piece, piece: _Piece, settings: ChunkSetting
         return width(last.start, piece.end) <= settings.maximum
     small = min(width(last.start, last.end), width(piece.start, piece.end)) < settings.minimum
     depth = min(len(last.heading), len(piece.heading))
-    related = len(_common(last.heading, piece.heading)) >= max(1, depth - 1)
+    related = len(shared_path(last.heading, piece.heading)) >= max(1, depth - 1)
     return small and related and width(last.start, piece.end) <= settings.target
-
-
-def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
-    shared = []
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        shared.append(x)
-    return tuple(shared)
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int] | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
+from bisect import bisect_left, bisect_right
+from functools import lru_cache, reduce
+from itertools import accumulate
 from typing import Final
 
-from ragkit.ingest.blocks import parse_blocks
+from ragkit.ingest.blocks import Headings, parse_blocks, shared_path
 from ragkit.ingest.code_blocks import is_code
 from ragkit.values import Chunk
 
@@ -26,14 +28,12 @@ def sections_of(chunk: Chunk) -> tuple[tuple[int, Path], ...]:
     if is_code(chunk.document) or not _MAY_BE_HEADING.search(chunk.text):
         return tuple(found)
     lines = chunk.text.split("\n")
-    above: list[tuple[int, str]] = []
-    at = line = 0
+    offsets = [0, *accumulate(len(line) + 1 for line in lines)]
+    above = Headings()
     for block in parse_blocks(chunk.text, lines, math.inf):
         if block.level:
-            at += sum(len(text) + 1 for text in lines[line : block.start_line])
-            line = block.start_line
-            above = [*(entry for entry in above if entry[0] < block.level), (block.level, block.title)]
-            found.append((at, _below(chunk.heading, tuple(title for _, title in above if title))))
+            above = above.then(block)
+            found.append((offsets[block.start_line], _below(chunk.heading, above.path)))
     return tuple(found)
 
 
@@ -46,12 +46,10 @@ def heading_of(chunk: Chunk, start: int, end: int) -> Path:
         end: The same, behind its last character.
     """
     sections = sections_of(chunk)
-    first = max(n for n, (at, _) in enumerate(sections) if n == 0 or at <= start - chunk.start)
-    paths = [path for n, (at, path) in enumerate(sections) if n == first or (first < n and at < end - chunk.start)]
-    shared = paths[0]
-    for path in paths[1:]:
-        shared = tuple(a for n, a in enumerate(shared) if path[: n + 1] == shared[: n + 1])
-    return shared or chunk.heading
+    begins = [at for at, _ in sections]
+    first = max(bisect_right(begins, start - chunk.start) - 1, 0)
+    behind = max(bisect_left(begins, end - chunk.start), first + 1)
+    return reduce(shared_path, (path for _, path in sections[first:behind])) or chunk.heading
 
 
 def _below(base: Path, titles: Path) -> Path:

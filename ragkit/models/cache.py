@@ -64,8 +64,7 @@ class KeyValueFile:
             if self._read_only:
                 # Nobody can change it here, so it needs no lock, and no other files beside it; but what a program that
                 # was killed left in its log belongs to it.
-                log = path.with_name(f"{path.name}-wal")
-                how = "mode=ro" if log.is_file() and log.stat().st_size else "immutable=1"
+                how = "mode=ro" if has_log(path) else "immutable=1"
                 self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, check_same_thread=False)
             else:
                 self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
@@ -124,6 +123,12 @@ class KeyValueFile:
             yield
         except sqlite3.Error as exc:
             raise _unusable(self._path, exc) from exc
+
+
+def has_log(path: Path) -> bool:
+    """Whether SQLite keeps a log beside a file, with entries that the file itself does not hold yet."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _unusable(path: Path, exc: Exception) -> RagkitError:

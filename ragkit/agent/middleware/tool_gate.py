@@ -67,7 +67,7 @@ class ToolGate(AgentMiddleware[Any, Any]):
             with self._turn.budget.waiting():
                 yes = self._asked(asked)
             if not yes:
-                if tool.name in self._allowed and not standing:
+                if tool.name in self._allowed:
                     self._turn.warnings.append(f"{tool.name} was not run: {NOT_COVERED}.")
                 return _error(request, REFUSED)
         return handler(request)
