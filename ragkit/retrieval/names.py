@@ -38,6 +38,11 @@ _ORDINARY: Final = STOP_WORDS | frozenset(
     whether while without work works worth write yes yet""".split()
 )
 """Words of questions that are no names, however they are written."""
+_LIKE_IT: Final = re.compile(r"-(?:aware|based|bound|driven|free|level|like|only|side|specific|style|wise)$")
+"""What English joins to a name and other languages put beside it: IO-aware."""
+_AMOUNT: Final = re.compile(r"[\d一二三四五六七八九十百千万亿]\s?$")
+_LONGEST_UNIT: Final = 3
+"""Letters of a unit behind a number: 80 GB, 400 Gb/s."""
 _FEW: Final = 3
 _TYPO: Final = 0.72
 """Likeness of two words from which one counts as a misspelling of the other."""
@@ -99,8 +104,9 @@ def names_in(question: str) -> list[str]:
         before = question[: match.start()].rstrip(_OPENING)
         begins = english and word[1:].islower() and (not before or before[-1] in _ENDING)
         plain = shouted or (titled and word[1:].islower()) or word.lower() in _ORDINARY
-        if len(word) > 1 and not begins and not plain:
-            found[match.start()] = word
+        unit = len(word) <= _LONGEST_UNIT and _AMOUNT.search(question[: match.start()]) is not None
+        if len(word) > 1 and not begins and not plain and not unit:
+            found[match.start()] = _LIKE_IT.sub("", word)
     for match in _MARKED.finditer(question):
         word = match.group()
         if len(word) > 1 and not (english and "-" in word and word.replace("-", "").isalpha() and word.islower()):

@@ -46,6 +46,8 @@ def judged(question: str, *texts: str) -> dict[str, float]:
         ("What does Mistral pay? How is it trained?", ["Mistral"]),
         ("注意力为什么要缩放？", []),
         ("How does low-rank adaptation work?", []),
+        ("Is the IO-aware kernel an approximation?", ["IO"]),  # what English joins to the name is none of it
+        ("四百 Gb/s 网络或 80 GB 显存够吗？", []),  # units
     ],
 )
 def test_names_of_a_question(question: str, names: list[str]) -> None:
@@ -60,6 +62,11 @@ def test_names_of_a_question(question: str, names: list[str]) -> None:
         ("GPT-4", "GPT-3 is a model.", 1.0),  # likeness never makes one number another
         ("Reflextion", "Reflexion keeps its mistakes.", 0.0),  # misspelt
         ("Groq", "Groups of chips.", 1.0),
+        ("flashattn2", "FlashAttention-2 swaps the loops.", 0.0),
+        ("flashattn2", "FlashAttention-3 uses FP8.", 1.0),
+        ("bata2", "其中 $\\beta_2$ 取 0.999。", 0.0),
+        ("chatgml-6b", "ChatGLM-6B 用 prefix LM。", 0.0),
+        ("A100", "H100 有 80 GB。", 1.0),  # letters too few to be misspelt
         ("Qwen", "Qwen2.5 有 152k 词表。", 0.0),
     ],
 )
@@ -83,6 +90,25 @@ def test_a_price_needs_an_amount_of_money() -> None:
     assert judged("每百万 token 收多少钱？", "每百万 token 有上限 100。")["amount_missing"] == 1
     assert judged("每百万 token 收多少钱？", "每百万 token 收 2 美元。")["amount_missing"] == 0
     assert judged("How many layers?", "12 layers")["amount_missing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("And what does it cost to set it higher?", False),  # memory or time as well
+        ("What is the cost of a higher capacity factor?", False),
+        ("How much does the serverless plan cost in a month?", True),
+        ("What does a single H100 cost?", True),
+        ("What is the cost per million tokens?", True),
+    ],
+)
+def test_not_every_cost_is_one_of_money(question: str, asked: bool) -> None:
+    assert judged(question, "It drops fewer tokens.")["amount_missing"] == float(asked)
+
+
+def test_a_few_is_no_question_for_a_number_beside_another_one() -> None:
+    assert judged("RNN 有几个门？", "RNN 没有门。")["number_missing"] > 0
+    assert judged("几个模型一起写，为什么会重复？", "RNN 没有门。")["number_missing"] == 0
 
 
 def test_a_term_that_stands_nowhere_is_counted() -> None:
