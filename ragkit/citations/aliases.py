@@ -2,7 +2,7 @@
 
 A sentence with the whole name is borne out by the lines with the short one, so the maker's name belongs to what
 frames a passage, wherever another passage of the same note has the whole name. "Qwen-R1" is not borne out
-by it: no passage of that note calls it so.
+by it: no passage of that note calls it so. A name with capitals inside also goes by these: FlashAttention by FA.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from typing import Final
 
 _WHOLE: Final = re.compile(r"(?<![A-Za-z0-9])([A-Z][A-Za-z]{2,})[- ]([A-Za-z]{1,2}\d+(?:\.\d+)?)(?![A-Za-z0-9])")
 _SHORT: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,2}\d+(?:\.\d+)?(?![A-Za-z0-9])")
+_HUMPS: Final = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{2,}){2,4}(?![a-z])")
+
+
+def initials(text: str) -> set[str]:
+    """The capitals, folded, of each name that is written together from two to four words."""
+    return {"".join(filter(str.isupper, name)).lower() for name in _HUMPS.findall(text)}
 
 
 def makers(texts: Sequence[str], documents: Sequence[str]) -> list[set[str]]:

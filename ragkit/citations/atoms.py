@@ -38,6 +38,8 @@ _GREEK: Final = {
     )
 }
 _MATHS: Final = str.maketrans({"√": " sqrt ", "≥": ">", "≤": "<", "×": " ", "·": " ", "∝": " ", "’": "'"})
+_FRACTION: Final = re.compile(r"\\[dt]?frac\s?(\d)(\d)(?!\d)")
+r"""``\frac83`` is 8/3."""
 _COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
 MARKUP: Final = re.compile(r"[_{}$\\*`]")
 _POWER: Final = re.compile(r"(?<=[A-Za-z])\^(?=\d)")
@@ -72,7 +74,7 @@ _SAME_UNIT: Final = {
 }  # fmt: skip
 _ZH_CUES: Final = frozenset("不没无非未勿莫")
 _ZH_NO_CUE: Final = re.compile(
-    r"不到(?=\s*\d)|不(?:然|同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏)|非(?:常|线性|凸|马尔|自回|零|空|参)"
+    r"不到(?=\s*\d)|不(?:然|同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏|梯度|状态|标签|序|向)|非(?:常|线性|凸|马尔|自回|零|空|参)"
     r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
 _EN_CUES: Final = frozenset(
@@ -170,6 +172,7 @@ def analyse(text: str) -> Atoms:
 def _clean(text: str) -> str:
     folded = fold_case_kept(_PARTICLE.sub("", _EMPHASIS.sub("", _LIST_MARK.sub("", text))))
     if "\\" in folded:
+        folded = _FRACTION.sub(r"\1 \2", folded).replace("}{", "} {")
         folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)
     return _POWER.sub("", MARKUP.sub("", _priced(folded.translate(_GREEK).translate(_MATHS))))
 

@@ -18,7 +18,7 @@ from ragkit.citations.compare import compare
 from ragkit.citations.counts import miscounted, reassigned
 from ragkit.citations.evidence import Evidence, Window, union, weight
 from ragkit.citations.normal import find_quote
-from ragkit.citations.owners import misowned
+from ragkit.citations.owners import label_of, misowned
 from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
 from ragkit.text.language import answer_language
 
@@ -31,14 +31,16 @@ MOVE_GAIN: Final = 0.1
 """Another passage must carry a sentence by this much more before its marker is moved."""
 STITCH_RUN: Final = 4.0
 """What a stretch of the sentence weighs (Han characters; an English word 2) that only the second place holds."""
-STITCH_NEW: Final = 2.5
-"""What of that stretch the first place must lack: one English word, or two characters, is chance."""
+STITCH_NEW: Final = 3.5
+"""What of that stretch the first place must lack: one English word, or three characters, is chance."""
 STITCH_SHARED: Final = 0.5
 """Share of that stretch that the first place may hold too, and the other way round."""
 STITCH_TOGETHER: Final = 0.6
 """Share of it that the rest of the first passage may hold: what stands in one passage stood together."""
 STITCH_BELOW: Final = 0.9
 """Share from which one place carries a sentence whole."""
+STITCH_WHOLE: Final = 0.75
+"""Share that both must hold together: a paraphrase of one place shares some words with any other."""
 STITCH_APART: Final = 700
 """Characters between two places of one passage that count as apart."""
 WORDS: Final = 9.0
@@ -185,6 +187,9 @@ class Checker:
         context = set(evidence.frame(number))
         for row in near:
             context.update(key for key in evidence.units[row].atoms.keys if not key.startswith("#"))
+        for row in evidence.above(window.first):
+            unit = evidence.units[row]
+            context.update(analyse(label_of(evidence.passages[number].text[unit.start : unit.end])).keys)
         source = analyse(evidence.text(window))
         return compare(
             claim, source, frozenset(context), evidence.terms, table=evidence.is_table(window), computed=self._computed
@@ -214,9 +219,12 @@ class Checker:
         home = evidence.passage_of(one)
         # Rows of a table name what they are about in the headings above it only.
         first = one.mask if evidence.is_table(one) else one.own
+        total = sum(claim.weights)
         for number in range(len(evidence.passages)):
             for window in evidence.windows(number, claim, masks):
                 if not window.own & ~one.own or not self._apart(one, window):
+                    continue
+                if weight(claim, first | window.own) < STITCH_WHOLE * total:
                     continue
                 for stretch in _stretches(claim, window.own):
                     heavy = weight(claim, stretch)

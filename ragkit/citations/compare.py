@@ -12,10 +12,10 @@ from typing import Final
 from ragkit.citations.alignment import Code, Exchange, align, exchanges, words
 from ragkit.citations.atoms import Atoms
 from ragkit.citations.direction import of_another, turned_round
+from ragkit.citations.everyday import is_everyday
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated
 from ragkit.citations.verdicts import Reason
-from ragkit.text.tokens import stem
 
 _CROSSED: Final = 10
 """Atoms of a piece that may have changed places with another."""
@@ -38,20 +38,6 @@ _VERBATIM: Final = 0.8
 """Share of a sentence in its place from which an exchanged word is a slip and no paraphrase."""
 _FRAME: Final = 5
 _TERM: Final = 4
-_EVERYDAY: Final = frozenset(
-    """通常 一般 常常 往往 经常 使用 采用 利用 运用 应用 用 需要 须要 因为 由于 所以 因此 于是 但是 不过 然而 例如 比如 大约 大概 约 近 很 非常
-    十分 特别 显著 明显 仅 只 仅仅 只有 仅有 如果 若 假如 相比 相较 得到 获得 取得 提高 提升 增强 降低 减少 下降 缩短 缩小 放入 放进 进 入 加入 添加 造成
-    保持 维持 仍 仍是 仍然 依然 错误 多余 额外 细节 情况 导致 引起 带来 产生 生成 方法 办法 做法 方式 问题 之后 以后 然后 之前 以前 同时 并且 而且 以及 能够 可以 可能 应该 必须 主要 重要 关键 全部 所有 整个 部分
-    具体 直接 立即 马上 立刻 完全 彻底 基本 几乎 包括 包含 含有 成为 变成 作为 叫 称 称为 叫做 说 指 指的 表示 说明 表明 显示 认为 觉得 选择 选 挑 挑出 取 拿
-    当 当作 作 做 分 分成 分为 变 改 改成 换 换成 修改 改变 更 再 又 也 还 都 已 已经 个 种 类 条 份 道 题 题目 则 便 就 即 即使 大 多 好 让 给 把 看 查看""".split()
-) | frozenset(
-    stem(word)
-    for word in """about around roughly approximately some usually typically often commonly generally use uses used employ employs
-    apply applies show shows demonstrate demonstrates indicate large big great small little must has have need needs require requires
-    only merely just because since as so therefore thus hence also too may can could might will would should get gets obtain gain
-    make makes let lets give gives take takes taken made give keep keeps such like for example instance very much quite more most
-    mainly mostly chiefly roughly nearly almost both all every each any several many few own same way method approach""".split()
-)
 _NO_TERM: Final = frozenset("一二三四五六七八九十两几数第")
 
 
@@ -78,7 +64,7 @@ def compare(
     codes = align(claim, source)
     exchanged = list(exchanges(codes, len(claim.keys)))
     reasons = [*_numbers(claim, source, context, exchanged, computed), *_names(claim, source, context, exchanged)]
-    reasons += [*opposites(claim, source, codes), *turned_round(claim, source)]
+    reasons += [*opposites(claim, source, codes, table=table), *turned_round(claim, source)]
     if not table:
         reasons += negations(claim, source, codes)
     if not any(reason.kind in ("negation", "opposite") for reason in reasons):
@@ -135,6 +121,7 @@ def _numbers(
             continue
         known = f"#{value}" in context
         other = _number_at(source, framed[at].source) if at in framed else ""
+        other = other if not _in_row(claim, source, at) else ""
         other = other or ("" if known else _instead(claim, source, at) or _measured(claim, source, at, unit))
         if other and not _listed(claim, source, other):
             yield Reason("number", f"number {shown}: the source says {other}")
@@ -144,6 +131,17 @@ def _numbers(
             yield Reason(
                 "unit", f"unit of {shown}: {unit or 'none'}; the source says {', '.join(sorted(there[value]))}"
             )
+
+
+def _in_row(claim: Atoms, source: Atoms, at: int) -> bool:
+    """Whether the source has all of the numbers in a row that the one at `at` belongs to: 64×64×4."""
+    first, last = at, at + 1
+    while first and claim.keys[first - 1].startswith("#"):
+        first -= 1
+    while last < len(claim.keys) and claim.keys[last].startswith("#"):
+        last += 1
+    row = claim.keys[first:last]
+    return len(row) > 1 and any(source.keys[i : i + len(row)] == row for i, _, _ in source.numbers)
 
 
 def _of_another_unit(unit: str, there: set[str], shared: set[str]) -> bool:
@@ -250,7 +248,7 @@ def _terms(claim: Atoms, source: Atoms, exchanged: Sequence[Exchange], terms: Co
             or all(key in there for key in said)
         ):
             continue
-        if _general(said) or _general(real) or (said[0].isascii() and not _known(claim, e.claim, terms)):
+        if is_everyday(said) or is_everyday(real) or (said[0].isascii() and not _known(claim, e.claim, terms)):
             continue
         yield Reason("term", f"{_around(claim, e.claim)}: the source says {_around(source, e.source)}")
 
@@ -263,11 +261,6 @@ def _known(claim: Atoms, positions: Sequence[int], terms: Container[str]) -> boo
         if mask & bits and term in terms:
             found |= mask
     return not bits & ~found
-
-
-def _general(keys: Sequence[str]) -> bool:
-    """Whether these are words of everyday language, which paraphrase exchanges freely."""
-    return "".join(keys) in _EVERYDAY or all(key in _EVERYDAY for key in keys)
 
 
 def _around(atoms: Atoms, positions: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
-from ragkit.citations.aliases import makers
+from ragkit.citations.aliases import initials, makers
 from ragkit.citations.atoms import Atoms, analyse
 from ragkit.citations.frames import is_row
 from ragkit.citations.support import body_spans, is_chinese
@@ -83,8 +83,10 @@ class Evidence:
         for number, passage in enumerate(self.passages):
             self._add(number, passage)
         texts = ["\n".join((*passage.heading, passage.text)) for passage in self.passages]
-        for there, names in zip(self._context, makers(texts, [p.document for p in self.passages]), strict=True):
+        whole = makers(texts, [p.document for p in self.passages])
+        for there, text, names in zip(self._context, texts, whole, strict=True):
             there.update(term for name in names for term, _ in analyse(name).terms)
+            there.update(initials(text))
 
     def _add(self, number: int, passage: Passage) -> None:
         first = len(self.units)
@@ -165,6 +167,20 @@ class Evidence:
                     known[held] = weight(claim, held) / total
                 yield Window(first, last, held, mask, known[held])
 
+    def above(self, row: int) -> list[int]:
+        """The list items that a unit is nested under, the nearest first."""
+        unit = self.units[row]
+        text, first = self.passages[unit.passage].text, self.rows[unit.passage].start
+        depth, found = _depth(text, unit.start), []
+        for other in range(row - 1, first - 1, -1):
+            if not depth:
+                break
+            its = _depth(text, self.units[other].start)
+            if its < depth:
+                depth = its
+                found.append(other)
+        return found
+
     def text(self, window: Window) -> str:
         """The verbatim text of a window."""
         start, end = self.span(window)
@@ -196,6 +212,12 @@ def weight(claim: Atoms, mask: int) -> float:
         total += claim.weights[low.bit_length() - 1]
         mask ^= low
     return total
+
+
+def _depth(text: str, at: int) -> int:
+    """Indentation of the line that `at` is on, in characters; 0 for a line of a table."""
+    line = text[text.rfind("\n", 0, at) + 1 : at + 1]
+    return len(line) - len(line.lstrip(" \t"))
 
 
 def _wide(term: str) -> bool:

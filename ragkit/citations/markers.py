@@ -166,7 +166,8 @@ def _prose(text: str) -> list[CitedSentence]:
 
 def _sentences(text: str) -> list[CitedSentence]:
     # Markers after the full stop ("是的。[1]") move in front of it, so that they stay with their sentence.
-    moved = _BEHIND_STOP.sub(lambda m: m[2] + m[1] if any(_markers(m[2])) else m[0], text)
+    # A space keeps what ends by a variable ("... of d. [1]") from looking like one of its elements.
+    moved = _BEHIND_STOP.sub(lambda m: f" {m[2].lstrip()}{m[1]}" if any(_markers(m[2])) else m[0], text)
     sentences: list[CitedSentence] = []
     last_end = 0
     for start, end in _spans(moved):

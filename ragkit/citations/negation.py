@@ -23,13 +23,14 @@ _RESTATED: Final = 4.0
 _PAIR: Final = 1.3
 """Weight from which two Han characters count as a word."""
 _PREVENT: Final = frozenset("防止 避免 以免 免得 避开".split())
-_OTHERWISE: Final = _PREVENT | {"不同"}
+_OTHERWISE: Final = _PREVENT.union("不同 跳过 省去 省略 免去 拒绝 禁止 排除".split())
 _PREVENT_EN: Final = frozenset(stem(word) for word in "prevent avoid differ different unlike".split())
+_OTHERWISE_EN: Final = _PREVENT_EN.union(stem(word) for word in "skip omit exclude refuse".split())
 
 
 def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Reason]:
     """A negation in front of words that both have, which only one of them denies."""
-    nets: list[tuple[int, int]] = []
+    nets: list[tuple[int, int, int]] = []
     said_apart = there_apart = 0
     for i, (tag, a, b, c, d) in enumerate(codes):
         if tag == "equal":
@@ -50,14 +51,31 @@ def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Re
             continue
         if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b]):
             continue  # "neither a nor b", said once
-        nets.append((a, net))
-    total = sum(net for _, net in nets)
+        nets.append((a, net, b))
+    total = sum(net for _, net, _ in nets)
     if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):
         return
     if (total > 0 and there_apart) or (total < 0 and said_apart):
         return  # denied in another place of the sentence
     put_in = total > 0 or (total == 0 and nets[0][1] > 0)
+    if total > 0 and all(_denied_as_well(claim, source, a, b) for a, net, b in nets if net > 0):
+        return
     yield Reason("negation", "it denies what the source says" if put_in else "it says what the source denies")
+
+
+def _denied_as_well(claim: Atoms, source: Atoms, start: int, end: int) -> bool:
+    """Whether the source denies the very words that the last negation of a slice of the claim does, in another order."""
+    keys = claim.keys
+    if keys.count("!") > source.keys.count("!"):
+        return False
+    first = max(at for at in range(start, end) if keys[at] == "!") + 1
+    while first < len(keys) and claim.weights[first] < WORD:
+        first += 1
+    denied = _pairs(claim, first, min(len(keys), first + _SCOPE))[:1]
+    return bool(denied) and any(
+        "!" in source.keys[c:d] and denied[0] in _pairs(source, source.keys.index("!", c) + 1, d)
+        for c, d in clauses(source)
+    )
 
 
 def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
@@ -85,12 +103,17 @@ def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
                 return
 
 
-def opposites(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Reason]:
-    """An antonym where the source has its counterpart: in a short exchange, or right beside what both have."""
+def opposites(claim: Atoms, source: Atoms, codes: Sequence[Code], *, table: bool = False) -> Iterator[Reason]:
+    """An antonym where the source has its counterpart: in a short exchange, or right beside what both have.
+
+    Of the cells of a table that a sentence has both words of, `columns.misplaced` tells whose they are.
+    """
     for _, a, b, c, d in (code for code in codes if code[0] == "replace"):
         short = b - a <= SHORT and d - c <= SHORT
         pairs = [(i, j) for i in range(a, b) for j in range(c, d)] if short else [(a, c), (b - 1, d - 1)]
         for i, j in pairs:
+            if table and source.keys[j] in claim.keys and claim.keys[i] in source.keys:
+                continue
             if opposite(claim.keys[i], source.keys[j]) and _denied(claim, i) == _denied(source, j):
                 yield Reason("opposite", f"{claim.shown[i]}: the source says {source.shown[j]}")
                 return
@@ -125,8 +148,14 @@ def _otherwise(claim: Atoms, source: Atoms, slices: tuple[int, int, int, int], n
     """Whether the side without the negation denies with a verb: 防止 for 不让, 与……不同 for 不是."""
     a, _, c, d = slices
     keys = source.keys[max(0, c - 6) : d + 3] if net > 0 else claim.keys[max(0, a - 3) :]
-    pairs = {"".join(keys[i : i + 2]) for i in range(len(keys))}
-    return not pairs.isdisjoint(_PREVENT if net > 0 else _OTHERWISE) or not _PREVENT_EN.isdisjoint(keys)
+    other = claim.keys if net > 0 else source.keys
+    # A verb that both have makes up for no negation that one of them has besides.
+    verbs, english = (_PREVENT, _PREVENT_EN) if net > 0 else (_OTHERWISE, _OTHERWISE_EN)
+    return bool((_joined(keys) & verbs) - _joined(other) or (english & {*keys}) - {*other})
+
+
+def _joined(keys: Sequence[str]) -> set[str]:
+    return {"".join(keys[i : i + 2]) for i in range(len(keys))}
 
 
 def _pairs(atoms: Atoms, start: int, end: int) -> list[str]:

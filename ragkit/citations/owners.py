@@ -97,7 +97,7 @@ def _entries(evidence: Evidence, claim: Atoms, number: int) -> Iterator[_Entry]:
     text = evidence.passages[number].text
     for row in evidence.rows[number]:
         unit = evidence.units[row]
-        label = _label(text[unit.start : unit.end])
+        label = label_of(text[unit.start : unit.end])
         if not label or is_header(text, unit):
             continue
         atoms = analyse(label)
@@ -107,7 +107,7 @@ def _entries(evidence: Evidence, claim: Atoms, number: int) -> Iterator[_Entry]:
         yield _Entry(row, label, naming(evidence, claim, atoms), _style(text, unit), owns)
 
 
-def _label(text: str) -> str:
+def label_of(text: str) -> str:
     """What a list item or table row is about, or nothing."""
     match = _CELL.match(text) or _LABEL.match(text)
     if match is None:

@@ -1,0 +1,93 @@
+"""True sentences in words of their own, and the slips that look like them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragkit import verify
+from ragkit.citations.aliases import initials
+
+FLASH = """## 三代差异
+
+- **FlashAttention-1**（2022）：外层循环 K/V 块、内层循环 Q 块。
+- **FlashAttention-2**（2023）：
+  1. 减少非矩阵乘 FLOPs，例如把除法推迟到最后。
+  2. 循环对调，外层 Q 块、内层 K/V 块，并在序列长度维度增加并行。
+"""
+
+
+def verdict(sentence: str, *passages: str) -> str:
+    [found] = verify(f"{sentence}[1]", list(passages))
+    return found.verdict
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("FlashAttention-2 把循环对调为外层 Q 块、内层 K/V 块，并在序列长度维度增加并行。", "supported"),
+        ("FA-2 把循环对调为外层 Q 块、内层 K/V 块，并在序列长度维度增加并行。", "supported"),
+        ("FlashAttention-7 把循环对调为外层 Q 块、内层 K/V 块，并在序列长度维度增加并行。", "partly"),
+        ("FB-2 把循环对调为外层 Q 块、内层 K/V 块，并在序列长度维度增加并行。", "partly"),
+    ],
+)
+def test_the_label_above_a_nested_list_names_what_its_items_are_of(sentence: str, expected: str) -> None:
+    assert verdict(sentence, FLASH) == expected
+
+
+def test_a_name_written_together_goes_by_its_capitals() -> None:
+    assert initials("FlashAttention, PagedAttention and GradCache; LoRA, GPT-4, iPod, Attention") == {"fa", "pa", "gc"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source", "expected"),
+    [
+        ("中间维度取 8/3 d。", "$d_{ff}=\\frac83 d$，所以中间维度取这个值。", "supported"),
+        ("中间维度取 8/3 d。", "中间维度取 $\\frac{8}{3} d$。", "supported"),
+        ("中间维度取 7/3 d。", "中间维度取 $\\frac{8}{3} d$。", "partly"),
+        ("压成 64×64×4，下采样 8 倍，元素数减少 48 倍。", "SD 1.x 下采样 8 倍，512×512×3 变成 64×64×4，元素数减少 48 倍。", "supported"),
+        ("压成 64×64×3，下采样 8 倍，元素数减少 48 倍。", "SD 1.x 下采样 8 倍，512×512×3 变成 64×64×4，元素数减少 48 倍。", "partly"),
+    ],
+)  # fmt: skip
+def test_fractions_and_numbers_in_a_row(sentence: str, source: str, expected: str) -> None:
+    assert verdict(sentence, source) == expected
+
+
+KEPT = "自回归生成时，因果掩码保证历史 token 的 K、V 不会因为后面新增 token 而改变，所以可以算一次、存起来反复用。"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source", "expected"),
+    [
+        # Denied in another order.
+        ("因果掩码保证了后面新增 token 不会改变历史 token 的 K 和 V，所以可以算一次反复用。", KEPT, "supported"),
+        ("因果掩码保证了后面新增 token 会改变历史 token 的 K 和 V，所以可以算一次反复用。", KEPT, "unsupported"),
+        # A verb that denies.
+        ("答案简单时会跳过检索，直接回答。", "答案简单时不检索，直接回答。", "supported"),
+        ("对策是给移交次数设上限，并禁止有新信息的回退。", "对策：移交次数设上限，禁止无新信息的回退。", "unsupported"),
+        # An adjective that begins like a negation.
+        ("先算好全部句向量及其梯度，再分小块重算。", "先无梯度算完全部句向量、求出其梯度，再分小块重算。", "supported"),
+    ],
+)
+def test_what_one_denies_and_the_other_says_otherwise(sentence: str, source: str, expected: str) -> None:
+    assert verdict(sentence, source) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("BERTScore 依靠编码器，对否定词和数字不敏感。", "supported"),  # everyday words, exchanged freely
+        ("BERTScore 依赖解码器，对否定词和数字不敏感。", "partly"),
+    ],
+)
+def test_everyday_words_may_be_exchanged_and_terms_may_not(sentence: str, expected: str) -> None:
+    assert verdict(sentence, "BERTScore 依赖编码器，对否定词和数字不敏感。") == expected
+
+
+HACKING = "策略学会钻 RM 的空子：RM 分数一直涨，真实质量却下降（over-optimization）。"
+SHAPING = "超长奖励整形：超过软上限后按超出的长度线性扣分；奖励模型另外训练。"
+
+
+def test_a_few_words_that_stand_elsewhere_make_no_patchwork() -> None:
+    assert verdict("这是 reward hacking：策略学会钻奖励模型的空子。", HACKING, SHAPING) != "stitched"
+    whole = "策略学会钻 RM 的空子，超过软上限后按超出的长度线性扣分。"
+    assert verdict(whole, HACKING, SHAPING) == "stitched"
