@@ -26,7 +26,7 @@ SET = Path(__file__).resolve().parents[1] / "citations"
 KINDS = ("invented", "swapped", "stitched", "number", "negation", "entity", "untouched")
 _BY_VERDICT = {"misattributed": "swapped", "stitched": "stitched"}
 _BY_REASON = {
-    "negation": "negation", "opposite": "negation", "number": "number", "unit": "number",
+    "negation": "negation", "opposite": "negation", "denial": "negation", "number": "number", "unit": "number",
     "name": "entity", "term": "entity",
 }  # fmt: skip
 

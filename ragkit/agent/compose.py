@@ -173,7 +173,7 @@ def compose(
     return Composed(text, citations, tuple(removed), unresolved, abstained=False, verdicts=checked, kept=tuple(kept))
 
 
-_TOLD: Final = frozenset({"number", "unit", "name", "term", "quote", "pieces", "negation", "opposite"})
+_TOLD: Final = frozenset({"number", "unit", "name", "term", "quote", "pieces", "negation", "opposite", "denial"})
 """Kinds of reasons that a citation's note repeats."""
 
 

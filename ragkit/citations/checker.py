@@ -19,7 +19,7 @@ from ragkit.citations.counts import miscounted, reassigned
 from ragkit.citations.evidence import Evidence, Window, union, weight
 from ragkit.citations.normal import find_quote
 from ragkit.citations.owners import label_of, misowned
-from ragkit.citations.verdicts import Reason, Span, Verdict, VerdictName
+from ragkit.citations.verdicts import UNDECIDED, Reason, Span, Verdict, VerdictName
 from ragkit.text.language import answer_language
 
 SUPPORTED: Final = 0.5
@@ -168,7 +168,7 @@ class Checker:
         else:
             verdict = "supported"
         found = self._result(sentence, named, verdict, windows, tuple(reasons), share)
-        return replace(found, decided=share >= SUPPORTED and not any(r.kind == "term" for r in reasons))
+        return replace(found, decided=share >= SUPPORTED and UNDECIDED.isdisjoint(r.kind for r in reasons))
 
     def _best(self, number: int, claim: Atoms, masks: Sequence[int]) -> _Best:
         window: Window | None = None

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from ragkit.citations.evidence import Evidence
-from ragkit.citations.verdicts import Reason, Verdict, VerdictName
+from ragkit.citations.verdicts import UNDECIDED, Reason, Verdict, VerdictName
 from ragkit.errors import RagkitError
 from ragkit.retrieval.rewrite import StructuredModel
 
@@ -167,7 +167,7 @@ def _premise(verdict: Verdict, evidence: Evidence) -> str:
 
 
 def _settled(verdict: Verdict, said: Entailment) -> Verdict:
-    reasons = tuple(reason for reason in verdict.reasons if reason.kind not in ("absent", "language", "term"))
+    reasons = tuple(r for r in verdict.reasons if r.kind not in UNDECIDED.union(("absent", "language")))
     if said == "entails":
         if reasons:
             # A number that is missing stays missing, whatever a model says.

@@ -17,6 +17,8 @@ _CLOSE: Final = 3
 _SCOPE: Final = 5
 _DENIED: Final = 1.0
 """What the words behind a negation weigh that both texts have, so that it is they that are denied."""
+_DENIED_THERE: Final = 0.6
+"""Share of the words behind a negation that the source must have, so that it is they that it says."""
 _REPEATED: Final = 6
 _RESTATED: Final = 4.0
 """What the denied words of a clause weigh, so that it is they that are said again without the negation."""
@@ -24,6 +26,9 @@ _PAIR: Final = 1.3
 """Weight from which two Han characters count as a word."""
 _PREVENT: Final = frozenset("防止 避免 以免 免得 避开".split())
 _OTHERWISE: Final = _PREVENT.union("不同 跳过 省去 省略 免去 拒绝 禁止 排除".split())
+_INSTEAD: Final = _OTHERWISE.union("忽略 其他 其它 缺少 缺乏 只有 仅有 而非".split())
+_NOTHING: Final = frozenset("! 不 没 无 非 未 别 只 仅 #0 none zero ignore fail onli".split())
+"""What a text denies something with, whether or not it is counted as a negation."""
 _PREVENT_EN: Final = frozenset(stem(word) for word in "prevent avoid differ different unlike".split())
 _OTHERWISE_EN: Final = _PREVENT_EN.union(stem(word) for word in "skip omit exclude refuse".split())
 
@@ -64,7 +69,7 @@ def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Re
 
 
 def _denied_as_well(claim: Atoms, source: Atoms, start: int, end: int) -> bool:
-    """Whether the source denies the very words that the last negation of a slice of the claim does, in another order."""
+    """Whether the source denies the very words that the last negation of a slice of the claim does."""
     keys = claim.keys
     if keys.count("!") > source.keys.count("!"):
         return False
@@ -100,6 +105,23 @@ def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
                 and _OTHERWISE.isdisjoint(said)
             ):
                 yield Reason("negation", "it says what the source denies")
+                return
+
+
+def undenied(claim: Atoms, source: Atoms) -> Iterator[Reason]:
+    """A negation of words that the source has, in a place where it denies nothing at all."""
+    there = {*source.keys}
+    pairs = _joined(source.keys)
+    if not there.isdisjoint(_NOTHING) or not pairs.isdisjoint(_INSTEAD) or not there.isdisjoint(_OTHERWISE_EN):
+        return
+    for a, b in clauses(claim):
+        for at in (at for at in range(a, b) if claim.keys[at] == "!"):
+            scope = range(at + 1, min(b, at + 1 + _SCOPE))
+            denied = sum(claim.weights[i] for i in scope if claim.weights[i] >= WORD)
+            same = sum(claim.weights[i] for i in scope if claim.weights[i] >= WORD and claim.keys[i] in there)
+            turned = any(opposite(claim.keys[i], key) for i in scope[:2] for key in there)
+            if denied >= _DENIED and same >= _DENIED_THERE * denied and not turned:
+                yield Reason("denial", f"{claim.show(range(at, min(b, at + 3)))}: the source does not deny it")
                 return
 
 

@@ -10,9 +10,11 @@ ORDER: Final[tuple[VerdictName, ...]] = ("supported", "misattributed", "partly",
 """From strong to weak."""
 
 ReasonKind = Literal[
-    "number", "unit", "name", "term", "negation", "opposite", "quote",
+    "number", "unit", "name", "term", "negation", "opposite", "denial", "quote",
     "absent", "moved", "pieces", "language", "marker", "judge",
 ]  # fmt: skip
+UNDECIDED: Final[frozenset[ReasonKind]] = frozenset({"term", "denial"})
+"""Kinds that a judge may settle: a word for another, and a negation of what the source says nothing of."""
 
 
 @dataclass(frozen=True)

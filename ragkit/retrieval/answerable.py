@@ -58,6 +58,13 @@ something costs, at the end of a question, or per something."""
 _AMOUNT: Final = re.compile(
     r"[$¥￥€£]\s?\d|\d\s*[万亿]?\s*(?:美元|元|块钱|美金|欧元)|\d\s?(?:dollars?|USD|RMB|CNY|EUR|cents?)\b", re.IGNORECASE
 )
+_YET_TO_COME: Final = re.compile(
+    r"(?:尚未|还没|还没有|还未|未|即将)(?:正式)?(?:发布|公布|公开|推出|上市|开源)|下一(?:代|个版本|版)"
+    r"|\b(?:not[- ]yet|yet to be|to be)[- ](?:released|published|announced|launched)\b"
+    r"|\b(?:unreleased|unannounced|upcoming|forthcoming)\b|\bnext[- ](?:version|release|generation)\b",
+    re.IGNORECASE,
+)
+"""What names a thing that does not exist yet."""
 _NUMBER: Final = re.compile(
     r"\d|[一二三四五六七八九十百千万亿两][^\W\d_]?|\b(?:two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE
 )
@@ -165,7 +172,12 @@ def signals_of(question: str, hits: Sequence[Hit], idf: Idf, temperature: float 
 
 
 def _names(question: str, texts: Sequence[str]) -> tuple[float, float]:
-    """Shares of the names that no text has, and that the text with most of them lacks."""
+    """Shares of the names that no text has, and that the text with most of them lacks.
+
+    "The next, not yet released Mixtral" is none of the models that the texts call Mixtral.
+    """
+    if _YET_TO_COME.search(question) and not any(map(_YET_TO_COME.search, texts)):
+        return 1.0, 1.0
     names = names_in(question)
     if not names or not texts:
         return 0.0, 0.0

@@ -74,6 +74,20 @@ def test_a_name_counts_in_all_its_spellings_and_no_other(name: str, text: str, m
     assert judged(f"说说 {name} 吧", text)["names_missing"] == missing
 
 
+@pytest.mark.parametrize(
+    ("question", "text", "missing"),
+    [
+        ("How many experts will the next, not yet released Mixtral have?", "Mixtral has 8 experts.", 1.0),
+        ("尚未发布的 Qwen 有多少层？", "Qwen 有 64 层。", 1.0),
+        ("下一代 Qwen 有多少层？", "下一代 Qwen 计划有 96 层。", 0.0),
+        ("What does a Mixtral expert see of the next token?", "Mixtral has 8 experts.", 0.0),
+    ],
+)
+def test_what_is_yet_to_come_is_none_of_what_the_notes_name_like_it(question: str, text: str, missing: float) -> None:
+    found = judged(question, text)
+    assert (found["names_missing"], found["names_apart"]) == (missing, missing)
+
+
 def test_names_that_never_stand_together() -> None:
     found = judged("比较 Mamba 和 Falcon", "Mamba is one.", "Falcon is another.")
     assert found["names_missing"] == 0 and found["names_apart"] == 0.5

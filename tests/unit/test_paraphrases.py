@@ -83,6 +83,20 @@ def test_everyday_words_may_be_exchanged_and_terms_may_not(sentence: str, expect
     assert verdict(sentence, "BERTScore 依赖编码器，对否定词和数字不敏感。") == expected
 
 
+@pytest.mark.parametrize(
+    ("sentence", "source", "expected"),
+    [
+        ("代价不是要把全库过一遍 LLM。", "代价是全库过一遍 LLM。", "partly"),
+        # The source denies it in its way.
+        ("负半轴没有梯度，可能造成神经元死亡。", "负半轴无梯度，可能神经元死亡，但激活稀疏。", "supported"),
+        ("所以 GPU 利用率不高，训练没法并行。", "所以 GPU 利用率低，训练无法并行。", "supported"),
+        ("Basic DPO does not explore, PPO explores on-policy.", "PPO explores on-policy, basic DPO: none.", "supported"),
+    ],
+)  # fmt: skip
+def test_a_negation_of_what_the_source_says_and_denies_nowhere(sentence: str, source: str, expected: str) -> None:
+    assert verdict(sentence, source) == expected
+
+
 HACKING = "策略学会钻 RM 的空子：RM 分数一直涨，真实质量却下降（over-optimization）。"
 SHAPING = "超长奖励整形：超过软上限后按超出的长度线性扣分；奖励模型另外训练。"
 
