@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from ragkit.errors import UsageError
+from ragkit.retrieval.names import names_in
 from ragkit.text.language import Language, answer_language
 from ragkit.text.tokens import STOP_WORDS, query_terms
 
@@ -88,10 +89,19 @@ _ASKS: Final = re.compile(
 )
 
 
+_OWN: Final = re.compile(
+    r"(\b(?:does|do|did|is|are|was|were|can|could|will|would|should|has|have)\s+(?:the\s+)?(\w[\w.-]*)\b[^,;?]*?)"
+    r"\b(?:its|their)\b",
+    re.IGNORECASE,
+)
+"""What the subject of a question, the word behind its auxiliary, has of its own."""
+
+
 def is_follow_up(question: str) -> bool:
     """Whether a question seems to lean on the conversation: it points back, or names no subject of its own.
 
-    "What is a KV cache and why does it save time?" points back within itself.
+    "What is a KV cache and why does it save time?" points back within itself, and so does "What does GPT-2 keep in its
+    cache?".
     """
     first, *second = _SECOND.split(question, maxsplit=1)
     if second and _ASKS.search(first) and not _leans(first):
@@ -100,6 +110,8 @@ def is_follow_up(question: str) -> bool:
 
 
 def _leans(question: str) -> bool:
+    names = set(names_in(question))
+    question = _OWN.sub(lambda m: m[1] if m[2] in names else m[0], question)
     if _REFERS.search(question):
         return True
     subject = _GENERIC.sub(" ", question)

@@ -294,6 +294,10 @@ def test_an_error_that_is_no_failure_of_the_model_is_not_hidden() -> None:
         ("With 8 GPUs, how does it scale?", True),
         ("和 LoRA 比，它为什么慢？", True),
         ("What are its drawbacks and how are they mended?", True),
+        ("How many GPUs does ChatGPT keep in its decode pool at peak hours?", False),
+        ("How many GPUs are in its decode pool?", True),
+        ("Does this change with its size?", True),
+        ("Does ChatGPT keep them in its pool?", True),
     ],
 )
 def test_follow_ups_are_told_from_questions_of_their_own(question: str, leans: bool) -> None:
