@@ -190,6 +190,10 @@ class Checker:
         for row in evidence.above(window.first):
             unit = evidence.units[row]
             context.update(analyse(label_of(evidence.passages[number].text[unit.start : unit.end])).keys)
+        if evidence.is_table(window):
+            for row in rows:
+                atoms = evidence.units[row].atoms
+                context.update(atoms.keys[at] for at in atoms.names if evidence.units[row].table)
         source = analyse(evidence.text(window))
         return compare(
             claim, source, frozenset(context), evidence.terms, table=evidence.is_table(window), computed=self._computed
