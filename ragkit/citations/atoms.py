@@ -114,6 +114,8 @@ class Atoms:
     """Positions of words with a capital inside or a digit, and of capitalised words inside a sentence."""
     breaks: set[int] = field(default_factory=set)
     """Positions in front of which a clause ends."""
+    items: set[int] = field(default_factory=set)
+    """Positions in front of which an item of a list ends by 、."""
     shown: list[str] = field(default_factory=list)
     """As they stand in the text, for messages."""
 
@@ -143,6 +145,8 @@ def analyse(text: str) -> Atoms:
         at = len(out.keys)
         if at and match.start() > previous_end and _BREAK.search(clean, previous_end, match.start()):
             out.breaks.add(at)
+        elif at and "、" in clean[previous_end : match.start()]:
+            out.items.add(at)
         if kind == "han":
             following = clean[match.end() : match.end() + 1]
             if raw in HAN_DIGITS and raw != "一" and following in _MEASURES:

@@ -15,6 +15,7 @@ from ragkit.citations.direction import of_another, turned_round
 from ragkit.citations.everyday import is_everyday
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated, undenied
+from ragkit.citations.pairing import crossed_over
 from ragkit.citations.verdicts import Reason
 
 _CROSSED: Final = 10
@@ -69,6 +70,7 @@ def compare(
         reasons += negations(claim, source, codes)
     if not any(reason.kind in ("negation", "opposite") for reason in reasons):
         reasons += restated(claim, source)
+    reasons = reasons or list(crossed_over(claim, source))
     reasons = reasons or ([] if table else list(of_another(claim, source)))
     reasons = reasons or list(undenied(claim, source))
     return reasons or list(_crossed(claim, source, codes)) or list(_terms(claim, source, exchanged, terms))

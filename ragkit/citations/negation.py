@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from ragkit.citations.alignment import SHORT, WORD, Code, clauses, words
@@ -19,6 +20,7 @@ _DENIED: Final = 1.0
 """What the words behind a negation weigh that both texts have, so that it is they that are denied."""
 _DENIED_THERE: Final = 0.6
 """Share of the words behind a negation that the source must have, so that it is they that it says."""
+_COMPARED: Final = frozenset({"比", "than"})
 _REPEATED: Final = 6
 _RESTATED: Final = 4.0
 """What the denied words of a clause weigh, so that it is they that are said again without the negation."""
@@ -35,7 +37,7 @@ _OTHERWISE_EN: Final = _PREVENT_EN.union(stem(word) for word in "skip omit exclu
 
 def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Reason]:
     """A negation in front of words that both have, which only one of them denies."""
-    nets: list[tuple[int, int, int]] = []
+    nets: list[tuple[int, int]] = []
     said_apart = there_apart = 0
     for i, (tag, a, b, c, d) in enumerate(codes):
         if tag == "equal":
@@ -52,20 +54,37 @@ def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Re
             continue
         if _turned(claim, source, (a, b, c, d)) or _otherwise(claim, source, (a, b, c, d), net):
             continue
-        if net > 0 and "!" in source.keys[max(0, c - 2) : d]:
+        if net > 0 and ("!" in source.keys[max(0, c - 2) : d] or _contrasted(claim, source, a, b)):
             continue
-        if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b]):
+        if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b] or _verb_denied(claim, source, c, d)):
             continue  # "neither a nor b", said once
-        nets.append((a, net, b))
-    total = sum(net for _, net, _ in nets)
+        if net > 0 and _denied_as_well(claim, source, a, b):
+            continue
+        nets.append((a, net))
+    total = sum(net for _, net in nets)
     if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):
         return
     if (total > 0 and there_apart) or (total < 0 and said_apart):
         return  # denied in another place of the sentence
     put_in = total > 0 or (total == 0 and nets[0][1] > 0)
-    if total > 0 and all(_denied_as_well(claim, source, a, b) for a, net, b in nets if net > 0):
-        return
     yield Reason("negation", "it denies what the source says" if put_in else "it says what the source denies")
+
+
+def _contrasted(claim: Atoms, source: Atoms, start: int, end: int) -> bool:
+    """Whether a slice says 而不是 where the source compares: 更喜欢甲，而不是乙 for 比乙更喜欢甲."""
+    return claim.keys[max(0, start) : end] == ["而", "!", "是"] and not _COMPARED.isdisjoint(source.keys)
+
+
+def _verb_denied(claim: Atoms, source: Atoms, start: int, end: int) -> bool:
+    """Whether the claim denies, in another place, the word that the last negation of a slice of the source does."""
+    last = max(at for at in range(start, end) if source.keys[at] == "!")
+    verb = source.keys[last + 1 : last + 2]
+    heavy = bool(verb) and source.weights[last + 1] >= WORD
+    return heavy and _denials(claim, verb[0]) >= _denials(source, verb[0])
+
+
+def _denials(atoms: Atoms, word: str) -> int:
+    return sum(one == "!" and two == word for one, two in pairwise(atoms.keys))
 
 
 def _denied_as_well(claim: Atoms, source: Atoms, start: int, end: int) -> bool:
@@ -120,6 +139,8 @@ def undenied(claim: Atoms, source: Atoms) -> Iterator[Reason]:
             denied = sum(claim.weights[i] for i in scope if claim.weights[i] >= WORD)
             same = sum(claim.weights[i] for i in scope if claim.weights[i] >= WORD and claim.keys[i] in there)
             turned = any(opposite(claim.keys[i], key) for i in scope[:2] for key in there)
+            if _contrasted(claim, source, at - 1, at + 2):
+                continue
             if denied >= _DENIED and same >= _DENIED_THERE * denied and not turned:
                 yield Reason("denial", f"{claim.show(range(at, min(b, at + 3)))}: the source does not deny it")
                 return

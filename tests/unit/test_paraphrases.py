@@ -97,6 +97,23 @@ def test_a_negation_of_what_the_source_says_and_denies_nowhere(sentence: str, so
     assert verdict(sentence, source) == expected
 
 
+@pytest.mark.parametrize(
+    ("sentence", "source", "expected"),
+    [
+        ("λ 取 1 时只追求多样，λ 取 0 时退化为纯相关性排序。", "λ=1 退化为纯相关性排序，λ=0 只追求多样。", "unsupported"),
+        ("λ 取 0 时只追求多样，λ 取 1 时退化为纯相关性排序。", "λ=1 退化为纯相关性排序，λ=0 只追求多样。", "supported"),
+        ("最终配比里代码约占 25%，数学约占 17%。", "最终配比约为：通用知识 50%、数学 25%、代码 17%、多语言 8%。", "unsupported"),
+        ("最终配比里代码约占 17%，数学约占 25%。", "最终配比约为：通用知识 50%、数学 25%、代码 17%、多语言 8%。", "supported"),
+        ("It uses 200 safe prompts and 250 unsafe contrasts.", "It uses 250 safe prompts and 200 unsafe contrasts.", "unsupported"),
+        ("It uses 200 unsafe contrasts and 250 safe prompts.", "It uses 250 safe prompts and 200 unsafe contrasts.", "supported"),
+        ("标注员更偏好 1.3B 模型的输出，而不是 175B 的。", "1.3B 模型的输出比 175B 的更受标注员偏好。", "supported"),
+        ("跨层共享只省显存和参数，计算量一点没省。", "跨层共享只省显存与参数，不省计算，推理速度并不变快。", "supported"),
+    ],
+)  # fmt: skip
+def test_what_belongs_together_stays_together(sentence: str, source: str, expected: str) -> None:
+    assert verdict(sentence, source) == expected
+
+
 HACKING = "策略学会钻 RM 的空子：RM 分数一直涨，真实质量却下降（over-optimization）。"
 SHAPING = "超长奖励整形：超过软上限后按超出的长度线性扣分；奖励模型另外训练。"
 
