@@ -24,7 +24,7 @@ from ragkit.citations.evidence import Evidence
 from ragkit.citations.frames import is_announcement, is_item, is_row, is_rule
 from ragkit.citations.markers import CitedSentence, parse_answer, render, without_markers
 from ragkit.citations.support import best_span, content_terms, numbers_in
-from ragkit.citations.verdicts import ORDER, Verdict, VerdictName
+from ragkit.citations.verdicts import ORDER, Span, Verdict, VerdictName
 from ragkit.citations.verify import as_passage, states_nothing
 from ragkit.ingest.sections import heading_of
 from ragkit.text.language import answer_language
@@ -81,8 +81,15 @@ class _Cited:
     """What an answer says with one passage as its source."""
 
     sentences: list[str] = field(default_factory=list)
+    places: list[Span | None] = field(default_factory=list)
+    """Of each sentence, what the check found to bear it out."""
     verdict: VerdictName = "supported"
     reasons: list[str] = field(default_factory=list)
+
+    def add(self, sentences: Sequence[str], place: Span | None = None) -> None:
+        """Take sentences that rest on the passage, at `place` if that is known."""
+        self.sentences.extend(sentences)
+        self.places.extend([place] * len(sentences))
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def compose(
             for marker, quote in ruling.quotes:
                 if fold(quote) not in said:
                     said.add(fold(quote))
-                    cited.setdefault(marker, _Cited()).sentences.append(quote)
+                    cited.setdefault(marker, _Cited()).add([quote])
                     kept.append(replace(sentence, text=quote, markers=(marker,)))
             if rules.strike and not ruling.quotes:
                 kept.append(replace(sentence, text=f"~~{sentence.text}~~ ({reason})", markers=()))
@@ -156,7 +163,8 @@ def compose(
         kept.append(replace(sentence, markers=verdict.sources))
         for marker in verdict.sources:
             source = cited.setdefault(marker, _Cited())
-            source.sentences.extend(split_sentences(sentence.text))
+            place = next((span for span in verdict.spans if span.passage == marker), None)
+            source.add(split_sentences(sentence.text), place)
             source.verdict = max(source.verdict, verdict.verdict, key=ORDER.index)
             source.reasons.extend(reason.text for reason in verdict.reasons if reason.kind in _TOLD)
     unresolved = sum(
@@ -285,7 +293,7 @@ def _contradicted(turn: TurnState, evidence: Evidence, verdicts: Sequence[Verdic
         lines.append(_tell(found, answer_language(turn.question)))
         for span in (found.first, found.second):
             source = cited.setdefault(span.passage, _Cited())
-            source.sentences.append(span.quote)
+            source.add([span.quote])
     return "".join(f"\n\n{line}" for line in lines)
 
 
@@ -351,7 +359,7 @@ def _only_asks_again(turn: TurnState, sentence: str) -> bool:
 
 def _citation(turn: TurnState, marker: int, cited: _Cited) -> Citation:
     hit = turn.passages[marker - 1]
-    span = best_span(cited.sentences, hit.chunk, turn.index.idf, turn.index.similarity)
+    span = best_span(cited.sentences, hit.chunk, turn.index.idf, turn.index.similarity, cited.places)
     return Citation(
         marker=marker,
         document=hit.document,

@@ -26,11 +26,13 @@ from ragkit.agent.turn import TurnState, best_coverage
 from ragkit.agent.wording import TRANSLATING
 from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, EntailmentJudge
 from ragkit.citations.markers import render
+from ragkit.citations.support import content_terms
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
 from ragkit.text.sentences import split_sentences
+from ragkit.text.tokens import tokenize
 from ragkit.values import MEMORY
 
 _UNFOUNDED: Final = {
@@ -53,6 +55,11 @@ INSTRUCTIONS: Final = "it repeats the instructions of the agent"
 PIECED: Final = "the answer is pieced together from words that never stood together"
 REMNANT: Final = "nothing of the answer holds but a part of this"
 NUMBERLESS: Final = "the question asks for a number, and nothing that holds names one"
+ANOTHER: Final = "the question asks for a number; what was said of it does not hold, and this is about something else"
+_ASKED_OF: Final = 0.5
+"""Share of the question from which a sentence is the one that answers it."""
+_BESIDE: Final = 0.1
+"""Share of the question up to which what holds is about something else."""
 _INSTRUCTION: Final = 24
 """Characters from which on a sentence of the agent file is more than a common phrase."""
 _QUOTED_COVERAGE: Final = 0.6
@@ -148,14 +155,31 @@ def _translated(turn: TurnState, composed: Composed, chat: ChatModel) -> Compose
 
 def _beside_the_question(turn: TurnState, composed: Composed) -> str:
     """Why what a small model wrote is no answer, although passages bear it out; empty if it may be one."""
-    if turn.judgement.probability < turn.judgement.fit.sure:
-        if _pieced_together(composed):
-            return PIECED
-        if composed.removed and {citation.verdict for citation in composed.citations} == {"partly"}:
-            return REMNANT
+    unsure = turn.judgement.probability < turn.judgement.fit.sure
+    if unsure and _pieced_together(composed):
+        return PIECED
+    if unsure and composed.removed and {citation.verdict for citation in composed.citations} == {"partly"}:
+        return REMNANT
+    if not asks_for_a_number(turn.question):
+        return ""
     said = " ".join(sentence.text for sentence in composed.kept)
-    numberless = asks_for_a_number(turn.question) and not names_a_number(said, turn.question)
-    return NUMBERLESS if numberless else ""
+    if not names_a_number(said, turn.question):
+        return NUMBERLESS
+    return ANOTHER if unsure and _of_another_number(turn, composed, said) else ""
+
+
+def _of_another_number(turn: TurnState, composed: Composed, said: str) -> bool:
+    """Whether the sentence that answers was taken out, and what is left has next to none of the question's words."""
+    if not is_in(said, answer_language(turn.question)):
+        return False  # there they are other words
+    idf = turn.index.idf
+    asked = {term: idf(term) for term in content_terms(turn.question)}
+
+    def share(text: str) -> float:
+        return sum(asked[term] for term in asked.keys() & set(tokenize(text))) / (sum(asked.values()) or 1.0)
+
+    taken = max((share(item.sentence) for item in composed.removed), default=0.0)
+    return taken >= _ASKED_OF and share(said) < _BESIDE
 
 
 def _pieced_together(composed: Composed) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from ragkit.citations.verdicts import Span, VerdictName
@@ -116,7 +117,13 @@ def support_across(sentence: str, passage: str) -> Support:
     return Support(PARTLY if not found.missing_numbers else 0.0, found.missing_numbers)
 
 
-def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Similarity | None = None) -> Span:
+def best_span(
+    sentences: Sequence[str],
+    chunk: Chunk,
+    idf: Idf,
+    similarity: Similarity | None = None,
+    places: Sequence[Span | None] = (),
+) -> Span:
     """The slice of `chunk` that carries `sentences`: their best source sentences and what lies between.
 
     It neither begins nor ends with a heading, unless the chunk has nothing else.
@@ -127,16 +134,19 @@ def best_span(sentences: Sequence[str], chunk: Chunk, idf: Idf, similarity: Simi
         idf: Inverse document frequency of an analysed term.
         similarity: Likeness of a sentence to each of several texts, used where answer and source
             are in different languages and share few terms.
+        places: For each of the sentences the slice of the chunk's document that was found to bear it out, if any; its
+            lines with the numbers of the sentence are taken as well.
     """
     spans = body_spans(chunk.text)
     tokens = [set(tokenize(chunk.text[a:b])) for a, b in spans]
     chosen: list[int] = []
-    for sentence in sentences:
+    for sentence, place in zip_longest(sentences, places[: len(sentences)]):
         if similarity is not None and crosses_languages(sentence, chunk):
             likeness = similarity(sentence, [chunk.text[a:b] for a, b in spans])
             chosen.append(max(range(len(spans)), key=lambda row: (likeness[row], -row)))
         else:
-            chosen.extend(_carriers(content_terms(sentence), tokens, idf))
+            found = _carriers(content_terms(sentence), tokens, idf)
+            chosen += [*found, *(_with_numbers(sentence, found, place, chunk, spans) if place else ())]
     first, last = (min(chosen), max(chosen)) if chosen else (0, 0)
     start = spans[first][0]
     end = spans[last][1]
@@ -164,6 +174,21 @@ def _span(chunk: Chunk, start: int, end: int) -> Span:
         end_line=line + chunk.text.count("\n", start, end),
         quote=chunk.text[start:end],
     )
+
+
+def _with_numbers(
+    sentence: str, found: Sequence[int], place: Span, chunk: Chunk, spans: Sequence[tuple[int, int]]
+) -> list[int]:
+    """Further rows at a place, those with a number of the sentence that the rows found do not have."""
+    there = [set(_NUMBER.findall(fold(chunk.text[a:b]))) for a, b in spans]
+    wanted = {number for number in numbers_in(sentence) if len(number) > 1}.difference(*(there[row] for row in found))
+    start, end = place.start - chunk.start, place.end - chunk.start
+    more = []
+    for row, (a, b) in enumerate(spans):
+        if a < end and b > start and wanted & there[row]:
+            wanted -= there[row]
+            more.append(row)
+    return more
 
 
 def _carriers(terms: Sequence[str], tokens: Sequence[set[str]], idf: Idf) -> list[int]:

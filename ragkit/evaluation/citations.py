@@ -23,7 +23,7 @@ from ragkit.agent.answer import Citation
 from ragkit.api import Index
 from ragkit.citations.frames import is_announcement
 from ragkit.citations.markers import parse_answer
-from ragkit.citations.support import Idf, support
+from ragkit.citations.support import Idf, is_quoted, support
 from ragkit.errors import ModelError
 from ragkit.evaluation.gold import Place, Span, holds, overlaps
 from ragkit.retrieval.rewrite import StructuredModel
@@ -44,7 +44,7 @@ class SupportJudge(Protocol):
 class TermJudge:
     """The deterministic check of `ragkit.citations.support`.
 
-    It compares terms, so across languages it can confirm nothing and says no.
+    It compares terms, so across languages it can confirm nothing but what stands there word for word.
     """
 
     idf: Idf
@@ -53,7 +53,9 @@ class TermJudge:
     crosses: ClassVar[bool] = False
 
     def __call__(self, premise: str, claim: str) -> bool:
-        """Whether the premise holds most of the claim's idf mass and all its numbers."""
+        """Whether the premise holds the claim itself, or most of its idf mass and all its numbers."""
+        if is_quoted(claim, premise):
+            return True
         return not across(premise, claim) and support(claim, premise, self.idf).verdict == "supported"
 
 

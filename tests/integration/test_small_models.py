@@ -14,7 +14,7 @@ import pytest
 from ragkit import Agent, Index, load_settings
 from ragkit.agent import own_words
 from ragkit.agent.answer import Answer, Done, Token
-from ragkit.agent.finish import REMNANT
+from ragkit.agent.finish import ANOTHER, REMNANT
 from ragkit.memory.long_term import Memory
 from ragkit.testing import HashingEmbedder, ScriptedChatModel
 
@@ -317,6 +317,24 @@ def test_what_is_left_of_an_answer_and_only_partly_borne_out_is_declined(
     assert answer.verdicts[-1].verdict == "partly" and answer.abstained == (not alone)
     if not alone:
         assert (answer.removed[-1].sentence, answer.removed[-1].reason) == (left, REMNANT)
+
+
+@pytest.mark.parametrize(
+    ("question", "declined"),
+    [
+        ("How many GPUs did pretraining LaMDA take?", True),
+        ("Why is pretraining LaMDA slow on GPUs?", False),  # the same lines; no number is asked for
+    ],
+)
+def test_a_line_about_another_number_is_no_answer_where_the_one_that_answered_is_taken_out(
+    question: str, declined: bool, tmp_path: Path, make_notes: Callable[[Path, Mapping[str, str]], Path]
+) -> None:
+    text = "Optimizer states of seven billion weights occupy 112 GB, more than one 80 GB card has."
+    notes = make_notes(tmp_path / "notes", {"memory.md": f"# LaMDA pretraining on GPUs\n\n{text}\n"})
+    index = Index.open(notes, tmp_path / "index", embedding=HashingEmbedder(), settings=load_settings())
+    answer = lines_said(index, f"Pretraining LaMDA did take 640 GPUs of Google since 2021. {text}", question)
+    assert answer.abstained == declined
+    assert (answer.removed[-1].reason == ANOTHER) == declined
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_the_term_judge_wants_the_numbers_and_cannot_judge_across_languages() ->
     assert judge("权重在 fp16 下占 14 GB 显存。", "fp16 权重占 14 GB。")
     assert not judge("权重在 fp16 下占 14 GB 显存。", "fp16 权重占 28 GB。")
     assert not judge("The weights take 14 GB in fp16.", "fp16 权重占 14 GB。")
+    assert judge("**Typographic attack**：贴一张写着 iPod 的纸条，就会被认成 iPod。", "Typographic attack")
 
 
 class Model:

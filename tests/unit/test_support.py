@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.citations.support import PARTLY, SUPPORTED, Support, best_span, content_terms, is_quoted, support
+from ragkit.citations.verdicts import Span
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
 from ragkit.text.tokens import tokenize
@@ -154,3 +155,15 @@ def test_a_heading_is_the_quote_where_there_is_nothing_else() -> None:
 )
 def test_a_quote_is_known_as_such(sentence: str, quoted: bool) -> None:
     assert is_quoted(sentence, TEXT) is quoted
+
+
+def test_the_line_with_a_number_of_the_sentence_belongs_to_its_quote() -> None:
+    text = "XGrammar 把词表分成 context-independent token 和必须看栈内容的 context-dependent token；后者通常不到 1%，绝大部分掩码可以缓存。"
+    chunk, sentence = chunk_of(text), "XGrammar 里的 context-dependent token 不到词表的 1%。"
+    place = Span(start=0, end=len(text), start_line=1, end_line=1, quote=text)
+
+    def idf(term: str) -> float:
+        return 5.0 if term.isalpha() and term.isascii() else 0.1
+
+    assert "1%" not in best_span([sentence], chunk, idf).quote
+    assert "1%" in best_span([sentence], chunk, idf, places=[place]).quote
