@@ -32,7 +32,7 @@ MOVE_GAIN: Final = 0.1
 STITCH_RUN: Final = 4.0
 """What a stretch of the sentence weighs (Han characters; an English word 2) that only the second place holds."""
 STITCH_NEW: Final = 3.5
-"""What of that stretch the first place must lack: one English word, or three characters, is chance."""
+"""What of that stretch the first place and its headings must lack: one English word, or three characters, is chance."""
 STITCH_SHARED: Final = 0.5
 """Share of that stretch that the first place may hold too, and the other way round."""
 STITCH_TOGETHER: Final = 0.6
@@ -235,7 +235,7 @@ class Checker:
                     rest = one.own & ~stretch
                     if (
                         heavy >= STITCH_RUN
-                        and weight(claim, stretch & ~first) >= STITCH_NEW
+                        and weight(claim, stretch & ~one.mask) >= STITCH_NEW
                         and weight(claim, stretch & first) <= STITCH_SHARED * heavy
                         and (kept := weight(claim, rest)) >= STITCH_RUN
                         and weight(claim, rest & window.own) <= STITCH_SHARED * kept

@@ -6,6 +6,8 @@ import pytest
 
 from ragkit import verify
 from ragkit.citations.aliases import initials
+from ragkit.ingest.chunker import chunk_document
+from ragkit.ingest.loader import make_document
 
 FLASH = """## 三代差异
 
@@ -116,6 +118,16 @@ def test_what_belongs_together_stays_together(sentence: str, source: str, expect
 
 HACKING = "策略学会钻 RM 的空子：RM 分数一直涨，真实质量却下降（over-optimization）。"
 SHAPING = "超长奖励整形：超过软上限后按超出的长度线性扣分；奖励模型另外训练。"
+
+
+def test_what_the_heading_names_comes_from_nowhere_else() -> None:
+    texts = (
+        "# Mixture of Experts (MoE)\n\nA higher CF drops less but costs padding compute, memory and communication.",
+        "An MoE layer replaces the FFN with experts.",
+    )
+    chunks = [chunk_document(make_document("moe.md", text))[0] for text in texts]
+    said = "A higher CF in an MoE layer drops less tokens but also costs padding compute, memory and communication.[1]"
+    assert [found.verdict for found in verify(said, chunks)] == ["supported"]
 
 
 def test_a_few_words_that_stand_elsewhere_make_no_patchwork() -> None:
