@@ -59,7 +59,7 @@ _AMOUNT: Final = re.compile(
     r"[$¥￥€£]\s?\d|\d\s*[万亿]?\s*(?:美元|元|块钱|美金|欧元)|\d\s?(?:dollars?|USD|RMB|CNY|EUR|cents?)\b", re.IGNORECASE
 )
 _YET_TO_COME: Final = re.compile(
-    r"(?:尚未|还没|还没有|还未|未|即将)(?:正式)?(?:发布|公布|公开|推出|上市|开源)|下一(?:代|个版本|版)"
+    r"(?:尚未|还没|还没有|还未|即将)(?:正式)?(?:发布|推出|上市)|下一(?:代|个版本|版)"
     r"|\b(?:not[- ]yet|yet to be|to be)[- ](?:released|published|announced|launched)\b"
     r"|\b(?:unreleased|unannounced|upcoming|forthcoming)\b|\bnext[- ](?:version|release|generation)\b",
     re.IGNORECASE,
