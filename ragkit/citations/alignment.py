@@ -12,6 +12,8 @@ from ragkit.citations.atoms import Atoms
 
 SHORT: Final = 5
 """Atoms of an exchanged piece; a longer one is another wording."""
+_MOST: Final = 400_000
+"""Pairs of atoms."""
 WORD: Final = 0.5
 """Weight from which an atom counts as a word."""
 _CONTRAST: Final = frozenset({"而", "while", "wherea", "but"})
@@ -39,7 +41,9 @@ class Exchange:
 
 
 def align(claim: Atoms, source: Atoms) -> list[Code]:
-    """The edits that make `source` of `claim`."""
+    """The edits that make `source` of `claim`; none where both are so long that aligning them takes seconds."""
+    if len(claim.keys) * len(source.keys) > _MOST:
+        return []
     return list(SequenceMatcher(None, claim.keys, source.keys, autojunk=False).get_opcodes())
 
 

@@ -24,6 +24,7 @@ _ATOM: Final = re.compile(
     rf"|(?P<word>[^\W\d_{_HAN}]+(?:'[a-z]+)?)|(?P<sign>[%‰<>])"
 )
 _BREAK: Final = re.compile(r"[,，;；。.:：?？!！|—(（]")
+_END: Final = re.compile(r"[;；。!！?？\n]|\.\s")
 _LIST_MARK: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]\s|[-*+]\s|#{1,6}\s|>\s)+")
 _PARTICLE: Final = re.compile(
     r"^\s*(?:yes|no|是的|不是|不能|不会|不行|不对|可以|能|会|不|是|对)[，,。.]\s*", re.IGNORECASE
@@ -58,7 +59,10 @@ _LIGHT: Final = 0.3
 _WORD_WEIGHT: Final = 2.0
 """An English word says about as much as two Han characters."""
 _NAME_WEIGHT: Final = 2.5
-_MEASURES: Final = frozenset("个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节")
+_MEASURES: Final = frozenset(
+    "个种条步层倍次类组阶段轮位点份成张块篇句项路台家者遍维头行列天年月日门字节"
+    "勺杯碗瓶盒包袋支根颗粒片间辆架座本册封桶罐盘双只件箱滴斤寸尺米岁楼场局届期票笔股户周晚"
+)
 _UNITS: Final = frozenset(
     """% ‰ 倍 万亿 万 亿 千 百 k m b g t kb mb gb tb pb bit bits byte bytes 位 字节 比特 ms s us ns hz ghz mhz flops tflops million
     billion trillion thousand x fold 年 月 日 天 周 小时 分钟 秒 hour hours minute minutes second seconds day days week weeks
@@ -68,14 +72,14 @@ _UNITS: Final = frozenset(
 _SAME_UNIT: Final = {
     "percent": "%", "bits": "bit", "比特": "bit", "bytes": "byte", "字节": "byte", "fold": "倍", "x": "倍", "times": "倍", "time": "倍",
     "hours": "hour", "小时": "hour", "minutes": "minute", "分钟": "minute", "seconds": "second", "秒": "second", "s": "second",
-    "days": "day", "天": "day", "weeks": "week", "周": "week", "months": "month", "years": "year", "年": "year", "million": "m", "billion": "b", "trillion": "t", "thousand": "k", "千": "k", "万亿": "t",
+    "days": "day", "天": "day", "日": "day", "weeks": "week", "周": "week", "months": "month", "years": "year", "年": "year", "million": "m", "billion": "b", "trillion": "t", "thousand": "k", "千": "k", "万亿": "t",
     "gb": "g", "tb": "t", "lbs": "lb", "克": "g", "千克": "kg", "公斤": "kg", "公里": "km", "厘米": "cm", "毫米": "mm", "元": "yuan", "美元": "dollar",
     "dollars": "dollar", "欧元": "euro", "euros": "euro", "pounds": "pound",
 }  # fmt: skip
-_ZH_CUES: Final = frozenset("不没无非未勿莫")
+_ZH_CUES: Final = frozenset("不没无非未勿莫别")
 _ZH_NO_CUE: Final = re.compile(
     r"不到(?=\s*\d)|不(?:然|同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏|梯度|状态|标签|序|向)|非(?:常|线性|凸|马尔|自回|零|空|参)"
-    r"|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
+    r"|[分特级区个类识辨差告性派鉴甄送]别|别(?:的|人|处|样|名|墅|致|扭|于|离|称)|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
 _EN_CUES: Final = frozenset(
     "not no nobody never without lacking cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
@@ -116,6 +120,8 @@ class Atoms:
     """Positions in front of which a clause ends."""
     items: set[int] = field(default_factory=set)
     """Positions in front of which an item of a list ends by 、."""
+    ends: set[int] = field(default_factory=set)
+    """Those of the breaks that end a sentence or a line, or are a semicolon."""
     shown: list[str] = field(default_factory=list)
     """As they stand in the text, for messages."""
 
@@ -143,10 +149,14 @@ def analyse(text: str) -> Atoms:
     for match in _ATOM.finditer(clean):
         raw, kind = match.group(), match.lastgroup
         at = len(out.keys)
-        if at and match.start() > previous_end and _BREAK.search(clean, previous_end, match.start()):
+        between = clean[previous_end : match.start()] if at else ""
+        # 03:40 is one time, 3.5 one number.
+        if between and _BREAK.search(between) and not (between == ":" and kind == "number" and out.keys[-1][0] == "#"):
             out.breaks.add(at)
-        elif at and "、" in clean[previous_end : match.start()]:
+        elif "、" in between:
             out.items.add(at)
+        if between and _END.search(between):
+            out.ends.add(at)
         if kind == "han":
             following = clean[match.end() : match.end() + 1]
             if raw in HAN_DIGITS and raw != "一" and following in _MEASURES:

@@ -15,7 +15,7 @@ from ragkit.citations.direction import of_another, turned_round
 from ragkit.citations.everyday import is_everyday
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated, undenied
-from ragkit.citations.pairing import crossed_over
+from ragkit.citations.pairing import crossed_over, runs_back
 from ragkit.citations.verdicts import Reason
 
 _CROSSED: Final = 10
@@ -35,6 +35,8 @@ _SAME: Final = (
     {"使", "令", "让"},
     {"式", "形"},
 )
+_ROW: Final = 6
+"""Numbers of a row on either side of one; a longer row is a list."""
 _VERBATIM: Final = 0.8
 """Share of a sentence in its place from which an exchanged word is a slip and no paraphrase."""
 _FRAME: Final = 5
@@ -70,7 +72,7 @@ def compare(
         reasons += negations(claim, source, codes)
     if not any(reason.kind in ("negation", "opposite") for reason in reasons):
         reasons += restated(claim, source)
-    reasons = reasons or list(crossed_over(claim, source))
+    reasons = reasons or list(runs_back(claim, source)) or list(crossed_over(claim, source))
     reasons = reasons or ([] if table else list(of_another(claim, source)))
     reasons = reasons or list(undenied(claim, source))
     return reasons or list(_crossed(claim, source, codes)) or list(_terms(claim, source, exchanged, terms))
@@ -139,12 +141,13 @@ def _numbers(
 def _in_row(claim: Atoms, source: Atoms, at: int) -> bool:
     """Whether the source has all of the numbers in a row that the one at `at` belongs to: 64×64×4."""
     first, last = at, at + 1
-    while first and claim.keys[first - 1].startswith("#"):
+    while first > at - _ROW and first and claim.keys[first - 1].startswith("#"):
         first -= 1
-    while last < len(claim.keys) and claim.keys[last].startswith("#"):
+    while last < min(len(claim.keys), at + _ROW) and claim.keys[last].startswith("#"):
         last += 1
     row = claim.keys[first:last]
-    return len(row) > 1 and any(source.keys[i : i + len(row)] == row for i, _, _ in source.numbers)
+    places = (i for i, value, _ in source.numbers if f"#{value}" == row[0])
+    return len(row) > 1 and any(source.keys[i : i + len(row)] == row for i in places)
 
 
 def _of_another_unit(unit: str, there: set[str], shared: set[str]) -> bool:

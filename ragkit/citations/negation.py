@@ -27,12 +27,12 @@ _RESTATED: Final = 4.0
 _PAIR: Final = 1.3
 """Weight from which two Han characters count as a word."""
 _PREVENT: Final = frozenset("防止 避免 以免 免得 避开".split())
-_OTHERWISE: Final = _PREVENT.union("不同 跳过 省去 省略 免去 拒绝 禁止 排除".split())
+_OTHERWISE: Final = _PREVENT.union("不同 跳过 省去 省略 免去 拒绝 禁止 禁用 排除".split())
 _INSTEAD: Final = _OTHERWISE.union("忽略 其他 其它 缺少 缺乏 只有 仅有 而非".split())
 _NOTHING: Final = frozenset("! 不 没 无 非 未 别 只 仅 #0 none zero ignore fail onli".split())
 """What a text denies something with, whether or not it is counted as a negation."""
 _PREVENT_EN: Final = frozenset(stem(word) for word in "prevent avoid differ different unlike".split())
-_OTHERWISE_EN: Final = _PREVENT_EN.union(stem(word) for word in "skip omit exclude refuse".split())
+_OTHERWISE_EN: Final = _PREVENT_EN.union(stem(word) for word in "skip omit exclude refuse rather hardly void".split())
 
 
 def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Reason]:
@@ -122,6 +122,7 @@ def restated(claim: Atoms, source: Atoms) -> Iterator[Reason]:
                 and len(denied & said) >= 0.6 * len(denied)
                 and len(single & words(claim, a, b)) >= 0.9 * len(single)
                 and _OTHERWISE.isdisjoint(said)
+                and (_OTHERWISE_EN & {*claim.keys[a:b]} <= {*source.keys[c:d]})
             ):
                 yield Reason("negation", "it says what the source denies")
                 return
