@@ -45,6 +45,12 @@ _COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
 MARKUP: Final = re.compile(r"[_{}$\\*`]")
 _POWER: Final = re.compile(r"(?<=[A-Za-z])\^(?=\d)")
 """``d^2`` is d², which NFKC makes d2."""
+_WEEKDAY: Final = re.compile(
+    r"(?<![一二两三四五六七八九十几\d])(?:周|星期|礼拜)([一二三四五六日天])(?![十次个天只周])"
+)
+_WEEKDAYS: Final = dict(
+    zip("一二三四五六日天", "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Sunday".split(), strict=True)
+)
 _CURRENCIES: Final = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yuan"}
 _PRICE: Final = re.compile(r"([$€£¥])\s?(\d[\d,]*(?:\.\d+)?(?:\s?(?:thousand|million|billion|trillion|[kmbKMB])\b)?)")
 _LAYOUT: Final = frozenset(
@@ -76,10 +82,10 @@ _SAME_UNIT: Final = {
     "gb": "g", "tb": "t", "lbs": "lb", "克": "g", "千克": "kg", "公斤": "kg", "公里": "km", "厘米": "cm", "毫米": "mm", "元": "yuan", "美元": "dollar",
     "dollars": "dollar", "欧元": "euro", "euros": "euro", "pounds": "pound",
 }  # fmt: skip
-_ZH_CUES: Final = frozenset("不没无非未勿莫别")
+_ZH_CUES: Final = frozenset("不没无非未勿莫别禁")
 _ZH_NO_CUE: Final = re.compile(
     r"不到(?=\s*\d)|不(?:然|同|仅|但|过|断|管|论|止|少|一|妨|得不|变量|等式|稳|足|错|均|良|久|如)|无(?:论|监督|穷|线|损|偏|梯度|状态|标签|序|向)|非(?:常|线性|凸|马尔|自回|零|空|参)"
-    r"|[分特级区个类识辨差告性派鉴甄送]别|别(?:的|人|处|样|名|墅|致|扭|于|离|称)|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
+    r"|[分特级区个类识辨差告性派鉴甄送]别|别(?:的|人|处|样|名|墅|致|扭|于|离|称)|[解宵门]禁|不禁|禁(?:止|区|令|闭)|未(?:来|必)|差不多|能不能|会不会|要不要|可不可|是不是|有没有|用不用|好不好"
 )
 _EN_CUES: Final = frozenset(
     "not no nobody never without lacking cannot can't don't doesn't isn't aren't won't neither nor lack lacks".split()
@@ -185,6 +191,7 @@ def analyse(text: str) -> Atoms:
 
 def _clean(text: str) -> str:
     folded = fold_case_kept(_PARTICLE.sub("", _EMPHASIS.sub("", _LIST_MARK.sub("", text))))
+    folded = _WEEKDAY.sub(lambda m: f" {_WEEKDAYS[m[1]]} ", folded)
     if "\\" in folded:
         folded = _FRACTION.sub(r"\1 \2", folded).replace("}{", "} {")
         folded = _COMMAND.sub(lambda m: " " if m[1] in _LAYOUT else f" {m[1]} ", folded)

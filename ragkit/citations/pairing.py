@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Final
 
@@ -16,6 +16,8 @@ _PAIR: Final = 1.6
 """Weight from which two Han characters count as a word."""
 _MOST: Final = 12
 """Pieces of a sentence; a longer one is a list."""
+_IN_ORDER: Final = frozenset("former latter respectively 前者 后者 分别".split())
+"""Words of a text that pairs things by their order."""
 _TO: Final = frozenset("到 至 to".split())
 _FARTHEST: Final = 6
 """Atoms between the two numbers of "from 30 to 40"."""
@@ -32,10 +34,11 @@ def crossed_over(claim: Atoms, source: Atoms) -> Iterator[Reason]:
     as its lines and what a semicolon parts, since a label may stand before a comma or in a cell of its own.
     """
     said = list(_pieces(claim, _small(claim)))
-    if not 1 < len(said) <= _MOST:
+    if not 1 < len(said) <= _MOST or not _IN_ORDER.isdisjoint(_shown(source)):
         return
+    names = {claim.keys[at] for at in claim.names}
     for edges in (_small(source), {0, len(source.keys), *source.ends}):
-        at = _mixed(said, list(_pieces(source, edges)))
+        at = _mixed(said, list(_pieces(source, edges)), names)
         if at:
             yield Reason("opposite", f"{claim.show(range(at[0], at[-1] + 1))}: the source pairs them otherwise")
             return
@@ -51,7 +54,7 @@ def runs_back(claim: Atoms, source: Atoms) -> Iterator[Reason]:
             return
 
 
-def _mixed(said: Sequence[Terms], there: Sequence[Terms]) -> list[int]:
+def _mixed(said: Sequence[Terms], there: Sequence[Terms], names: Collection[str]) -> list[int]:
     """The atoms of the first piece of the claim that mixes two pieces of the source with another one, in order."""
     home, once = _single(there), _single(said)
     drawn: list[dict[int, list[str]]] = []
@@ -63,15 +66,26 @@ def _mixed(said: Sequence[Terms], there: Sequence[Terms]) -> list[int]:
         drawn.append(found)
     for (number, one), (_, two) in combinations(enumerate(drawn), 2):
         for i, j in combinations(sorted(one.keys() & two.keys()), 2):
-            counted = {n for n in (i, j) if _counts(one[n])}
-            # "A grew faster than B (18% against 7%)" has all names in one piece and all numbers in another.
-            if not counted or counted != {n for n in (i, j) if _counts(two[n])}:
+            if not any(_in_one_piece(kind, one, two, (i, j)) for kind in (_is_number, names.__contains__)):
                 return sorted(at for term in (*one[i], *one[j]) for at in said[number][term])
     return []
 
 
-def _counts(terms: Sequence[str]) -> bool:
-    return any(term.startswith("#") for term in terms)
+def _in_one_piece(
+    kind: Callable[[str], bool], one: Mapping[int, list[str]], two: Mapping[int, list[str]], pieces: tuple[int, int]
+) -> bool:
+    """Whether a piece of the source has all the numbers, or names, of both: "A grew faster than B (18% against 7%)"."""
+    first, second = ({n for n in pieces if any(map(kind, terms[n]))} for terms in (one, two))
+    return len(first) == 1 and first == second
+
+
+def _is_number(term: str) -> bool:
+    return term.startswith("#")
+
+
+def _shown(atoms: Atoms) -> set[str]:
+    """Words as they stand in the text, Han characters in pairs."""
+    return {word.lower() for word in atoms.shown} | {one + two for one, two in pairwise(atoms.shown)}
 
 
 def _single(pieces: Sequence[Terms]) -> dict[str, int]:
