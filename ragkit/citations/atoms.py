@@ -45,9 +45,7 @@ _COMMAND: Final = re.compile(r"\\([A-Za-z]+)")
 MARKUP: Final = re.compile(r"[_{}$\\*`]")
 _POWER: Final = re.compile(r"(?<=[A-Za-z])\^(?=\d)")
 """``d^2`` is d², which NFKC makes d2."""
-_WEEKDAY: Final = re.compile(
-    r"(?<![一二两三四五六七八九十几\d])(?:周|星期|礼拜)([一二三四五六日天])(?![十次个天只周])"
-)
+_WEEKDAY: Final = re.compile(r"(?<![一二两三四五六七八九十几\d])(?:周|星期|礼拜)([一二三四五六日天])(?![十次个天只周])")
 _WEEKDAYS: Final = dict(
     zip("一二三四五六日天", "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Sunday".split(), strict=True)
 )

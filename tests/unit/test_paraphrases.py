@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ragkit import verify
 from ragkit.citations.aliases import initials
+from ragkit.citations.alignment import align
+from ragkit.citations.atoms import analyse
 from ragkit.ingest.chunker import chunk_document
 from ragkit.ingest.loader import make_document
 
@@ -43,10 +43,10 @@ def test_measures_of_the_kitchen_count() -> None:
     assert verdict("生抽放三勺，老抽放一勺。", "调料：生抽 2 勺，老抽 1 勺，冰糖 30 克。") != "supported"
 
 
-def test_texts_too_long_to_be_aligned_take_no_seconds() -> None:
-    began = time.perf_counter()
-    assert verdict("2024-03-08 " * 800, "2024-03-09 " * 800)
-    assert time.perf_counter() - began < 10  # 60 s and more before; no measure of speed
+def test_texts_too_long_to_be_aligned_are_compared_by_what_they_hold() -> None:
+    said, there = "2024-03-08 " * 800, "2024-03-09 " * 800
+    assert align(analyse(said), analyse(there)) == []
+    assert verdict(said, there) == "partly"
 
 
 def test_a_name_written_together_goes_by_its_capitals() -> None:
