@@ -28,10 +28,11 @@ from ragkit.citations.entailment import ChatEntailment, CrossEncoderEntailment, 
 from ragkit.citations.markers import render
 from ragkit.errors import ModelError
 from ragkit.models.chat import ChatModel
+from ragkit.retrieval.answerable import asked_terms
 from ragkit.text.language import answer_language
 from ragkit.text.links import addresses, unlinked
 from ragkit.text.sentences import split_sentences
-from ragkit.text.tokens import query_terms, tokenize
+from ragkit.text.tokens import tokenize
 from ragkit.values import MEMORY
 
 _UNFOUNDED: Final = {
@@ -172,7 +173,7 @@ def _of_another_number(turn: TurnState, composed: Composed, said: str) -> bool:
     if not is_in(said, answer_language(turn.question)):
         return False  # there they are other words
     idf = turn.index.idf
-    asked = {term: idf(term) for term in query_terms(turn.question) if len(term) > 1 or term.isascii()}
+    asked = {term: idf(term) for term in asked_terms(turn.question)}
 
     def share(text: str) -> float:
         return sum(asked[term] for term in asked.keys() & set(tokenize(text))) / (sum(asked.values()) or 1.0)

@@ -125,7 +125,7 @@ class Atoms:
     items: set[int] = field(default_factory=set)
     """Positions in front of which an item of a list ends by 、."""
     ends: set[int] = field(default_factory=set)
-    """Those of the breaks that end a sentence or a line, or are a semicolon."""
+    """Positions in front of which a sentence or a line ends, or behind a semicolon."""
     shown: list[str] = field(default_factory=list)
     """As they stand in the text, for messages."""
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from ragkit.citations.alignment import Code, Exchange, align, exchanges, words
 from ragkit.citations.atoms import Atoms
-from ragkit.citations.direction import of_another, turned_round
+from ragkit.citations.direction import of_another, runs_back, turned_round
 from ragkit.citations.everyday import is_everyday
 from ragkit.citations.figures import is_scale, written_otherwise
 from ragkit.citations.negation import negations, opposites, restated, undenied
-from ragkit.citations.pairing import crossed_over, runs_back
+from ragkit.citations.pairing import crossed_over
 from ragkit.citations.verdicts import Reason
 
 _CROSSED: Final = 10

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from ragkit.citations.alignment import clauses
@@ -16,7 +17,8 @@ from ragkit.text.tokens import stem
 _LEAST: Final = 2.0
 """Weight of a Latin word that may be a party."""
 _FARTHEST: Final = 6
-"""Atoms between two parties."""
+"""Atoms between two parties, or between the two numbers of "from 30 to 40"."""
+_TO: Final = frozenset("到 至 to".split())
 _DIRECTED: Final = frozenset("比 由 被 于 到 to than by from".split())
 """Light words that tell the two sides apart."""
 _EVEN: Final = frozenset("和 与 跟 同 及 或 等".split()) | frozenset(
@@ -33,6 +35,16 @@ def turned_round(claim: Atoms, source: Atoms) -> Iterator[Reason]:
     for (one, between, two), shown in _relations(claim):
         if (two, between, one) in there and (one, between, two) not in there:
             yield Reason("opposite", f"{shown}: the source has it the other way round")
+            return
+
+
+def runs_back(claim: Atoms, source: Atoms) -> Iterator[Reason]:
+    """A rise told as a fall: "from 30 to 40" for "from 40 to 30"."""
+    there = {(source.keys[a], source.keys[b]) for a, b in _from_to(source)}
+    for a, b in _from_to(claim):
+        pair = claim.keys[a], claim.keys[b]
+        if pair not in there and pair[::-1] in there:
+            yield Reason("opposite", f"{claim.show(range(a, b + 1))}: the source has it the other way round")
             return
 
 
@@ -53,6 +65,16 @@ def of_another(claim: Atoms, source: Atoms) -> Iterator[Reason]:
             if not any(_same(named, other) for other in others):
                 yield Reason("number", f"number {shown}: the source says it of {min(others.values())}")
                 return
+
+
+def _from_to(atoms: Atoms) -> Iterator[tuple[int, int]]:
+    """Two numbers of one clause with "to" between them."""
+    places = [at for at, _, _ in atoms.numbers]
+    for a, b in pairwise(places):
+        between = range(a + 1, b)
+        if len(between) <= _FARTHEST and not atoms.breaks.intersection(range(a + 1, b + 1)):
+            if any(atoms.keys[at] in _TO for at in between):
+                yield a, b
 
 
 def _owned(atoms: Atoms) -> Iterator[tuple[dict[_Party, str], dict[str, str]]]:

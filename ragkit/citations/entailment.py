@@ -166,8 +166,12 @@ def _premise(verdict: Verdict, evidence: Evidence) -> str:
     return "\n".join([heading, *parts])[:_PREMISE_CHARS].strip()
 
 
+_SETTLES: Final = UNDECIDED.union(("absent", "language"))
+"""Kinds of reasons that a judge speaks on."""
+
+
 def _settled(verdict: Verdict, said: Entailment) -> Verdict:
-    reasons = tuple(r for r in verdict.reasons if r.kind not in UNDECIDED.union(("absent", "language")))
+    reasons = tuple(reason for reason in verdict.reasons if reason.kind not in _SETTLES)
     if said == "entails":
         if reasons:
             # A number that is missing stays missing, whatever a model says.

@@ -54,12 +54,14 @@ def negations(claim: Atoms, source: Atoms, codes: Sequence[Code]) -> Iterator[Re
             continue
         if _turned(claim, source, (a, b, c, d)) or _otherwise(claim, source, (a, b, c, d), net):
             continue
-        if net > 0 and ("!" in source.keys[max(0, c - 2) : d] or _contrasted(claim, source, a, b)):
+        if net > 0 and (
+            "!" in source.keys[max(0, c - 2) : d]
+            or _contrasted(claim, source, a, b)
+            or _denied_as_well(claim, source, a, b)
+        ):
             continue
         if net < 0 and ("!" in claim.keys[max(0, a - _REPEATED) : b] or _verb_denied(claim, source, c, d)):
             continue  # "neither a nor b", said once
-        if net > 0 and _denied_as_well(claim, source, a, b):
-            continue
         nets.append((a, net))
     total = sum(net for _, net in nets)
     if not nets or (total == 0 and nets[-1][0] - nets[0][0] <= _CANCEL):

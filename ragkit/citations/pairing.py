@@ -18,9 +18,6 @@ _MOST: Final = 12
 """Pieces of a sentence; a longer one is a list."""
 _IN_ORDER: Final = frozenset("former latter respectively 前者 后者 分别".split())
 """Words of a text that pairs things by their order."""
-_TO: Final = frozenset("到 至 to".split())
-_FARTHEST: Final = 6
-"""Atoms between the two numbers of "from 30 to 40"."""
 
 Terms = dict[str, tuple[int, ...]]
 """Words of a piece and the atoms each stands for."""
@@ -41,16 +38,6 @@ def crossed_over(claim: Atoms, source: Atoms) -> Iterator[Reason]:
         at = _mixed(said, list(_pieces(source, edges)), names)
         if at:
             yield Reason("opposite", f"{claim.show(range(at[0], at[-1] + 1))}: the source pairs them otherwise")
-            return
-
-
-def runs_back(claim: Atoms, source: Atoms) -> Iterator[Reason]:
-    """A rise told as a fall: "from 30 to 40" for "from 40 to 30"."""
-    there = {(source.keys[a], source.keys[b]) for a, b in _from_to(source)}
-    for a, b in _from_to(claim):
-        pair = claim.keys[a], claim.keys[b]
-        if pair not in there and pair[::-1] in there:
-            yield Reason("opposite", f"{claim.show(range(a, b + 1))}: the source has it the other way round")
             return
 
 
@@ -125,13 +112,3 @@ def _terms(atoms: Atoms, start: int, end: int) -> Terms:
         elif not before and not after and atoms.weights[at] >= 1:
             found[key] = (at,)
     return found
-
-
-def _from_to(atoms: Atoms) -> Iterator[tuple[int, int]]:
-    """Two numbers of one clause with "to" between them."""
-    places = [at for at, _, _ in atoms.numbers]
-    for a, b in pairwise(places):
-        between = range(a + 1, b)
-        if len(between) <= _FARTHEST and not atoms.breaks.intersection(range(a + 1, b + 1)):
-            if any(atoms.keys[at] in _TO for at in between):
-                yield a, b

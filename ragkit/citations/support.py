@@ -180,13 +180,16 @@ def _with_numbers(
     sentence: str, found: Sequence[int], place: Span, chunk: Chunk, spans: Sequence[tuple[int, int]]
 ) -> list[int]:
     """Further rows at a place, those with a number of the sentence that the rows found do not have."""
-    there = [set(_NUMBER.findall(fold(chunk.text[a:b]))) for a, b in spans]
-    wanted = {number for number in numbers_in(sentence) if len(number) > 1}.difference(*(there[row] for row in found))
+
+    def there(row: int) -> set[str]:
+        return set(_NUMBER.findall(fold(chunk.text[slice(*spans[row])])))
+
+    wanted = {number for number in numbers_in(sentence) if len(number) > 1}.difference(*map(there, found))
     start, end = place.start - chunk.start, place.end - chunk.start
     more = []
     for row, (a, b) in enumerate(spans):
-        if a < end and b > start and wanted & there[row]:
-            wanted -= there[row]
+        if wanted and a < end and b > start and not wanted.isdisjoint(there(row)):
+            wanted -= there(row)
             more.append(row)
     return more
 

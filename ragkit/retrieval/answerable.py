@@ -18,12 +18,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from difflib import SequenceMatcher
 from typing import Final
 
 from ragkit.models.embeddings import BUNDLED
 from ragkit.retrieval.confidence import confidence_of
-from ragkit.retrieval.names import names_in
+from ragkit.retrieval.names import alike, names_in
 from ragkit.text.sentences import split_sentences
 from ragkit.text.tokens import STOP_WORDS, fold, query_terms, tokenize
 from ragkit.values import Hit
@@ -31,8 +30,6 @@ from ragkit.values import Hit
 PASSAGES: Final = 4
 """Hits whose text is looked at."""
 _FIFTH: Final = 4
-_TYPO: Final = 0.72
-"""Likeness of two words from which one counts as a misspelling of the other, as in `ragkit.retrieval.names`."""
 _SHORT: Final = 3
 """Letters up to which a word is like too many others to be a misspelling."""
 _DIGITS: Final = re.compile(r"\d+")
@@ -200,16 +197,12 @@ def _mentions(text: str, words: set[str], name: str) -> bool:
     # Another number is another thing, however like the names are; flashattn2 may be FlashAttention-2, no GPT-5 a GPT-4.
     letters = _NO_LETTER.sub("", folded)
     same = (word for word in words if word[0] == folded[0] and _DIGITS.findall(word) == numbers)
-    return len(letters) > _SHORT and any(_alike(letters, _NO_LETTER.sub("", word)) for word in same)
+    return len(letters) > _SHORT and any(alike(letters, _NO_LETTER.sub("", word)) for word in same)
 
 
 def _misspelt(term: str, words: set[str]) -> bool:
     near = (word for word in words if word[0] == term[0] and abs(len(word) - len(term)) <= 2)
-    return len(term) > _SHORT and any(_alike(term, word) for word in near)
-
-
-def _alike(term: str, word: str) -> bool:
-    return SequenceMatcher(None, term, word).ratio() >= _TYPO
+    return len(term) > _SHORT and any(alike(term, word) for word in near)
 
 
 def _words(text: str) -> set[str]:
@@ -228,7 +221,7 @@ def _unseen(question: str, texts: Sequence[str], idf: Idf) -> float:
 def _number_missing(question: str, texts: Sequence[str], idf: Idf) -> float:
     if not _QUANTITY.search(question) and (not _FEW.search(question) or _OTHERWISE.search(question)):
         return 0.0
-    terms = {term for term in query_terms(question) if len(term) > 1 or term.isascii()}
+    terms = asked_terms(question)
     total = sum(map(idf, terms))
     if not total:
         return 0.0
@@ -239,6 +232,11 @@ def _number_missing(question: str, texts: Sequence[str], idf: Idf) -> float:
         if _NUMBER.search(sentence)
     )
     return 1 - max(shares, default=0.0)
+
+
+def asked_terms(question: str) -> set[str]:
+    """What a question asks of, analysed: its terms without question phrases and single Han characters."""
+    return {term for term in query_terms(question) if len(term) > 1 or term.isascii()}
 
 
 def fit_for(model: str) -> Fit:

@@ -130,4 +130,9 @@ def _case_says_nothing(question: str) -> tuple[bool, bool]:
 
 
 def _misspelt(term: str, like: Vocabulary) -> bool:
-    return any(SequenceMatcher(None, term, other).ratio() >= _TYPO for other in like(term))
+    return any(alike(term, other) for other in like(term))
+
+
+def alike(term: str, word: str) -> bool:
+    """Whether one word may be a misspelling of the other."""
+    return SequenceMatcher(None, term, word).ratio() >= _TYPO
